@@ -1,0 +1,39 @@
+# One command each. Every target does its own set-up; on a clean Debian 12 as root it installs what is missing.
+.DEFAULT_GOAL := help
+VENV ?= .venv
+PYTHON := $(VENV)/bin/python
+PYTEST_ARGS ?=
+
+.PHONY: help demo test check check-only bench faults clean
+
+help: ## Show the commands
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+demo: ## The main job on one machine: broker, simulated radios, hub, a power cut in the middle
+	@scripts/setup.sh demo $(VENV)
+	@$(VENV)/bin/agent demo $(if $(ONCE),--once)
+
+test: ## All tests, with the foreign counterparties
+	@scripts/setup.sh test $(VENV)
+	@$(MAKE) --no-print-directory check-only
+	@$(PYTHON) -m pytest $(PYTEST_ARGS)
+
+check: ## Lint and types
+	@scripts/setup.sh test $(VENV)
+	@$(MAKE) --no-print-directory check-only
+
+check-only:
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+
+bench: ## Figures, as ratios inside one run
+	@scripts/setup.sh test $(VENV)
+	@$(PYTHON) tests/bench/run.py
+
+faults: ## The long fault runs
+	@scripts/setup.sh test $(VENV)
+	@HUB_AGENT_LONG_FAULTS=1 $(PYTHON) -m pytest tests/faults --timeout 3600 $(PYTEST_ARGS)
+
+clean: ## Remove what was made
+	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/conformance/*/node_modules

@@ -1,0 +1,1 @@
+"""hub-agent: the core. It knows homes, clouds and keys; it knows no radio."""

@@ -1,0 +1,378 @@
+"""One uplink: drains its part of the outbox into one broker, and hands the broker's messages to the hub.
+
+Order and durability:
+- A durable-first message is on disk before it is offered here. It leaves memory and disk when its PUBACK has come.
+- A deliver-first message (state) is sent at once. Without a PUBACK after `spool_after` it goes to disk, and at once while the link is down.
+- Lanes are drained in order: dialogue, events, state, logs; within a lane by id, so the order of each device is kept.
+- A backlog of state that would hold up live data for long (HISTORY) is sent behind the live data. When it is through, every device's
+  state is told once more, so that the last word on each property is the newest one.
+- After a lost connection all memory of what was under way is dropped: the outbox on disk is the truth, and ids stay the same.
+"""
+
+import asyncio
+import logging
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from agent.clock import ESTIMATED, TRUSTED, Clock
+from agent.cloud.dialect import Dialect, MalformedMessage
+from agent.cloud.mqtt import Endpoint, Inbound, MqttConnection, MqttLost, ProtocolRefused
+from agent.requests import LANE_LOG, LANE_STATE, Message, Request
+
+log = logging.getLogger(__name__)
+
+_VERSION_NAMES = {4: "3.1.1", 5: "5"}  # protocol levels of CONNECT
+CHUNK = 200  # rows read from disk at a time: about 60 kB
+HISTORY = 1000  # rows of state: ten seconds of AWS IoT Core's 100 publishes a second
+DELETE_WINDOW = 0.5  # acknowledged rows are deleted in groups; a crash before that sends them again under the same id
+
+
+@dataclass(frozen=True, slots=True)
+class LinkPolicy:
+    """How fast, how much at once, and how durable."""
+
+    publishes_per_second: int = 100  # 0: no pacing
+    in_flight: int = 100
+    max_payload: int = 131072
+    spool_after: float = 1.0
+    strict: bool = False
+    protocol: str = "auto"
+
+
+class Outbox(Protocol):
+    """The part of the store that a link uses."""
+
+    async def read_outbox(self, uplink: str, lane: int, after: int, until: int, limit: int) -> list[Message]: ...
+
+    def spool(self, messages: list[Message]) -> None:
+        """Put state messages (and the state that they tell) on disk."""
+
+    def forget(self, uplink: str, keys: list[tuple[int, int]], window: float) -> None:
+        """Drop acknowledged messages, (lane, id) each."""
+
+    def backlog(self, uplink: str, lane: int) -> int: ...
+
+    def next_id(self) -> int: ...
+
+    def message_id(self, identifier: int) -> str: ...
+
+
+class Lane:
+    """Messages of one lane that are in memory, and how far the disk has been read."""
+
+    def __init__(self) -> None:
+        self.ready: deque[Message] = deque()
+        self.after = 0  # ids up to here are in memory, in flight or gone
+        self.more = True  # rows beyond `after` lie on disk
+
+
+class Link:
+    """An uplink by name. `run` is one connection's life; the supervisor calls it again after a backoff."""
+
+    def __init__(
+        self,
+        name: str,
+        endpoint: Endpoint,
+        policy: LinkPolicy,
+        dialect: Dialect,
+        outbox: Outbox,
+        clock: Clock,
+        *,
+        on_request: Callable[[Request, Callable[[], None]], None],
+        on_history_told: Callable[[], None],
+    ) -> None:
+        self.name = name
+        self.policy = policy
+        self.counters: Counter[str] = Counter()
+        self.connected = False
+        self.last_error = ""
+        self._endpoint, self._dialect, self._outbox, self._clock = endpoint, dialect, outbox, clock
+        self._on_request, self._on_history_told = on_request, on_history_told
+        self._status: Mapping[str, Any] = {}
+        self._connection: MqttConnection | None = None
+        self._version = 4 if policy.protocol == "3.1.1" else 5
+        self._attention = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._spool_timer: asyncio.TimerHandle | None = None
+        self._unsaved: OrderedDict[int, tuple[float, Message]] = OrderedDict()
+        self._reset()
+
+    def _reset(self) -> None:
+        self._lanes = [Lane() for _ in range(LANE_LOG + 1)]
+        self._live: deque[Message] = deque()  # state that goes ahead of history
+        self._history_until = 0
+        self._in_flight: dict[int, tuple[int, int]] = {}  # packet id -> (message id, lane)
+        self._parts: Counter[int] = Counter()  # publications under way of a message
+        self._tokens = float(self.policy.publishes_per_second)
+        self._token_time = 0.0
+
+    # ---- what the runtime calls -------------------------------------------------------------------------------------
+
+    def offer(self, message: Message) -> None:
+        """A durable message has been committed."""
+        lane = self._lanes[message.lane]
+        if self._connection is None or lane.more:
+            lane.more = True  # it will be read in its turn
+            self._attention.set()
+            return
+        lane.ready.append(message)
+        lane.after = message.id
+        self._pump()
+
+    def offer_live(self, message: Message) -> None:
+        """State, deliver-first: send at once if the link is up, else put it on disk."""
+        lane = self._lanes[LANE_STATE]
+        if self._connection is None or (lane.more and not self._history_until):
+            lane.more = True
+            self._outbox.spool([message])
+            return
+        self._unsaved[message.id] = (self._clock.now().mono + self.policy.spool_after, message)
+        if self._spool_timer is None:
+            loop = asyncio.get_running_loop()
+            self._spool_timer = loop.call_later(self.policy.spool_after, self._spool_due)
+        if self._history_until:
+            self._live.append(message)
+        else:
+            lane.ready.append(message)
+            lane.after = message.id
+        self._pump()
+
+    def set_status(self, status: Mapping[str, Any]) -> None:
+        """The hub's status; told now if the link is up, and after every connect."""
+        self._status = status
+        self._tell_status()
+
+    @property
+    def waiting(self) -> int:
+        """Messages in memory that are not acknowledged."""
+        return len(self._in_flight) + len(self._live) + sum(len(lane.ready) for lane in self._lanes)
+
+    async def run(self) -> None:
+        """Connect, drain, and end with MqttLost."""
+        connection = self._connect()
+        try:
+            await connection.open(self._dialect.subscriptions)
+            self._up(connection)
+            while not connection.closed.done():
+                await self._attention.wait()
+                self._attention.clear()
+                await self._refill()
+            raise MqttLost(f"connection lost: {connection.closed.result()}", place=self._place)
+        except ProtocolRefused:
+            if self.policy.protocol == "auto":
+                self._version = 9 - self._version  # 4 is 3.1.1
+            raise
+        except MqttLost as error:
+            self.last_error = str(error)
+            raise
+        finally:
+            self._down()
+            connection.close("the link ends")
+
+    async def stop(self, timeout: float) -> None:
+        """Say offline, wait for what is in flight, and disconnect in order."""
+        connection = self._connection
+        if connection is None:
+            return
+        self._status = {**self._status, "status": "offline", "reason": "stopped"}
+        self._tell_status()
+        self._spool_all()
+        await connection.drain_and_close(timeout)
+
+    # ---- the connection ---------------------------------------------------------------------------------------------
+
+    @property
+    def _place(self) -> str:
+        return f"{self._endpoint.host}:{self._endpoint.port}"
+
+    def _connect(self) -> MqttConnection:
+        now = self._clock.now()
+        will = self._dialect.will(self._outbox.message_id(self._outbox.next_id()), now.iso)
+        connection = MqttConnection(
+            self._endpoint,
+            version=self._version,
+            will=will,
+            on_message=self._received,
+            on_acknowledged=self._acknowledged,
+        )
+        connection.closed.add_done_callback(lambda _: self._attention.set())
+        return connection
+
+    def _up(self, connection: MqttConnection) -> None:
+        self._reset()
+        self._token_time = self._clock.now().mono
+        if self._outbox.backlog(self.name, LANE_STATE) > HISTORY:
+            self._history_until = self._outbox.next_id()
+        self._connection = connection
+        self.connected, self.last_error = True, ""
+        self.counters["connects"] += 1
+        log.info("uplink %s is connected to %s (MQTT %s)", self.name, self._place, _VERSION_NAMES[self._version])
+        self._tell_status()
+        self._attention.set()
+
+    def _down(self) -> None:
+        self.connected, self._connection = False, None
+        self._spool_all()
+        self._reset()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _tell_status(self) -> None:
+        if self._connection is None or not self._status:
+            return
+        message_id = self._outbox.message_id(self._outbox.next_id())
+        try:
+            self._connection.publish(self._dialect.status(message_id, self._clock.now().iso, self._status))
+        except MqttLost:
+            self._attention.set()
+
+    def _received(self, inbound: Inbound) -> None:
+        self.counters["received"] += 1
+        try:
+            request = self._dialect.decode(inbound.topic, inbound.payload, retained=inbound.retained)
+        except MalformedMessage as error:
+            self.counters["malformed"] += 1
+            log.warning("message of the cloud refused: %s", error)
+            inbound.acknowledge()
+            return
+        self._on_request(request, inbound.acknowledge)
+
+    # ---- draining ---------------------------------------------------------------------------------------------------
+
+    async def _refill(self) -> None:
+        """Read from disk what the lanes have room for."""
+        for number, lane in enumerate(self._lanes):
+            if self._connection is None or not lane.more or len(lane.ready) >= CHUNK // 2:
+                continue
+            history = number == LANE_STATE and self._history_until
+            until = self._history_until if history else 0
+            rows = await self._outbox.read_outbox(self.name, number, lane.after, until, CHUNK)
+            lane.ready.extend(rows)
+            if rows:
+                lane.after = rows[-1].id
+            if len(rows) < CHUNK:
+                lane.more = False
+        self._pump()
+        if self._history_until and self._history_drained():
+            self._history_until = 0
+            self._lanes[LANE_STATE].more = True  # what was spooled since lies beyond
+            self._lanes[LANE_STATE].ready.extend(self._live)
+            self._live.clear()
+            self._on_history_told()
+            self._attention.set()
+
+    def _history_drained(self) -> bool:
+        lane = self._lanes[LANE_STATE]
+        return not lane.more and not lane.ready and not self._live and not self._unsaved
+
+    def _next(self) -> deque[Message] | None:
+        """The queue whose head is to be sent next."""
+        for number, lane in enumerate(self._lanes):
+            if number == LANE_STATE and self._live:
+                return self._live
+            if lane.ready:
+                return lane.ready
+        return None
+
+    def _pump(self) -> None:
+        """Send what may be sent now."""
+        while self._connection is not None and len(self._in_flight) < self.policy.in_flight:
+            queue = self._next()
+            if queue is None or not self._token():
+                break
+            message = queue.popleft()
+            if not self._send(self._connection, message):
+                return
+        if any(lane.more and len(lane.ready) < CHUNK // 2 for lane in self._lanes) or self._history_until:
+            self._attention.set()
+
+    def _token(self) -> bool:
+        """True when the pace allows a publish; else a timer pumps again when it does."""
+        rate = self.policy.publishes_per_second
+        if not rate:
+            return True
+        loop_time = self._clock.now().mono
+        burst = max(1.0, rate / 10)
+        self._tokens = min(burst, self._tokens + (loop_time - self._token_time) * rate)
+        self._token_time = loop_time
+        if self._tokens >= 1.0:
+            self._tokens -= 1.0
+            return True
+        if self._timer is None:
+            delay = max(0.002, (1.0 - self._tokens) / rate)
+            self._timer = asyncio.get_running_loop().call_later(delay, self._pace_due)
+        return False
+
+    def _pace_due(self) -> None:
+        self._timer = None
+        self._pump()
+
+    def _send(self, connection: MqttConnection, message: Message) -> bool:
+        publications = self._dialect.encode(message, self._outbox.message_id(message.id), self._shift(message))
+        if any(len(publication.payload) > self.policy.max_payload for publication in publications):
+            self.counters["oversized"] += 1
+            log.error("a %s message of %s is larger than the broker takes and is dropped", message.kind, message.device)
+            self._finished(message.id, message.lane)
+            return True
+        try:
+            for publication in publications:
+                self._in_flight[connection.publish(publication)] = (message.id, message.lane)
+                self._parts[message.id] += 1
+        except MqttLost:
+            self._attention.set()
+            return False
+        self.counters["sent"] += 1
+        return True
+
+    def _shift(self, message: Message) -> float:
+        """Seconds to add to times that were taken before this boot's clock was set."""
+        if message.quality != ESTIMATED:
+            return 0.0
+        now = self._clock.now()
+        if now.quality != TRUSTED or now.boot != message.boot:
+            return 0.0
+        return (now.wall - (now.mono - message.mono)) - message.wall
+
+    def _acknowledged(self, mid: int) -> None:
+        identifier, lane = self._in_flight.pop(mid, (0, 0))
+        if not identifier:
+            return
+        self._parts[identifier] -= 1
+        if self._parts[identifier] <= 0:
+            del self._parts[identifier]
+            self.counters["acknowledged"] += 1
+            self._finished(identifier, lane)
+        self._pump()
+
+    def _finished(self, identifier: int, lane: int) -> None:
+        if self._unsaved.pop(identifier, None) is None:
+            self._outbox.forget(self.name, [(lane, identifier)], DELETE_WINDOW)
+
+    # ---- deliver-first ----------------------------------------------------------------------------------------------
+
+    def _spool_due(self) -> None:
+        self._spool_timer = None
+        now = self._clock.now().mono
+        late = []
+        while self._unsaved:
+            identifier, (due, message) = next(iter(self._unsaved.items()))
+            if due > now:
+                delay = max(0.05, due - now)
+                self._spool_timer = asyncio.get_running_loop().call_later(delay, self._spool_due)
+                break
+            late.append(message)
+            del self._unsaved[identifier]
+        if late:
+            self.counters["spooled"] += len(late)
+            self._outbox.spool(late)
+
+    def _spool_all(self) -> None:
+        if self._unsaved:
+            self._outbox.spool([message for _, message in self._unsaved.values()])
+            self._unsaved.clear()
+        if self._spool_timer is not None:
+            self._spool_timer.cancel()
+            self._spool_timer = None

@@ -1,0 +1,291 @@
+"""One MQTT connection on the asyncio loop: paho without its thread. Single use: when it is lost, the link makes the next one.
+
+Only the TCP connect and the TLS handshake, which paho does blocking, run in an executor. What comes in is acknowledged by the caller
+(`Inbound.acknowledge`), after it is durable; what goes out at QoS 1 is reported by `on_acknowledged(mid)`.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from agent.cloud.dialect import Publication
+from agent.errors import ConfigError, HubError
+
+SUBSCRIPTIONS_PER_PACKET = 8  # AWS IoT Core refuses more in one SUBSCRIBE
+HANDSHAKE_TIMEOUT = 20.0
+HOUSEKEEPING = 5.0  # keep-alive is checked this often: its shortest value is 30 s
+
+_UNSUPPORTED_VERSION = frozenset({"Unsupported protocol version"})
+_REFUSED_FOR_GOOD = frozenset({"Bad user name or password", "Not authorized", "Banned", "Client identifier not valid"})
+
+
+class MqttLost(HubError):  # noqa: N818  an end, not a mistake
+    """The connection could not be made or has ended; the text says why."""
+
+
+class ProtocolRefused(MqttLost):
+    """The broker does not speak this protocol version: fall back to 3.1.1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where and as whom to connect. `tls` is None only for loopback."""
+
+    host: str
+    port: int
+    client_id: str
+    keep_alive: int
+    tls: ssl.SSLContext | None
+    username: str = ""
+    password: str = field(default="", repr=False)
+    session_expiry: int = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """A PUBLISH from the broker; it is sent again after a reconnect until it is acknowledged."""
+
+    topic: str
+    payload: bytes
+    retained: bool
+    acknowledge: Callable[[], None]
+
+
+def tls_context(*, ca: str, certificate: str, key: str, alpn: str = "") -> ssl.SSLContext:
+    """TLS 1.2 or newer that checks the broker against `ca` (empty: the system's). Raises ConfigError naming the file."""
+    try:
+        context = ssl.create_default_context(cafile=ca or None)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if certificate:
+            context.load_cert_chain(certificate, key or None)
+    except (OSError, ssl.SSLError) as error:
+        remedy = "check that the file is PEM, belongs to the other one, and is readable by the agent"
+        raise ConfigError(f"TLS files cannot be used: {error}", place=certificate or ca, remedy=remedy) from error
+    if alpn:
+        context.set_alpn_protocols([alpn])
+    return context
+
+
+class MqttConnection:
+    """One connection. `closed` is done when it has ended, with the reason."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        version: int,
+        will: Publication,
+        on_message: Callable[[Inbound], None],
+        on_acknowledged: Callable[[int], None],
+    ) -> None:
+        self._endpoint = endpoint
+        self._loop = asyncio.get_running_loop()
+        self._on_message = on_message
+        self._on_acknowledged = on_acknowledged
+        self._version = paho.MQTTv5 if version == 5 else paho.MQTTv311  # noqa: PLR2004  MQTT's own numbers
+        self._connected: asyncio.Future[None] = self._loop.create_future()
+        self.closed: asyncio.Future[str] = self._loop.create_future()
+        self._granted: dict[int, asyncio.Future[list[Any]]] = {}
+        self._housekeeping: asyncio.TimerHandle | None = None
+        self._client = self._build(will)
+
+    def _build(self, will: Publication) -> paho.Client:
+        endpoint = self._endpoint
+        v5 = self._version == paho.MQTTv5
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=endpoint.client_id,
+            protocol=self._version,
+            clean_session=None if v5 else False,
+            manual_ack=True,
+            reconnect_on_failure=False,
+        )
+        client.max_inflight_messages_set(0)  # the link bounds what is in flight
+        if endpoint.tls is not None:
+            client.tls_set_context(endpoint.tls)
+        if endpoint.username:
+            client.username_pw_set(endpoint.username, endpoint.password or None)
+        client.will_set(will.topic, will.payload, qos=1, retain=will.retain)
+        client.on_connect = self._connect_answered
+        client.on_disconnect = self._disconnected
+        client.on_message = self._received
+        client.on_publish = self._acknowledged
+        client.on_subscribe = self._subscribed
+        client.on_socket_open = self._socket_opened
+        client.on_socket_close = self._socket_closed
+        client.on_socket_register_write = self._want_write
+        client.on_socket_unregister_write = self._done_writing
+        return client
+
+    # ---- what the link calls ----------------------------------------------------------------------------------------
+
+    async def open(self, subscriptions: tuple[str, ...]) -> None:
+        """Connect and subscribe. Raises MqttLost with the broker's reason, ProtocolRefused to fall back."""
+        properties = None
+        if self._version == paho.MQTTv5:
+            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+            properties.SessionExpiryInterval = self._endpoint.session_expiry
+        try:
+            async with asyncio.timeout(HANDSHAKE_TIMEOUT):
+                await self._loop.run_in_executor(None, self._connect_blocking, properties)
+                self._housekeep()
+                await self._connected
+                await self._subscribe(subscriptions)
+        except TimeoutError:
+            self.close("no answer from the broker")
+            raise MqttLost("no answer from the broker", place=self._place) from None
+        except (OSError, ssl.SSLError) as error:
+            self.close(str(error))
+            raise MqttLost(f"cannot connect: {error}", place=self._place) from error
+
+    def publish(self, publication: Publication) -> int:
+        """Send at QoS 1; returns the packet id that on_acknowledged names. Raises MqttLost when the connection has ended."""
+        if self.closed.done():
+            raise MqttLost(self.closed.result(), place=self._place)
+        info = self._client.publish(publication.topic, publication.payload, qos=1, retain=publication.retain)
+        return info.mid
+
+    async def drain_and_close(self, timeout: float) -> None:
+        """Say DISCONNECT, so that the broker keeps the last will to itself, and wait for the socket to end."""
+        if not self.closed.done():
+            self._client.disconnect()
+            try:
+                async with asyncio.timeout(timeout):
+                    await asyncio.shield(self.closed)
+            except TimeoutError:
+                pass
+        self.close("closed")
+
+    def close(self, reason: str) -> None:
+        """Drop the connection without a word: the broker publishes the last will."""
+        if self._housekeeping is not None:
+            self._housekeeping.cancel()
+            self._housekeeping = None
+        sock = self._client.socket()
+        if sock is not None:
+            self._socket_closed(self._client, None, sock)
+            sock.close()
+        self._end(reason)
+
+    # ---- paho on the loop -------------------------------------------------------------------------------------------
+
+    @property
+    def _place(self) -> str:
+        return f"{self._endpoint.host}:{self._endpoint.port}"
+
+    def _connect_blocking(self, properties: Properties | None) -> None:
+        endpoint = self._endpoint
+        if properties is None:
+            self._client.connect(endpoint.host, endpoint.port, endpoint.keep_alive)
+        else:
+            self._client.connect(
+                endpoint.host, endpoint.port, endpoint.keep_alive, clean_start=False, properties=properties
+            )
+
+    def _housekeep(self) -> None:
+        if self.closed.done():
+            return
+        self._client.loop_misc()
+        self._housekeeping = self._loop.call_later(HOUSEKEEPING, self._housekeep)
+
+    def _socket_opened(self, _client: paho.Client, _userdata: Any, sock: Any) -> None:
+        # Without this, small publishes wait for the acknowledgement of the one before (Nagle): 20 to 40 ms.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._loop.call_soon_threadsafe(self._watch, sock)
+
+    def _watch(self, sock: Any) -> None:
+        if sock.fileno() >= 0:
+            self._loop.add_reader(sock.fileno(), self._readable, sock)
+
+    def _readable(self, sock: Any) -> None:
+        self._client.loop_read()
+        # TLS may hold decrypted bytes that the selector cannot see.
+        while sock.fileno() >= 0 and isinstance(sock, ssl.SSLSocket) and sock.pending():
+            self._client.loop_read()
+
+    def _socket_closed(self, _client: paho.Client, _userdata: Any, sock: Any) -> None:
+        if sock.fileno() >= 0:
+            self._loop.remove_reader(sock.fileno())
+            self._loop.remove_writer(sock.fileno())
+
+    def _want_write(self, _client: paho.Client, _userdata: Any, sock: Any) -> None:
+        self._loop.call_soon_threadsafe(self._watch_writes, sock)
+
+    def _watch_writes(self, sock: Any) -> None:
+        if sock.fileno() < 0:
+            return
+        if self._client.want_write():
+            self._loop.add_writer(sock.fileno(), self._client.loop_write)
+        else:
+            self._loop.remove_writer(sock.fileno())
+
+    def _done_writing(self, _client: paho.Client, _userdata: Any, sock: Any) -> None:
+        self._loop.call_soon_threadsafe(self._watch_writes, sock)
+
+    # ---- paho's callbacks -------------------------------------------------------------------------------------------
+
+    def _connect_answered(self, _c: paho.Client, _u: Any, _flags: Any, reason: ReasonCode, _p: Any) -> None:
+        if self._connected.done():
+            return
+        if not reason.is_failure:
+            self._connected.set_result(None)
+            return
+        text = str(reason)
+        kind = ProtocolRefused if text in _UNSUPPORTED_VERSION else MqttLost
+        remedy = "check the user name, password or certificate" if text in _REFUSED_FOR_GOOD else ""
+        self._connected.set_exception(kind(f"the broker refused: {text}", place=self._place, remedy=remedy))
+
+    def _disconnected(self, _c: paho.Client, _u: Any, _flags: Any, reason: ReasonCode, _p: Any) -> None:
+        self._end(str(reason))
+
+    def _end(self, reason: str) -> None:
+        if not self._connected.done():
+            # A 3.1.1-only broker may close without an answer: the link tries the older version next.
+            self._connected.set_exception(ProtocolRefused(f"connection closed: {reason}", place=self._place))
+        if not self.closed.done():
+            self.closed.set_result(reason)
+        for granted in self._granted.values():
+            if not granted.done():
+                granted.set_exception(MqttLost(reason, place=self._place))
+        if not self._connected.cancelled():
+            self._connected.exception()  # seen here, in case that nobody waits any more
+
+    def _received(self, client: paho.Client, _u: Any, message: paho.MQTTMessage) -> None:
+        mid, qos = message.mid, message.qos
+
+        def acknowledge() -> None:
+            if qos and not self.closed.done():
+                client.ack(mid, qos)
+
+        self._on_message(Inbound(message.topic, bytes(message.payload), message.retain, acknowledge))
+
+    def _acknowledged(self, _c: paho.Client, _u: Any, mid: int, _reason: ReasonCode, _p: Any) -> None:
+        self._on_acknowledged(mid)
+
+    def _subscribed(self, _c: paho.Client, _u: Any, mid: int, reasons: list[ReasonCode], _p: Any) -> None:
+        granted = self._granted.get(mid)
+        if granted is not None and not granted.done():
+            granted.set_result(reasons)
+
+    async def _subscribe(self, topics: tuple[str, ...]) -> None:
+        for start in range(0, len(topics), SUBSCRIPTIONS_PER_PACKET):
+            batch = topics[start : start + SUBSCRIPTIONS_PER_PACKET]
+            _result, mid = self._client.subscribe([(topic, 1) for topic in batch])
+            if mid is None:
+                raise MqttLost("the connection ended before SUBSCRIBE", place=self._place)
+            self._granted[mid] = self._loop.create_future()
+            reasons = await self._granted.pop(mid)
+            refused = [topic for topic, reason in zip(batch, reasons, strict=True) if reason.is_failure]
+            if refused:
+                remedy = "allow these subscriptions in the broker's policy for this client"
+                text = f"the broker refused to subscribe to {', '.join(refused)}"
+                raise MqttLost(text, place=self._place, remedy=remedy)

@@ -1,0 +1,232 @@
+"""What can be asked on the control socket: one table of routes over the running hub.
+
+GET  status | devices | devices/<ref>
+POST discover {kind, radio?, auth?, duration?}   lines until the window has closed
+POST command {device, actions, ttl?}             lines until the Outcome
+POST remove {device, force?}                     lines until the device is gone
+"""
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from agent.control import Answer, ApiError, Call
+from agent.home import DeviceRecord
+from agent.model import Action
+from agent.requests import LOCAL, CommandRequest, Deprovision, Progress, StartDiscovery, StopDiscovery
+from agent.runtime import Runtime
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+T = TypeVar("T", bound=_Body)
+
+
+class DiscoverBody(_Body):
+    kind: str = "ZIGBEE"
+    radio: str = ""
+    auth: str = Field(default="", max_length=512)
+    duration: int = Field(default=120, ge=1, le=254)
+
+
+class ActionBody(_Body):
+    endpoint: str
+    capability: str
+    name: str
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+
+class DoCommandBody(_Body):
+    device: str
+    actions: list[ActionBody] = Field(min_length=1, max_length=5)
+    ttl: float = Field(default=30.0, gt=0, le=86400)
+
+
+class RemoveBody(_Body):
+    device: str
+    force: bool = False
+
+
+class ConsoleApi:
+    """Callable for ControlServer."""
+
+    def __init__(self, runtime: Runtime, version: str) -> None:
+        self._runtime = runtime
+        self._version = version
+        self._routes: dict[tuple[str, str], Callable[[Call], Answer]] = {
+            ("GET", "status"): lambda _call: self.status(),
+            ("GET", "devices"): self._devices,
+            ("POST", "discover"): lambda call: self._discover(_parse(DiscoverBody, call)),
+            ("POST", "command"): lambda call: self._command(_parse(DoCommandBody, call)),
+            ("POST", "remove"): lambda call: self._remove(_parse(RemoveBody, call)),
+        }
+
+    async def __call__(self, call: Call) -> Answer:
+        route = self._routes.get((call.method, call.path[0] if call.path else ""))
+        if route is None:
+            raise ApiError(404, f"no such request: {call.method} /{'/'.join(call.path)}")
+        return route(call)
+
+    # ---- questions --------------------------------------------------------------------------------------------------
+
+    def status(self) -> dict[str, Any]:
+        """The hub, its radios, uplinks, queue and counters."""
+        hub, stats = self._runtime.hub, self._runtime.store.stats
+        now = self._runtime.clock.now()
+        return {
+            "hub": hub.hub_id,
+            "version": self._version,
+            "clock": {"now": now.iso, "quality": now.quality},
+            "networkMode": hub.network_mode,
+            "radios": {
+                r.name: {
+                    "kind": r.kind,
+                    "status": "online" if r.up else "away",
+                    "reason": r.reason,
+                    "identity": r.identity,
+                    "joinWindow": r.window,
+                    **r.details,
+                }
+                for r in hub.radios.values()
+            },
+            "uplinks": {
+                link.name: {
+                    "status": "online" if link.connected else "away",
+                    "reason": link.last_error,
+                    "inMemory": link.waiting,
+                    "onDisk": sum(rows for (uplink, _), rows in stats.backlog.items() if uplink == link.name),
+                    "counters": dict(link.counters),
+                }
+                for link in self._runtime.links.values()
+            },
+            "store": {
+                "commits": stats.commits,
+                "rows": stats.rows,
+                "full": stats.full,
+                "shed": {f"{lane}:{reason}": rows for (lane, reason), rows in stats.shed.items()},
+            },
+            "devices": len(hub.devices),
+            "openCommands": len(hub.commands),
+            "counters": {
+                **hub.counters,
+                "duplicate_commands": hub.commands.duplicates,
+                "refused_commands": hub.commands.refused,
+            },
+        }
+
+    def _devices(self, call: Call) -> Answer:
+        if len(call.path) == 1:
+            return [_summary(record) for record in self._runtime.hub.devices.values()]
+        return _whole(self._find("/".join(call.path[1:])))
+
+    def _find(self, ref: str) -> DeviceRecord:
+        record = self._runtime.hub.find(ref)
+        if record is None:
+            raise ApiError(404, f"the hub has no device {ref!r}", remedy="`agent devices` lists them")
+        return record
+
+    # ---- requests ---------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _watch(self) -> "Iterator[asyncio.Queue[Progress]]":
+        queue: asyncio.Queue[Progress] = asyncio.Queue()
+        self._runtime.watchers.add(queue.put_nowait)
+        try:
+            yield queue
+        finally:
+            self._runtime.watchers.discard(queue.put_nowait)
+
+    async def _discover(self, body: DiscoverBody) -> AsyncGenerator[dict[str, Any]]:
+        identifier = f"local-{secrets.token_hex(8)}"
+        request = StartDiscovery(identifier, body.kind.upper(), body.duration, LOCAL, body.auth, "", body.radio)
+        finished = False
+        with self._watch() as queue:
+            self._runtime.dispatch(request)
+            try:
+                while not finished:
+                    step = await queue.get()
+                    finished = (
+                        step.what == "discovery" and step.data["id"] == identifier and step.data["status"] != "RUNNING"
+                    )
+                    yield {"what": step.what, **step.data, "done": finished}
+            finally:
+                if not finished:  # the person went away: nobody watches who joins
+                    self._runtime.dispatch(StopDiscovery(identifier))
+
+    async def _command(self, body: DoCommandBody) -> AsyncGenerator[dict[str, Any]]:
+        trace_id = f"local-{secrets.token_hex(8)}"
+        actions = tuple(Action(a.endpoint, a.capability, a.name, a.parameters) for a in body.actions)
+        expires = self._runtime.clock.now().wall + body.ttl
+        with self._watch() as queue:
+            self._runtime.dispatch(CommandRequest(trace_id, body.device, actions, LOCAL, expires))
+            while True:
+                step = await queue.get()
+                if step.what == "outcome" and step.data["traceId"] == trace_id:
+                    yield {"what": "outcome", **step.data, "done": True}
+                    return
+
+    async def _remove(self, body: RemoveBody) -> AsyncGenerator[dict[str, Any]]:
+        device = str(self._find(body.device).device.id)
+        with self._watch() as queue:
+            self._runtime.dispatch(Deprovision(device, body.force, LOCAL))
+            while True:
+                step = await queue.get()
+                if step.what in ("removed", "remove_failed") and step.data["device"] == device:
+                    yield {"what": step.what, **step.data, "done": True}
+                    return
+
+
+def _parse(model: type[T], call: Call) -> T:
+    try:
+        return model.model_validate(call.body)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise ApiError(400, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def _summary(record: DeviceRecord) -> dict[str, Any]:
+    device = record.device
+    return {
+        "nodeId": device.node_id,
+        "managedThingId": record.managed_thing_id,
+        "id": str(device.id),
+        "address": device.address,
+        "manufacturer": device.manufacturer,
+        "model": device.model,
+        "status": record.status,
+        "availability": str(record.availability),
+        "deviceTypes": sorted({kind for endpoint in device.endpoints for kind in endpoint.device_types}),
+        "battery": device.battery,
+    }
+
+
+def _whole(record: DeviceRecord) -> dict[str, Any]:
+    endpoints = []
+    for endpoint in record.device.endpoints:
+        capabilities = []
+        for capability in endpoint.capabilities:
+            state = {
+                name: value
+                for (place, identifier, name), (value, _, _) in sorted(record.state.items())
+                if (place, identifier) == (endpoint.id, capability.id)
+            }
+            lists = {"actions": list(capability.actions), "events": list(capability.events)}
+            capabilities.append(
+                {"id": capability.id, "properties": list(capability.properties), **lists, "state": state}
+            )
+        endpoints.append({"id": endpoint.id, "deviceTypes": list(endpoint.device_types), "capabilities": capabilities})
+    device = record.device
+    return {
+        **_summary(record),
+        "firmware": device.firmware,
+        "sleepy": device.sleepy,
+        "secure": device.secure,
+        "unmapped": list(device.unmapped),
+        "endpoints": endpoints,
+    }

@@ -1,0 +1,162 @@
+"""The driver contract: what a radio must be so that the hub can run it. Third parties ship a wheel with an entry point.
+
+`tests/conformance/driver_contract.py` is the meaning of this file; each driver's own test calls it.
+
+- `run(sink)` *is* the life of one connection: it returns when it is cancelled or told to stop, raises DriverLost when the stick goes;
+  anything else that it raises is a bug and ends the process. A driver object is used once; the factory makes the next one.
+- `sink(event)` takes the events of `agent.model`, is called on the event loop, never blocks and never raises.
+- `execute(command)` returns exactly one Outcome before the command's deadline. It may raise NotNow when *nothing reached the device*
+  (asleep, radio just gone): the hub parks the command and calls again on DeviceAwake or RadioUp.
+- Between RadioUp and the end of `run`, every method may be called; before or after, they raise DriverLost.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Protocol
+
+from agent.clock import Clock
+from agent.errors import ConfigError, HubError
+from agent.model import Action, ActionResult, Command, Discovery, DriverEvent, JsonValue, Outcome
+
+ENTRY_POINTS = "hub_agent.drivers"
+
+Sink = Callable[[DriverEvent], None]
+
+
+class DriverError(HubError):
+    """Expected trouble with a radio or a device; `code` goes into the Outcome."""
+
+    code = 500
+
+
+class DriverLost(DriverError):  # noqa: N818  the contract's word: an end, not a mistake
+    """The radio is gone (unplugged, hung, reset). The supervisor builds a new driver after a backoff."""
+
+    code = 503
+
+
+class NotNow(DriverError):  # noqa: N818
+    """Nothing reached the device: it sleeps. The hub parks the command until DeviceAwake, within its deadline."""
+
+    code = 503
+
+
+class DeviceUnreachable(DriverError):  # noqa: N818
+    """The device did not acknowledge or answer."""
+
+    code = 504
+
+
+class UnknownDevice(DriverError):  # noqa: N818
+    """The radio has no such device, endpoint or capability."""
+
+    code = 404
+
+
+class NotSupported(DriverError):  # noqa: N818
+    """The device or the radio cannot do this."""
+
+    code = 501
+
+
+class InvalidParameters(DriverError):  # noqa: N818
+    """Parameters out of range or of the wrong type; the message names the parameter."""
+
+    code = 400
+
+
+class DeviceRefused(DriverError):  # noqa: N818
+    """The device answered with a failure status of its own; the message names it."""
+
+    code = 502
+
+
+class Driver(Protocol):
+    """One connection to one radio."""
+
+    async def run(self, sink: Sink) -> None: ...
+
+    async def execute(self, command: Command) -> Outcome: ...
+
+    async def discover(self, request: Discovery) -> None:
+        """Open the join window; returns once it is open. It closes by itself. Raises InvalidParameters for bad material."""
+
+    async def stop_discovery(self) -> None: ...
+
+    async def interview(self, key: str) -> None:
+        """Interview a known device again; DeviceFound follows."""
+
+    async def refresh(self, key: str) -> None:
+        """Read the state of a device anew; Reports follow. Raises NotNow for a sleeping device."""
+
+    async def remove(self, key: str, *, force: bool) -> None:
+        """Take a device off the network; `force` forgets it also when it does not answer. DeviceLost follows."""
+
+    async def backup(self) -> bytes:
+        """The radio's network as one document. Raises NotSupported where the radio has none."""
+
+    async def restore(self, document: bytes) -> None:
+        """Write a backup to the radio. `run` ends with DriverLost afterwards, so that the new network is started afresh."""
+
+
+@dataclass(frozen=True, slots=True)
+class DriverContext:
+    """What a driver is given: its name in the config, its checked settings, a folder of its own, and the clock."""
+
+    name: str
+    settings: Any
+    state_dir: Path
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class DriverInfo:
+    """What the entry point names. `settings` is a pydantic model for [radios.<name>]; `open` builds one single-use driver."""
+
+    kind: str
+    settings: type[Any]
+    open: Callable[[DriverContext], Driver]
+    discovery_kinds: tuple[str, ...]
+
+
+def load_driver(kind: str) -> DriverInfo:
+    """The driver for a radio kind, by entry point. Raises ConfigError when there is none or its libraries are missing."""
+    for point in entry_points(group=ENTRY_POINTS, name=kind):
+        try:
+            info: DriverInfo = point.load()
+        except ImportError as error:
+            raise ConfigError(
+                f"the {kind} driver cannot be loaded: {error}", remedy=f"pip install 'hub-agent[{kind}]'"
+            ) from error
+        return info
+    known = ", ".join(sorted(point.name for point in entry_points(group=ENTRY_POINTS))) or "none"
+    raise ConfigError(f"no driver for radios of kind {kind!r}", remedy=f"installed kinds: {known}")
+
+
+async def execute_each(
+    command: Command, perform: Callable[[Action], Awaitable[dict[str, JsonValue]]], now: Callable[[], float]
+) -> Outcome:
+    """Perform a command's actions in order and gather one Outcome; after the first failure the rest are not tried (424).
+
+    `perform` returns the response values of an action or raises a DriverError. NotNow and DriverLost pass through when nothing was done yet.
+    """
+    results: list[ActionResult] = []
+    for action in command.actions:
+        if results and not results[-1].ok:
+            results.append(ActionResult(action, 424, "an earlier action of this command failed"))
+            continue
+        try:
+            async with asyncio.timeout(max(0.0, command.deadline - now())):
+                results.append(ActionResult(action, 200, values=await perform(action)))
+        except TimeoutError:
+            results.append(ActionResult(action, 408, "the deadline passed before the device answered"))
+        except (NotNow, DriverLost) as error:
+            if not results:
+                raise
+            results.append(ActionResult(action, error.code, str(error)))
+        except DriverError as error:
+            results.append(ActionResult(action, error.code, str(error)))
+    return Outcome(command.trace_id, tuple(results))

@@ -1,0 +1,123 @@
+"""The home as the hub knows it: devices and radios, and the neutral bodies of messages about them. PURE."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from agent.clock import Moment
+from agent.model import Availability, Device, JsonValue
+from agent.requests import Kind, Publish, PublishState
+
+STATE_CHUNK = 25  # 5 endpoints with 5 capabilities bound a state message; single properties are the finest split
+
+
+@dataclass(slots=True)
+class DeviceRecord:
+    """What the hub knows of a device. `state` maps (endpoint, capability, property) to (value, changed at, heard at monotonic)."""
+
+    device: Device
+    managed_thing_id: str = ""
+    quarantined: bool = False
+    joined_at: float = 0.0
+    availability: Availability = Availability.UNKNOWN
+    stale: bool = False  # the cloud may not know the last values: tell them again when they are read
+    dirty: bool = False  # the state on disk is older than this
+    state: dict[tuple[str, str, str], tuple[JsonValue, float, float]] = field(default_factory=dict)
+
+    @property
+    def ref(self) -> str:
+        """The name by which a cloud knows the device."""
+        return self.managed_thing_id or self.device.node_id
+
+    @property
+    def status(self) -> str:
+        """ProvisioningStatus of managed integrations."""
+        return "ACTIVATED" if self.managed_thing_id else "ISOLATED" if self.quarantined else "DISCOVERED"
+
+
+@dataclass(slots=True)
+class RadioRecord:
+    """A configured radio. `kinds` are the discovery kinds that its driver serves."""
+
+    name: str
+    kind: str
+    kinds: tuple[str, ...]
+    up: bool = False
+    identity: str = ""
+    reason: str = ""
+    window: int = 0
+    details: Mapping[str, str] = field(default_factory=dict)
+
+
+def discovered_body(record: DeviceRecord, discovery: str, modification: str, now: Moment) -> dict[str, Any]:
+    device = record.device
+    return {
+        "discovery": discovery,
+        "nodeId": device.node_id,
+        "deviceTypes": sorted({kind for endpoint in device.endpoints for kind in endpoint.device_types}),
+        "manufacturer": device.manufacturer,
+        "model": device.model,
+        "address": device.address,
+        "secure": device.secure,
+        "modification": modification,
+        "at": now.wall,
+    }
+
+
+def capabilities_body(record: DeviceRecord) -> dict[str, Any]:
+    return {
+        "nodeId": record.device.node_id,
+        "endpoints": [
+            {
+                "id": endpoint.id,
+                "deviceTypes": list(endpoint.device_types),
+                "capabilities": [
+                    {
+                        "id": capability.id,
+                        "name": capability.name,
+                        "version": capability.version,
+                        "properties": list(capability.properties),
+                        "actions": list(capability.actions),
+                        "events": list(capability.events),
+                    }
+                    for capability in endpoint.capabilities
+                ],
+            }
+            for endpoint in record.device.endpoints
+        ],
+    }
+
+
+def pairs(mapping: Mapping[str, str]) -> str:
+    return "\n".join(f"{key} {value}" for key, value in sorted(mapping.items()))
+
+
+def lifecycle(record: DeviceRecord, now: Moment) -> Publish:
+    """The word on a device's connection and status, as it is now."""
+    offline = record.availability is Availability.OFFLINE
+    body = {
+        "status": record.status,
+        "nodeId": record.device.node_id,
+        "eventType": "disconnected" if offline else "connected",
+        "at": now.wall,
+    }
+    return Publish(Kind.LIFECYCLE, record.ref, body)
+
+
+def deletion(record: DeviceRecord, status: str, reason: str, now: Moment) -> Publish:
+    """DELETED or DELETION_FAILED, and why."""
+    body = {"status": status, "nodeId": record.device.node_id, "reason": reason, "at": now.wall}
+    return Publish(Kind.LIFECYCLE, record.ref, body)
+
+
+def whole_state(record: DeviceRecord) -> list[PublishState]:
+    """The whole known state of a device, in messages within the limits of the state shape."""
+    values = tuple((*key, value, changed) for key, (value, changed, _) in sorted(record.state.items()))
+    chunks = [values[i : i + STATE_CHUNK] for i in range(0, len(values), STATE_CHUNK)]
+    return [PublishState(record.device.id, record.ref, chunk) for chunk in chunks]
+
+
+def shown(record: DeviceRecord) -> dict[str, Any]:
+    """What watchers on this machine are told of a device."""
+    device = record.device
+    return {"device": str(device.id), "nodeId": device.node_id, "model": device.model, "address": device.address}

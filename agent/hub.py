@@ -1,0 +1,454 @@
+"""The hub: a pure function of what radios and clouds say. PURE.
+
+`handle(event, now)` takes one event and returns the effects, in order; it never waits, reads a clock or touches a file. Effects of one
+call are made durable together, before anything of them leaves the house (agent.runtime).
+
+Devices: found -> (local onboarding | the cloud's DEVICE_ONBOARDED) -> capabilities, lifecycle and state are told -> ... -> lost.
+A device that joins while nobody asked for it is *quarantined*: known, shown, but not told to any cloud and not controllable.
+"""
+
+import re
+from collections.abc import Iterable
+from hashlib import sha256
+from typing import Any
+
+from agent.capabilities import CapabilityError, validate_action, validate_event, validate_report
+from agent.clock import Moment
+from agent.command_book import CommandBook
+from agent.discovery_book import DiscoveryBook
+from agent.home import (
+    DeviceRecord,
+    RadioRecord,
+    capabilities_body,
+    deletion,
+    discovered_body,
+    lifecycle,
+    pairs,
+    shown,
+    whole_state,
+)
+from agent.model import (
+    Availability,
+    AvailabilityChanged,
+    Capability,
+    Device,
+    DeviceAwake,
+    DeviceEvent,
+    DeviceFound,
+    DeviceId,
+    DeviceJoining,
+    DeviceLost,
+    DriverEvent,
+    JoinWindow,
+    RadioDown,
+    RadioUp,
+    Report,
+)
+from agent.requests import (
+    LOCAL,
+    CommandEnded,
+    CommandParked,
+    CommandRequest,
+    Deprovision,
+    Effect,
+    ForgetDevice,
+    Interview,
+    Kind,
+    Onboard,
+    OpenWindow,
+    PreAssociate,
+    Progress,
+    Publish,
+    PublishState,
+    RadioWorkEnded,
+    Refresh,
+    RejectedCommand,
+    Remove,
+    Request,
+    SaveDevice,
+    SaveMeta,
+    SetNetworkMode,
+    StartDiscovery,
+    StateQuery,
+    StatusChanged,
+    StopDiscovery,
+    Tick,
+)
+
+HubEvent = DriverEvent | Request | CommandEnded | CommandParked | RadioWorkEnded | Tick
+
+DUPLICATE_WINDOW = 1.0  # seconds; a radio repeats a frame whose acknowledgement was lost within this
+STATE_CHUNK = 25  # 5 endpoints with 5 capabilities bound a state message; single properties are the finest split
+_ZIGBEE_QR = re.compile(r"^Z:([0-9A-Fa-f]{16})\$I:")
+
+
+class Hub:
+    """State of the home, and the rules. One instance, used from one thread."""
+
+    def __init__(self, hub_id: str, *, onboarding: str, default_ttl: float) -> None:
+        self.hub_id = hub_id
+        self.onboarding = onboarding
+        self.radios: dict[str, RadioRecord] = {}
+        self.devices: dict[DeviceId, DeviceRecord] = {}
+        self.network_mode = "STANDARD"
+        self.network_mode_error = ""
+        self.commands = CommandBook(default_ttl=default_ttl)
+        self.discoveries = DiscoveryBook()
+        self.expected: dict[str, str] = {}  # address of a pre-associated device -> managed thing id
+        self.counters: dict[str, int] = {}
+        self._capabilities: dict[DeviceId, dict[tuple[str, str], Capability]] = {}
+        self._handlers: dict[type[Any], Any] = {
+            Report: self._report,
+            DeviceEvent: self._event,
+            DeviceFound: self._found,
+            DeviceJoining: self._joining,
+            DeviceLost: self._lost,
+            DeviceAwake: self._awake,
+            AvailabilityChanged: self._availability,
+            JoinWindow: self._window,
+            RadioUp: self._radio_up,
+            RadioDown: self._radio_down,
+            CommandRequest: self._command,
+            RejectedCommand: self._rejected,
+            CommandEnded: lambda e, now: self.commands.ended(e.outcome, now),
+            CommandParked: lambda e, now: self.commands.parked(e.trace_id, now),
+            StartDiscovery: self._discover,
+            StopDiscovery: lambda e, _now: self.discoveries.stop(e),
+            PreAssociate: self._pre_associate,
+            Onboard: self._onboard,
+            Deprovision: self._deprovision,
+            SetNetworkMode: self._network_mode,
+            StateQuery: self._state_query,
+            RadioWorkEnded: self._work_ended,
+            Tick: self._tick,
+        }
+
+    def handle(self, event: HubEvent, now: Moment) -> list[Effect]:
+        """What follows from `event` at `now`."""
+        effects: list[Effect] = self._handlers[type(event)](event, now)
+        return effects
+
+    def restore(self, record: DeviceRecord) -> None:
+        """Take up a device of an earlier run, before any event."""
+        self.devices[record.device.id] = record
+        self._index(record.device)
+
+    def next_deadline(self) -> float | None:
+        """Monotonic seconds at which a Tick is due."""
+        due = [d for d in (self.commands.next_deadline(), self.discoveries.next_deadline()) if d is not None]
+        return min(due, default=None)
+
+    def find(self, ref: str) -> DeviceRecord | None:
+        """The device with this managed thing id, node id, key, radio/key or address."""
+        wanted = ref.lower()
+        for record in self.devices.values():
+            device = record.device
+            names = (record.managed_thing_id, device.node_id, device.id.key, str(device.id), device.address)
+            if wanted in (name.lower() for name in names if name):
+                return record
+        return None
+
+    # ---- radios -----------------------------------------------------------------------------------------------------
+
+    def _radio_up(self, event: RadioUp, now: Moment) -> list[Effect]:
+        radio = self.radios[event.radio]
+        radio.up, radio.identity, radio.details, radio.reason = True, event.identity, event.details, ""
+        effects: list[Effect] = [StatusChanged(), Progress("radio", {"radio": radio.name, "status": "online"})]
+        for record in self._of(event.radio):
+            if record.availability is Availability.RADIO_AWAY:
+                record.availability = Availability.UNKNOWN
+            effects.append(Refresh(record.device.id))
+            effects += self.commands.ready(record.device.id, now)
+        return effects
+
+    def _radio_down(self, event: RadioDown, _now: Moment) -> list[Effect]:
+        radio = self.radios[event.radio]
+        was_up, radio.up, radio.reason, radio.window = radio.up, False, event.reason, 0
+        for record in self._of(event.radio):
+            record.availability = Availability.RADIO_AWAY
+        effects = self.discoveries.radio_down(event.radio)
+        if was_up:
+            data = {"radio": radio.name, "status": "away", "reason": event.reason}
+            effects += [StatusChanged(), Progress("radio", data)]
+        return effects
+
+    def _window(self, event: JoinWindow, _now: Moment) -> list[Effect]:
+        self.radios[event.radio].window = event.seconds
+        progress = Progress("window", {"radio": event.radio, "seconds": event.seconds})
+        return [progress, *self.discoveries.window(event.radio, event.seconds)]
+
+    def _of(self, radio: str) -> Iterable[DeviceRecord]:
+        return [record for record in self.devices.values() if record.device.id.radio == radio]
+
+    # ---- devices ----------------------------------------------------------------------------------------------------
+
+    def _joining(self, event: DeviceJoining, _now: Moment) -> list[Effect]:
+        data = {"device": str(event.id), "nodeId": event.node_id, "stage": event.stage, "detail": event.detail}
+        return [Progress("joining", data), *self.discoveries.joining(event.id, event.stage, event.detail)]
+
+    def _found(self, event: DeviceFound, now: Moment) -> list[Effect]:
+        device = event.device
+        known = self.devices.get(device.id)
+        if event.known and known is not None and known.device == device:
+            return [Refresh(device.id)] if self.radios[device.id.radio].up else []
+        if known is not None:
+            return self._changed(known, device)
+        # A device of the radio's own database that the hub does not know was joined by an earlier hub: it is ours.
+        asked = event.known or self.discoveries.active(device.id.radio) is not None
+        record = DeviceRecord(device, quarantined=not asked, joined_at=now.wall, stale=True)
+        self.restore(record)
+        discovery, effects = self.discoveries.found(device.id)
+        data = shown(record)
+        if record.quarantined:
+            self._count("quarantined")
+            return [SaveDevice(device.id), Progress("quarantined", data)]
+        found = Publish(Kind.DISCOVERED, record.ref, discovered_body(record, discovery, "DISCOVERED", now))
+        return [SaveDevice(device.id), found, *effects, Progress("found", data), *self._auto_onboard(record, now)]
+
+    def _changed(self, record: DeviceRecord, device: Device) -> list[Effect]:
+        """An interview of a known device ended: tell what is new, and only that."""
+        unchanged = record.device == device
+        record.device = device
+        self._index(device)
+        discovery, effects = self.discoveries.found(device.id)
+        data = shown(record)
+        effects.append(Progress("found", {**data, "known": True}))
+        if record.quarantined and discovery:
+            record.quarantined = False
+            unchanged = False
+        if not unchanged:
+            effects.append(SaveDevice(device.id))
+        if record.managed_thing_id and (discovery or not unchanged):
+            effects.append(Publish(Kind.CAPABILITIES, record.ref, capabilities_body(record)))
+        return [*effects, Refresh(device.id)]
+
+    def _auto_onboard(self, record: DeviceRecord, now: Moment) -> list[Effect]:
+        address = record.device.address.replace(":", "").lower()
+        expected = self.expected.pop(address, "")
+        if expected:
+            return [SaveMeta("expected", pairs(self.expected)), *self._activate(record, expected, now)]
+        if self.onboarding == "local":
+            # The same device gets the same id again, so that what a cloud or a person wrote down stays true.
+            digest = sha256(f"{self.hub_id}/{record.device.address or record.device.id}".encode()).hexdigest()
+            return self._activate(record, digest[:32], now)
+        return []
+
+    def _onboard(self, event: Onboard, now: Moment) -> list[Effect]:
+        record = self.find(event.node_id)
+        if record is None:
+            self._count("unknown_device")
+            return [Progress("refused", {"request": "onboard", "device": event.node_id})]
+        if record.managed_thing_id == event.managed_thing_id:
+            return []
+        record.quarantined = False
+        return self._activate(record, event.managed_thing_id, now)
+
+    def _activate(self, record: DeviceRecord, managed_thing_id: str, now: Moment) -> list[Effect]:
+        record.managed_thing_id = managed_thing_id
+        return [
+            SaveDevice(record.device.id),
+            Publish(Kind.CAPABILITIES, record.ref, capabilities_body(record)),
+            lifecycle(record, now),
+            *whole_state(record),
+            Refresh(record.device.id),
+        ]
+
+    def _lost(self, event: DeviceLost, now: Moment) -> list[Effect]:
+        record = self.devices.pop(event.id, None)
+        if record is None:
+            return []
+        self._capabilities.pop(event.id, None)
+        effects = self.commands.gone(event.id, f"the device left: {event.reason}", now)
+        data = {"device": str(event.id), "nodeId": record.device.node_id, "reason": event.reason}
+        effects += [ForgetDevice(event.id), Progress("removed", data)]
+        if not record.quarantined:
+            effects.append(deletion(record, "DELETED", event.reason, now))
+        return effects
+
+    def _awake(self, event: DeviceAwake, now: Moment) -> list[Effect]:
+        record = self.devices.get(event.id)
+        if record is None:
+            return []
+        effects: list[Effect] = [Refresh(event.id)] if record.stale else []
+        return [*self.commands.ready(event.id, now), *effects]
+
+    def _availability(self, event: AvailabilityChanged, now: Moment) -> list[Effect]:
+        record = self.devices.get(event.id)
+        if record is None or record.availability is event.availability:
+            return []
+        before, record.availability = record.availability, event.availability
+        data = {"device": str(event.id), "nodeId": record.device.node_id, "availability": str(event.availability)}
+        if not record.managed_thing_id or (before, event.availability) == (Availability.UNKNOWN, Availability.ONLINE):
+            return [Progress("availability", data)]  # a restart of the hub is no news of the device
+        return [lifecycle(record, now), Progress("availability", data)]
+
+    # ---- state and events -------------------------------------------------------------------------------------------
+
+    def _report(self, event: Report, now: Moment) -> list[Effect]:
+        record = self.devices.get(event.id)
+        if record is None:
+            self._count("reports_of_unknown_devices")
+            return []
+        try:
+            validate_report(event.capability, event.properties)
+        except CapabilityError as error:
+            self._count("invalid_reports")
+            return [Progress("invalid", {"device": str(event.id), "error": str(error)})]
+        values = []
+        for name, value in event.properties.items():
+            key = (event.endpoint, event.capability, name)
+            old = record.state.get(key)
+            same = old is not None and old[0] == value
+            changed_at = old[1] if old is not None and same else now.wall
+            record.state[key] = (value, changed_at, now.mono)
+            if old is not None and same and not record.stale and now.mono - old[2] < DUPLICATE_WINDOW:
+                self.counters["duplicate_reports"] = self.counters.get("duplicate_reports", 0) + 1
+                continue
+            values.append((event.endpoint, event.capability, name, value, changed_at))
+        if not values or not record.managed_thing_id:
+            return []
+        record.dirty = True
+        return [PublishState(event.id, record.ref, tuple(values))]
+
+    def _event(self, event: DeviceEvent, now: Moment) -> list[Effect]:
+        record = self.devices.get(event.id)
+        if record is None or not record.managed_thing_id:
+            self._count("events_of_unknown_devices")
+            return []
+        try:
+            validate_event(event.capability, event.event, event.fields)
+        except CapabilityError as error:
+            self._count("invalid_events")
+            return [Progress("invalid", {"device": str(event.id), "error": str(error)})]
+        body = {
+            "endpoint": event.endpoint,
+            "capability": event.capability,
+            "event": event.event,
+            "fields": dict(event.fields),
+            "at": now.wall,
+        }
+        data = {"device": str(event.id), "nodeId": record.device.node_id, **body}
+        return [Publish(Kind.EVENT, record.ref, body), Progress("event", data)]
+
+    def _state_query(self, event: StateQuery, _now: Moment) -> list[Effect]:
+        records = list(self.devices.values()) if not event.device else [self.find(event.device)]
+        effects: list[Effect] = []
+        for record in records:
+            if record is None or record.quarantined:
+                self._count("unknown_device")
+                continue
+            effects += [Refresh(record.device.id)] if event.refresh else []
+            effects += whole_state(record)
+        return effects
+
+    # ---- requests ---------------------------------------------------------------------------------------------------
+
+    def _command(self, request: CommandRequest, now: Moment) -> list[Effect]:
+        if self.commands.known(request.trace_id):
+            self.commands.duplicates += 1
+            return [Progress("duplicate", {"traceId": request.trace_id})]
+        if request.retained:
+            return self.commands.refuse(request, 409, "retained commands are never carried out", now)
+        record = self.find(request.device)
+        if record is None or record.quarantined:
+            return self.commands.refuse(request, 404, f"the hub has no device {request.device!r}", now)
+        offered = self._capabilities[record.device.id]
+        for action in request.actions:
+            if (action.endpoint, action.capability) not in offered:
+                text = f"endpoint {action.endpoint} of the device has no capability {action.capability}"
+                return self.commands.refuse(request, 404, text, now)
+            try:
+                validate_action(action.capability, action.name, action.parameters)
+            except CapabilityError as error:
+                return self.commands.refuse(request, 400, str(error), now)
+        radio = self.radios.get(record.device.id.radio)
+        return self.commands.request(request, record.device.id, now, ready=radio is not None and radio.up)
+
+    def _rejected(self, event: RejectedCommand, now: Moment) -> list[Effect]:
+        if self.commands.known(event.request.trace_id):
+            self.commands.duplicates += 1
+            return []
+        return self.commands.refuse(event.request, event.code, event.reason, now)
+
+    def _discover(self, request: StartDiscovery, now: Moment) -> list[Effect]:
+        radios = [r for r in self.radios.values() if request.kind in r.kinds and request.radio in ("", r.name)]
+        if not radios:
+            return self.discoveries.fail(request, "404", f"the hub has no radio for {request.kind}")
+        up = [r for r in radios if r.up]
+        if not up:
+            return self.discoveries.fail(request, "503", f"the radio is away: {radios[0].reason or 'starting'}")
+        if not request.rediscover:
+            return self.discoveries.start(request, up[0].name, now)
+        one = self.find(request.device) if request.device else None
+        if request.device and one is None:
+            return self.discoveries.fail(request, "404", f"the hub has no device {request.device!r}")
+        devices = [one] if one is not None else list(self._of(up[0].name))
+        return self.discoveries.rediscover(request, up[0].name, [d.device.id for d in devices], now)
+
+    def _pre_associate(self, event: PreAssociate, now: Moment) -> list[Effect]:
+        match = _ZIGBEE_QR.match(event.discovery.material)
+        if match is None:
+            text = "the authentication material names no device address"
+            return self.discoveries.fail(event.discovery, "400", text)
+        self.expected[match[1].lower()] = event.managed_thing_id
+        return [SaveMeta("expected", pairs(self.expected)), *self._discover(event.discovery, now)]
+
+    def _deprovision(self, event: Deprovision, now: Moment) -> list[Effect]:
+        record = self.find(event.device)
+        if record is not None:
+            return [Remove(record.device.id, event.force, event.source)]
+        data = {"device": event.device, "error": f"the hub has no device {event.device!r}", "code": 404}
+        if event.source == LOCAL:
+            return [Progress("remove_failed", data)]
+        # What the hub does not have is deleted already: a cloud that asks again gets the answer that ends its wait.
+        body = {"status": "DELETED", "nodeId": event.device, "reason": "the hub has no such device", "at": now.wall}
+        return [Publish(Kind.LIFECYCLE, event.device, body)]
+
+    def _network_mode(self, event: SetNetworkMode, _now: Moment) -> list[Effect]:
+        excluding = event.mode == "NETWORK_WIDE_EXCLUSION"
+        able = any("ZWAVE" in radio.kinds for radio in self.radios.values())
+        self.network_mode = event.mode if able or not excluding else "STANDARD"
+        self.network_mode_error = "" if able or not excluding else "no radio of this hub knows network-wide exclusion"
+        return [SaveMeta("network_mode", self.network_mode), StatusChanged()]
+
+    def _work_ended(self, event: RadioWorkEnded, now: Moment) -> list[Effect]:
+        effect = event.effect
+        if isinstance(effect, Refresh):
+            record = self.devices.get(effect.id)
+            if record is not None and not event.error:
+                record.stale = False
+            return []
+        if not event.error:
+            return []
+        if isinstance(effect, OpenWindow):
+            return self.discoveries.failed(effect.radio, effect.discovery.id, event.code, event.error)
+        if isinstance(effect, Interview):
+            return self.discoveries.joining(effect.id, "failed", event.error)
+        if isinstance(effect, Remove):
+            return self._remove_failed(effect, event, now)
+        return []
+
+    def _remove_failed(self, effect: Remove, event: RadioWorkEnded, now: Moment) -> list[Effect]:
+        record = self.devices.get(effect.id)
+        data = {"device": str(effect.id), "error": event.error, "code": event.code}
+        effects: list[Effect] = [Progress("remove_failed", data)]
+        if record is None or effect.source == LOCAL:
+            return effects
+        body = {
+            "status": "DELETION_FAILED",
+            "nodeId": record.device.node_id,
+            "reason": event.error,
+            "at": now.wall,
+        }
+        return [Publish(Kind.LIFECYCLE, record.ref, body), *effects]
+
+    def _tick(self, _event: Tick, now: Moment) -> list[Effect]:
+        return [*self.commands.tick(now), *self.discoveries.tick(now)]
+
+    # ---- helpers ----------------------------------------------------------------------------------------------------
+
+    def _index(self, device: Device) -> None:
+        self._capabilities[device.id] = {(e.id, c.id): c for e in device.endpoints for c in e.capabilities}
+
+    def _count(self, name: str) -> None:
+        self.counters[name] = self.counters.get(name, 0) + 1

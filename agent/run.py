@@ -1,0 +1,263 @@
+"""The composition root: builds every part from the settings, runs them in one TaskGroup, and ends them in order.
+
+Start: store -> hub restored -> control socket -> uplinks and radios as units -> READY. A missing broker or stick delays nothing.
+Stop (SIGTERM, SIGINT): windows closed, offline said, what is in flight awaited, state written, all within STOP_LIMIT.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+from agent import records
+from agent.clock import TRUSTED, Clock, SystemClock
+from agent.cloud.link import Link, LinkPolicy
+from agent.cloud.managed_integrations import ManagedIntegrations
+from agent.cloud.mqtt import Endpoint, tls_context
+from agent.console_api import ConsoleApi
+from agent.control import ControlServer
+from agent.discovery_book import META_KEY
+from agent.driver import Driver, DriverContext, DriverInfo, load_driver
+from agent.errors import ConfigError, Exit, HubError, PermissionDeniedError
+from agent.home import RadioRecord
+from agent.hub import Hub
+from agent.notify import Notifier
+from agent.outbox import Outbox
+from agent.requests import StateQuery, StopDiscovery
+from agent.runtime import Runtime
+from agent.settings import RadioSettings, Settings, UplinkSettings
+from agent.store import Limits, Store
+from agent.supervise import Supervisor, Unit
+
+log = logging.getLogger(__name__)
+
+STOP_LIMIT = 5.0
+LINK_STOP = 2.0
+HOUSEKEEPING = 600.0  # seconds between looks at ages and unwritten state
+UNCLEAN = "running"  # meta: set while the hub runs, cleared by an orderly stop
+
+
+async def run(settings: Settings, env: dict[str, str]) -> int:
+    """Run the daemon until it is told to stop; returns the exit code. Raises HubError when it cannot start."""
+    notifier = Notifier.from_env(env)
+    _folders(settings)
+    store = Store.open(settings.hub.state_dir, _limits(settings))
+    try:
+        async with asyncio.TaskGroup() as group:
+            daemon = Daemon(settings, store, Supervisor(group), notifier)
+            await daemon.start()
+            reason = await daemon.wait()
+            await daemon.stop()
+    except* HubError as errors:
+        raise errors.exceptions[0] from None
+    finally:
+        if not store.stats.failed:
+            await store.close()
+    if reason:
+        log.error("%s", reason)
+        return int(Exit.TEMPFAIL)
+    return int(Exit.OK)
+
+
+class Daemon:
+    """Everything that runs, from start to stop."""
+
+    def __init__(self, settings: Settings, store: Store, supervisor: Supervisor, notifier: Notifier) -> None:
+        self._settings, self._store, self._supervisor, self._notifier = settings, store, supervisor, notifier
+        self._clock: Clock = SystemClock()
+        commands = settings.commands
+        hub = Hub(_hub_id(settings), onboarding=settings.hub.onboarding, default_ttl=commands.default_ttl)
+        self.runtime = Runtime(hub, store, self._clock, supervisor)
+        self._control = ControlServer(settings.hub.runtime_dir, ConsoleApi(self.runtime, version("hub-agent")))
+        self._stopping: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def start(self) -> None:
+        infos = {name: load_driver(radio.kind) for name, radio in self._settings.radios.items()}
+        for name, info in infos.items():
+            record = RadioRecord(name, info.kind, info.discovery_kinds, reason="starting")
+            self.runtime.hub.radios[name] = record
+        await self._restore()
+        await self._control.start()
+        for name, uplink in self._settings.uplinks.items():
+            self._add_uplink(name, uplink)
+        for name, radio in self._settings.radios.items():
+            self._add_radio(name, radio, infos[name])
+        self._supervisor.spawn("housekeeping", self._housekeeping())
+        if self._notifier.watchdog_interval:
+            self._supervisor.spawn("watchdog", self._watchdog(self._notifier.watchdog_interval / 2))
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop_asked, "")
+        self._store.failed.add_done_callback(lambda failed: self._stop_asked(failed.result()))
+        self._notifier.ready(f"{len(self._settings.radios)} radios, {len(self._settings.uplinks)} uplinks")
+        log.info("hub %s is running", self.runtime.hub.hub_id)
+
+    def _stop_asked(self, reason: str) -> None:
+        if not self._stopping.done():
+            self._stopping.set_result(reason)
+
+    async def wait(self) -> str:
+        """Until someone asks for the end; the text is why, empty when it was asked for in order."""
+        return await self._stopping
+
+    async def stop(self) -> None:
+        """End everything in order, within STOP_LIMIT."""
+        self._notifier.stopping("stopping")
+        try:
+            async with asyncio.timeout(STOP_LIMIT):
+                await self._control.stop()
+                self.runtime.dispatch(StopDiscovery(""))
+                for link in self.runtime.links.values():
+                    await link.stop(LINK_STOP)
+                if not self._store.stats.failed:
+                    self.runtime.flush_state()
+                    await self._store.submit([records.put_meta(UNCLEAN, "")])
+        except TimeoutError:
+            log.warning("the stop took longer than %s s; what was not sent is sent after the next start", STOP_LIMIT)
+        self._supervisor.cancel_all()
+
+    # ---- start ------------------------------------------------------------------------------------------------------
+
+    async def _restore(self) -> None:
+        """Devices, state, commands and settings of the earlier run."""
+        hub, store, now = self.runtime.hub, self._store, self._clock.now()
+        meta = dict(await store.read(lambda db: db.execute("SELECT key, value FROM meta").fetchall()))
+        unclean = bool(meta.get(UNCLEAN))
+        join = "SELECT d.record, s.record FROM devices d LEFT JOIN state s ON s.id = d.id"
+        for text, state in await store.read(lambda db: db.execute(join).fetchall()):
+            record = records.device_record(text, state)
+            # Deliver-first state that was in memory at the crash is gone: it is read and told anew.
+            record.stale = unclean
+            if record.device.id.radio in hub.radios:
+                hub.restore(record)
+        hub.network_mode = meta.get("network_mode", "STANDARD")
+        hub.expected = dict(line.split(" ", 1) for line in meta.get("expected", "").splitlines())
+        ended = "SELECT trace_id FROM commands WHERE status = 'ended' ORDER BY at DESC LIMIT 10000"
+        hub.commands.remember(row[0] for row in reversed(await store.read(lambda db: db.execute(ended).fetchall())))
+        await store.submit([records.put_meta(UNCLEAN, "yes")])
+        self._earlier = meta.get(META_KEY, "[]")
+        opened = "SELECT trace_id, status, record, at FROM commands WHERE status != 'ended' ORDER BY at"
+        self._open_commands = await store.read(lambda db: db.execute(opened).fetchall())
+        self._now = now
+
+    def _resume(self) -> None:
+        """Commands and discoveries of the earlier run end or go on; their Outcomes need the uplinks to exist."""
+        hub, now = self.runtime.hub, self._clock.now()
+        effects = hub.discoveries.restore(self._earlier)
+        for trace_id, status, text, received in self._open_commands:
+            effects += hub.commands.restore(records.command(trace_id, status, text, received), now)
+        self.runtime.apply(effects, now)
+
+    def _add_uplink(self, name: str, uplink: UplinkSettings) -> None:
+        hub = self.runtime.hub
+        if uplink.dialect != "managed-integrations":
+            raise ConfigError(f"dialect {uplink.dialect!r} is not available in this version", place=f"uplinks.{name}")
+        dialect = ManagedIntegrations(name, hub.hub_id, north=uplink.topics.north, south=uplink.topics.south)
+        link = Link(
+            name,
+            _endpoint(uplink, hub.hub_id),
+            LinkPolicy(
+                publishes_per_second=uplink.publishes_per_second,
+                in_flight=uplink.in_flight,
+                max_payload=uplink.max_payload,
+                spool_after=uplink.spool_after,
+                strict=uplink.durability == "strict",
+                protocol=uplink.protocol,
+            ),
+            dialect,
+            Outbox(self._store, self.runtime.states_of),
+            self._clock,
+            on_request=self.runtime.dispatch,
+            on_history_told=lambda: self.runtime.dispatch(StateQuery("", refresh=False)),
+        )
+        self.runtime.links[name] = link
+        # AWS IoT Core allows one CONNECT a second for a client id.
+        self._supervisor.add(Unit(f"uplink {name}", link.run, first=1.1, longest=60.0))
+
+    def _add_radio(self, name: str, radio: RadioSettings, info: DriverInfo) -> None:
+        folder = self._settings.hub.state_dir / "radios" / name
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        context = DriverContext(name, radio.driver, folder, self._clock)
+
+        def build() -> Driver:
+            return info.open(context)
+
+        live = partial(self.runtime.radio_life, name, build)
+        lost = partial(self.runtime.radio_lost, name)
+        self._supervisor.add(Unit(f"radio {name}", live, lost, first=0.3, longest=10.0))
+
+    # ---- while it runs ----------------------------------------------------------------------------------------------
+
+    async def _housekeeping(self) -> None:
+        self._resume()
+        self.runtime.tell_status()
+        written = self._clock.now().mono
+        while True:
+            await asyncio.sleep(HOUSEKEEPING)
+            now = self._clock.now()
+            if now.mono - written >= self._settings.store.state_flush:
+                self.runtime.flush_state()
+                written = now.mono
+            if now.quality == TRUSTED:
+                await self._store.shed_older_than(now.wall - self._settings.store.max_age)
+                old = now.wall - self._settings.commands.retention
+                await self._store.submit([records.forget_commands(old)])
+
+    async def _watchdog(self, interval: float) -> None:
+        """Feed systemd's watchdog while every part makes progress: the loop turns, the writer writes, no unit hangs."""
+        while True:
+            await self._store.read(lambda db: db.execute("SELECT 1").fetchone())
+            stalled = self._supervisor.stalled
+            if stalled:
+                log.error("no progress in %s: the watchdog is not fed", ", ".join(stalled))
+            else:
+                self._notifier.watchdog()
+            await asyncio.sleep(interval)
+
+
+def _endpoint(uplink: UplinkSettings, hub_id: str) -> Endpoint:
+    context = None
+    if uplink.tls:
+        context = tls_context(ca=uplink.ca, certificate=uplink.certificate, key=uplink.key, alpn=uplink.alpn)
+    return Endpoint(
+        uplink.host,
+        uplink.port,
+        uplink.client_id or hub_id,
+        uplink.keep_alive,
+        context,
+        uplink.username,
+        uplink.password.reveal(),
+        uplink.session_expiry,
+    )
+
+
+def _hub_id(settings: Settings) -> str:
+    """The configured id; else one that stays with this machine's installation."""
+    return settings.hub.id or f"hub-{socket.gethostname()}"
+
+
+def _limits(settings: Settings) -> Limits:
+    store = settings.store
+    return Limits(max_bytes=store.max_bytes, max_age=store.max_age, ballast=store.ballast)
+
+
+def _folders(settings: Settings) -> None:
+    for folder in (settings.hub.state_dir, settings.hub.runtime_dir):
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise PermissionDeniedError(
+                f"cannot make the folder: {error.strerror}",
+                place=str(folder),
+                remedy="run as the service's user, or set hub.state_dir and hub.runtime_dir to folders of yours",
+            ) from error
+        if not os.access(folder, os.W_OK):
+            raise PermissionDeniedError("the folder cannot be written", place=str(folder), remedy=_owner(folder))
+
+
+def _owner(folder: Path) -> str:
+    return f"it belongs to {folder.owner()}: run as that user"

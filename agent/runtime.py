@@ -1,0 +1,281 @@
+"""Joins the pure hub to the world: one event in, its effects made durable together, then carried out.
+
+Order of one event: effects -> one transaction (devices, commands, outbox) -> acknowledgement to the broker, publishes, radio work.
+Deliver-first state skips the transaction (agent.cloud.link).
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from agent import records
+from agent.clock import Clock, Moment
+from agent.cloud.link import Link
+from agent.driver import Driver, DriverError, DriverLost, NotNow
+from agent.hub import Hub, HubEvent
+from agent.model import DriverEvent, Outcome, RadioDown, RadioUp
+from agent.requests import (
+    CloseWindow,
+    CommandEnded,
+    CommandParked,
+    Effect,
+    Execute,
+    FinishCommand,
+    ForgetDevice,
+    Interview,
+    Kind,
+    Message,
+    OpenWindow,
+    Progress,
+    Publish,
+    PublishState,
+    RadioWorkEnded,
+    Refresh,
+    Remove,
+    SaveCommand,
+    SaveDevice,
+    SaveMeta,
+    StatusChanged,
+    Tick,
+)
+from agent.store import Statement, Store
+from agent.supervise import Supervisor
+
+log = logging.getLogger(__name__)
+
+REFRESHES_AT_ONCE = 4  # reads of a whole home must leave the air to commands
+Watcher = Callable[[Progress], None]
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What one event costs: statements of one transaction, and what follows the commit."""
+
+    statements: list[Statement] = field(default_factory=list)
+    offers: list[tuple[Link, Message]] = field(default_factory=list)
+    work: list[Any] = field(default_factory=list)
+    status: bool = False
+    progress: list[Progress] = field(default_factory=list)
+
+
+class Runtime:
+    """One per process. Drivers register while they are up; watchers hear every Progress."""
+
+    def __init__(self, hub: Hub, store: Store, clock: Clock, supervisor: Supervisor) -> None:
+        self.hub, self.store, self.clock, self.supervisor = hub, store, clock, supervisor
+        self.links: dict[str, Link] = {}
+        self.drivers: dict[str, Driver] = {}
+        self.watchers: set[Watcher] = set()
+        self._refreshing: set[Any] = set()
+        self._refresh_slots = asyncio.Semaphore(REFRESHES_AT_ONCE)
+        self._tick: asyncio.TimerHandle | None = None
+        self._plans: dict[type[Any], Callable[[Any, _Plan, Moment], None]] = {
+            PublishState: self._plan_state,
+            Publish: self._plan_publish,
+            SaveDevice: self._plan_device,
+            ForgetDevice: lambda e, plan, _now: plan.statements.extend(records.forget_device(e.id)),
+            SaveCommand: lambda e, plan, _now: plan.statements.append(records.put_command(e)),
+            FinishCommand: lambda e, plan, _now: plan.statements.append(records.end_command(e)),
+            SaveMeta: lambda e, plan, _now: plan.statements.append(records.put_meta(e.key, e.value)),
+            Progress: lambda e, plan, _now: plan.progress.append(e),
+            StatusChanged: self._plan_status,
+        }
+
+    # ---- events -----------------------------------------------------------------------------------------------------
+
+    def sink(self, event: DriverEvent) -> None:
+        """What drivers call."""
+        self.dispatch(event)
+
+    def dispatch(self, event: HubEvent, committed: Callable[[], None] | None = None) -> None:
+        """Handle one event; `committed` is called once everything of it is on disk."""
+        now = self.clock.now()
+        self.apply(self.hub.handle(event, now), now, committed)
+        self._schedule_tick(now)
+
+    def apply(self, effects: Iterable[Effect], now: Moment, committed: Callable[[], None] | None = None) -> None:
+        plan = _Plan()
+        for effect in effects:
+            step = self._plans.get(type(effect))
+            if step is None:
+                plan.work.append(effect)
+            else:
+                step(effect, plan, now)
+        if not plan.statements:
+            self._carry_out(plan, committed)
+            return
+
+        def done(future: "asyncio.Future[None]") -> None:
+            # A failed store rejects everything; the process ends by `store.failed`, and the broker sends again what was not acknowledged.
+            if not future.cancelled() and future.exception() is None:
+                self._carry_out(plan, committed)
+
+        self.store.submit(plan.statements).add_done_callback(done)
+
+    def _carry_out(self, plan: _Plan, committed: Callable[[], None] | None) -> None:
+        if committed is not None:
+            committed()
+        for link, message in plan.offers:
+            link.offer(message)
+        for effect in plan.work:
+            self._start(effect)
+        if plan.status:
+            self.tell_status()
+        for progress in plan.progress:
+            log.debug("%s %s", progress.what, dict(progress.data))
+            for watcher in list(self.watchers):
+                watcher(progress)
+
+    def _schedule_tick(self, now: Moment) -> None:
+        due = self.hub.next_deadline()
+        if self._tick is not None:
+            self._tick.cancel()
+            self._tick = None
+        if due is not None:
+            delay = max(0.01, due - now.mono)
+            self._tick = asyncio.get_running_loop().call_later(delay, self.dispatch, Tick())
+
+    # ---- effects to plans -------------------------------------------------------------------------------------------
+
+    def _plan_state(self, effect: PublishState, plan: _Plan, now: Moment) -> None:
+        strict = False
+        for link in self.links.values():
+            identifier = self.store.next_id()
+            message = records.stamp(identifier, link.name, Kind.STATE, effect.device, "", effect.values, now)
+            if not link.policy.strict:
+                link.offer_live(message)
+                continue
+            plan.statements.append(records.put_outbox([message]))
+            plan.offers.append((link, message))
+            strict = True
+        if strict:
+            plan.statements.append(records.put_state([self.hub.devices[effect.id]]))
+
+    def _plan_publish(self, effect: Publish, plan: _Plan, now: Moment) -> None:
+        for link in self.links.values():
+            if effect.uplink not in ("", link.name):
+                continue
+            identifier = self.store.next_id()
+            body = dict(effect.body)
+            message = records.stamp(identifier, link.name, effect.kind, effect.device, effect.trace_id, body, now)
+            plan.statements.append(records.put_outbox([message]))
+            plan.offers.append((link, message))
+
+    def _plan_device(self, effect: SaveDevice, plan: _Plan, _now: Moment) -> None:
+        record = self.hub.devices.get(effect.id)
+        if record is not None:
+            plan.statements += [records.put_device(record), records.put_state([record])]
+
+    def _plan_status(self, _effect: StatusChanged, plan: _Plan, _now: Moment) -> None:
+        plan.status = True
+
+    # ---- work on radios ---------------------------------------------------------------------------------------------
+
+    def _start(self, effect: Any) -> None:
+        if isinstance(effect, Execute):
+            self.supervisor.spawn(f"command {effect.command.trace_id}", self._execute(effect))
+        elif isinstance(effect, Refresh):
+            if effect.id not in self._refreshing:
+                self._refreshing.add(effect.id)
+                self.supervisor.spawn(f"refresh {effect.id}", self._refresh(effect))
+        else:
+            self.supervisor.spawn(type(effect).__name__, self._radio_work(effect))
+
+    async def _execute(self, effect: Execute) -> None:
+        command = effect.command
+        driver = self.drivers.get(command.device.radio)
+        if driver is None:
+            self.dispatch(CommandParked(command.trace_id, "the radio is away"))
+            return
+        try:
+            async with asyncio.timeout_at(asyncio.get_running_loop().time() + command.deadline - self.clock.now().mono):
+                outcome = await driver.execute(command)
+        except (NotNow, DriverLost) as error:
+            self.dispatch(CommandParked(command.trace_id, str(error)))
+            return
+        except TimeoutError:
+            outcome = Outcome(command.trace_id, (), "the deadline passed before the device answered", 408)
+        except DriverError as error:
+            outcome = Outcome(command.trace_id, (), str(error), error.code)
+        self.dispatch(CommandEnded(outcome))
+
+    async def _refresh(self, effect: Refresh) -> None:
+        async with self._refresh_slots:
+            try:
+                await self._radio_work(effect)
+            finally:
+                self._refreshing.discard(effect.id)
+
+    async def _radio_work(self, effect: OpenWindow | CloseWindow | Interview | Refresh | Remove) -> None:
+        """Do it, and tell the hub how it ended."""
+        radio = effect.radio if isinstance(effect, OpenWindow | CloseWindow) else effect.id.radio
+        driver = self.drivers.get(radio)
+        if driver is None:
+            self.dispatch(RadioWorkEnded(effect, "the radio is away", 503))
+            return
+        try:
+            match effect:
+                case OpenWindow():
+                    await driver.discover(effect.discovery)
+                case CloseWindow():
+                    await driver.stop_discovery()
+                case Interview():
+                    await driver.interview(effect.id.key)
+                case Refresh():
+                    await driver.refresh(effect.id.key)
+                case Remove():
+                    await driver.remove(effect.id.key, force=effect.force)
+        except DriverError as error:
+            self.dispatch(RadioWorkEnded(effect, str(error), error.code))
+            return
+        self.dispatch(RadioWorkEnded(effect))
+
+    # ---- units ------------------------------------------------------------------------------------------------------
+
+    async def radio_life(self, name: str, build: Callable[[], Driver]) -> None:
+        """One life of a radio: the driver registers itself here once its network is up."""
+        driver = build()
+
+        def sink(event: DriverEvent) -> None:
+            if isinstance(event, RadioUp):
+                self.drivers[name] = driver
+            self.dispatch(event)
+
+        try:
+            await driver.run(sink)
+        finally:
+            self.drivers.pop(name, None)
+
+    def radio_lost(self, name: str, reason: str) -> None:
+        self.dispatch(RadioDown(name, reason))
+
+    def tell_status(self) -> None:
+        """Give every uplink the hub's status as it is now."""
+        radios = {
+            radio.name: {"kind": radio.kind, "status": "online" if radio.up else "away", "identity": radio.identity}
+            for radio in self.hub.radios.values()
+        }
+        status: dict[str, Any] = {"status": "online", "radios": radios, "networkMode": self.hub.network_mode}
+        if self.hub.network_mode_error:
+            status["error"] = {"code": "501", "message": self.hub.network_mode_error}
+        for link in self.links.values():
+            link.set_status(status)
+
+    def states_of(self, refs: list[str]) -> list[Statement]:
+        """The state rows of devices by the names that clouds know them by."""
+        wanted = set(refs)
+        found = [record for record in self.hub.devices.values() if record.ref in wanted]
+        for record in found:
+            record.dirty = False
+        return [records.put_state(found)] if found else []
+
+    def flush_state(self) -> "asyncio.Future[None] | None":
+        """Write the state of every device that changed since it was last written."""
+        dirty = [record for record in self.hub.devices.values() if record.dirty]
+        if not dirty:
+            return None
+        for record in dirty:
+            record.dirty = False
+        return self.store.submit([records.put_state(dirty)])

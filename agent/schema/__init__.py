@@ -1,0 +1,1 @@
+"""Data of the core: numbered SQL of the store, and capability schema documents."""

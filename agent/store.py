@@ -1,0 +1,388 @@
+"""The durable half of the hub: one SQLite file, one writer thread, group commit.
+
+The loop hands in operations and gets a future that is done after the fsync. The writer takes everything that waits, runs it as one
+transaction and resolves all its futures with one call into the loop. Nothing polls: an idle store wakes nobody.
+
+- Disk full: the ballast is given back to make room, history is shed by policy, and the batch is tried again until there is room. What
+  waits stays in memory meanwhile, and is counted.
+- A failed fsync or write (EIO): the page cache can no longer be believed. The store fails for good; the process restarts from disk.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import sqlite3
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from agent import files
+from agent.errors import StorageError
+from agent.requests import LANE_EVENT, LANE_LOG, LANE_STATE
+
+log = logging.getLogger(__name__)
+
+NAME = "hub.db"
+BALLAST = "ballast"
+SHED_ORDER = (LANE_LOG, LANE_STATE, LANE_EVENT)  # the dialogue (Outcomes, capability reports) is never shed
+SHED_CHUNK = 500
+FULL_RETRY = 2.0  # seconds between tries while the disk is full
+
+PAGE = 4096
+# 2,000 pages: a checkpoint writes each page once however often it changed since the last one, and the log file keeps its size.
+CHECKPOINT_PAGES = 2000
+
+Row = tuple[Any, ...]
+
+PUT_OUTBOX = "INSERT OR REPLACE INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+DROP_OUTBOX = "DELETE FROM outbox WHERE uplink = ? AND lane = ? AND id = ?"
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One SQL statement and its parameter rows; a transaction is a list of them."""
+
+    sql: str
+    rows: Sequence[Row]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of the outbox: bytes in all, age in seconds, and the ballast that frees room on a full disk."""
+
+    max_bytes: int = 64 * 1024 * 1024
+    max_age: float = 14 * 86400.0
+    ballast: int = 4 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class _Job:
+    statements: Sequence[Statement]
+    done: asyncio.Future[Any]
+    read: Callable[[sqlite3.Connection], Any] | None = None
+    result: Any = None
+
+
+@dataclass(slots=True)
+class Stats:
+    """What the store has done and holds; backlog counts rows by (uplink, lane)."""
+
+    commits: int = 0
+    rows: int = 0
+    full: bool = False
+    failed: str = ""
+    backlog: Counter[tuple[str, int]] = field(default_factory=Counter)
+    shed: Counter[tuple[int, str]] = field(default_factory=Counter)
+
+
+class Store:
+    """Open with `Store.open`; every method is for the loop's thread."""
+
+    def __init__(self, folder: Path, connection: sqlite3.Connection, limits: Limits) -> None:
+        self.stats = Stats()
+        self.limits = limits
+        self._folder, self._db = folder, connection
+        self._loop = asyncio.get_running_loop()
+        self._lock = threading.Condition()
+        self._jobs: list[_Job] = []
+        self._due = float("inf")
+        self._closing = False
+        self.failed: asyncio.Future[str] = self._loop.create_future()
+        self._epoch = int(self._one("SELECT value FROM meta WHERE key = 'epoch'")) << 32
+        self._database_id = str(self._one("SELECT value FROM meta WHERE key = 'database_id'"))
+        for uplink, lane, rows in connection.execute("SELECT uplink, lane, rows FROM backlog"):
+            self.stats.backlog[(uplink, lane)] = rows
+        for lane, reason, rows in connection.execute("SELECT lane, reason, rows FROM shed"):
+            self.stats.shed[(lane, reason)] = rows
+        self._thread = threading.Thread(target=self._work, name="store", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def open(cls, folder: Path, limits: Limits) -> "Store":
+        """The store in `folder`, migrated to this version's schema. Raises StorageError with the remedy."""
+        path = folder / NAME
+        try:
+            connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            path.chmod(0o600)
+            _prepare(connection, path)
+            files.reserve(folder / BALLAST, limits.ballast)
+        except (sqlite3.Error, OSError) as error:
+            remedy = "check the folder's owner and free space; a damaged file can be moved away: devices are read from the radios again"
+            raise StorageError(f"the database cannot be opened: {error}", place=str(path), remedy=remedy) from error
+        return cls(folder, connection, limits)
+
+    def next_id(self) -> int:
+        """A 64-bit id that grows for ever, also across restarts."""
+        self._epoch += 1
+        return self._epoch
+
+    def message_id(self, identifier: int) -> str:
+        """The id of a message for the world: unique for ever, the same on a redelivery."""
+        return f"{self._database_id}{identifier:016x}"
+
+    def submit(self, statements: Sequence[Statement], *, window: float = 0.0) -> "asyncio.Future[None]":
+        """Run `statements` in one transaction, at the latest `window` seconds from now. Done after the fsync."""
+        return self._put(_Job(statements, self._loop.create_future()), window)
+
+    def read(self, query: Callable[[sqlite3.Connection], Any]) -> "asyncio.Future[Any]":
+        """Run `query` on the writer's connection, after everything submitted before it."""
+        return self._put(_Job((), self._loop.create_future(), query), 0.0)
+
+    async def close(self) -> None:
+        """Write what waits, give the log back to the file, and end the writer."""
+        with self._lock:
+            self._closing = True
+            self._lock.notify()
+        await self._loop.run_in_executor(None, self._thread.join)
+        self._db.close()
+
+    def _put(self, job: _Job, window: float) -> "asyncio.Future[Any]":
+        if self.stats.failed:
+            job.done.set_exception(StorageError(self.stats.failed, place=str(self._folder / NAME)))
+            return job.done
+        due = time.monotonic() + window if window else 0.0
+        with self._lock:
+            self._jobs.append(job)
+            if due < self._due:
+                self._due = due
+                self._lock.notify()
+        return job.done
+
+    def _one(self, sql: str) -> Any:
+        return self._db.execute(sql).fetchone()[0]
+
+    # ---- the writer's thread ----------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                while not self._closing and (not self._jobs or self._due > time.monotonic()):
+                    self._lock.wait(None if not self._jobs else self._due - time.monotonic())
+                jobs, self._jobs, self._due = self._jobs, [], float("inf")
+            if jobs:
+                self._commit(jobs)
+            elif self._closing:
+                with contextlib.suppress(sqlite3.Error):  # the log is replayed at the next open
+                    self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                return
+            if self.stats.failed:
+                return
+
+    def _commit(self, jobs: list[_Job]) -> None:
+        while True:
+            try:
+                self._transaction(jobs)
+                break
+            except sqlite3.Error as error:
+                self._rollback()
+                if not _is_full(error):
+                    self._fail(jobs, f"the disk failed: {error}")
+                    return
+                if not self._make_room() and self._closing:
+                    self._fail(jobs, "the disk is full")
+                    return
+        self._loop.call_soon_threadsafe(_resolve, jobs)
+
+    def _transaction(self, jobs: list[_Job]) -> None:
+        batches = _batches(jobs)
+        if batches:
+            backlog = self.stats.backlog.copy()
+            self._db.execute("BEGIN IMMEDIATE")
+            for sql, rows in batches:
+                self._run(sql, rows, backlog)
+            self._bound(backlog)
+            self._db.executemany(
+                "INSERT OR REPLACE INTO backlog VALUES (?, ?, ?)", [(*k, n) for k, n in backlog.items()]
+            )
+            self._db.execute("COMMIT")
+            self.stats.backlog = backlog
+            self.stats.commits += 1
+            self.stats.rows += sum(len(rows) for _, rows in batches)
+            if self.stats.full:
+                self.stats.full = not self._ballast_back()
+        for job in jobs:
+            if job.read is not None:
+                job.result = job.read(self._db)
+
+    def _run(self, sql: str, rows: list[Row], backlog: Counter[tuple[str, int]]) -> None:
+        if sql is PUT_OUTBOX:
+            self._db.executemany(sql, rows)
+            backlog.update((row[1], row[2]) for row in rows)
+        elif sql is DROP_OUTBOX:
+            for (uplink, lane), group in _by_lane(rows).items():
+                before = self._db.total_changes
+                self._db.executemany(sql, group)
+                backlog[(uplink, lane)] -= self._db.total_changes - before
+        else:
+            self._db.executemany(sql, rows)
+
+    def _bound(self, backlog: Counter[tuple[str, int]]) -> None:
+        """Shed the oldest history once the file holds more than it may."""
+        while self._used() > self.limits.max_bytes and self._shed("bytes", backlog):
+            pass
+
+    def _used(self) -> int:
+        pages = self._one("PRAGMA page_count") - self._one("PRAGMA freelist_count")
+        return int(pages) * PAGE
+
+    def _shed(self, reason: str, backlog: Counter[tuple[str, int]]) -> int:
+        """Drop one chunk of the oldest rows of the first lane that has any; returns how many."""
+        for lane in SHED_ORDER:
+            for uplink, number in [key for key, rows in backlog.items() if key[1] == lane and rows > 0]:
+                cursor = self._db.execute(
+                    "DELETE FROM outbox WHERE uplink = ?1 AND lane = ?2 AND id IN "
+                    "(SELECT id FROM outbox WHERE uplink = ?1 AND lane = ?2 ORDER BY id LIMIT ?3)",
+                    (uplink, number, SHED_CHUNK),
+                )
+                dropped = cursor.rowcount
+                backlog[(uplink, number)] = backlog[(uplink, number)] - dropped if dropped else 0
+                if dropped:
+                    self._count_shed(lane, reason, dropped)
+                    return dropped
+        return 0
+
+    def _count_shed(self, lane: int, reason: str, dropped: int) -> None:
+        self.stats.shed[(lane, reason)] += dropped
+        total = self.stats.shed[(lane, reason)]
+        self._db.execute("INSERT OR REPLACE INTO shed VALUES (?, ?, ?)", (lane, reason, total))
+        log.warning("outbox over its bounds (%s): %d messages of lane %d shed", reason, dropped, lane)
+
+    def shed_older_than(self, wall: float) -> "asyncio.Future[Any]":
+        """Drop what the outbox has held since before `wall`; the caller makes sure that the clock is trusted."""
+
+        def drop(connection: sqlite3.Connection) -> None:
+            connection.execute("BEGIN IMMEDIATE")
+            for (uplink, lane), rows in list(self.stats.backlog.items()):
+                if lane not in SHED_ORDER or rows <= 0:
+                    continue
+                cursor = connection.execute(
+                    "DELETE FROM outbox WHERE uplink = ? AND lane = ? AND wall < ? AND quality = 'trusted'",
+                    (uplink, lane, wall),
+                )
+                if cursor.rowcount > 0:
+                    self.stats.backlog[(uplink, lane)] -= cursor.rowcount
+                    self._count_shed(lane, "age", cursor.rowcount)
+            rows_left = [(*key, count) for key, count in self.stats.backlog.items()]
+            connection.executemany("INSERT OR REPLACE INTO backlog VALUES (?, ?, ?)", rows_left)
+            connection.execute("COMMIT")
+
+        return self.read(drop)
+
+    # ---- trouble ----------------------------------------------------------------------------------------------------
+
+    def _make_room(self) -> bool:
+        """The disk is full: give the ballast back and shed one chunk with the room that it makes; else wait for room."""
+        if not self.stats.full:
+            log.error("the disk is full: history is shed until there is room; nothing else stops")
+        self.stats.full = True
+        ballast = self._folder / BALLAST
+        freed = ballast.exists()
+        ballast.unlink(missing_ok=True)
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            backlog = self.stats.backlog.copy()
+            dropped = self._shed("disk_full", backlog)
+            self._db.executemany(
+                "INSERT OR REPLACE INTO backlog VALUES (?, ?, ?)", [(*k, n) for k, n in backlog.items()]
+            )
+            self._db.execute("COMMIT")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self.stats.backlog = backlog
+        except sqlite3.Error:
+            self._rollback()
+            dropped = 0
+        if not dropped and not freed:
+            with self._lock:
+                self._lock.wait_for(lambda: self._closing, FULL_RETRY)
+        return bool(dropped or freed)
+
+    def _ballast_back(self) -> bool:
+        """Take the ballast again once there is room for it twice; sooner would fill the disk at the next commit."""
+        room = os.statvfs(self._folder)
+        if room.f_bavail * room.f_frsize < 2 * self.limits.ballast:
+            return False
+        return files.reserve(self._folder / BALLAST, self.limits.ballast)
+
+    def _rollback(self) -> None:
+        if self._db.in_transaction:
+            with contextlib.suppress(sqlite3.Error):  # the connection has given the transaction up already
+                self._db.execute("ROLLBACK")
+
+    def _fail(self, jobs: list[_Job], reason: str) -> None:
+        """Stop writing for good: what the kernel dropped once, it will not bring back."""
+        self.stats.failed = reason
+        with self._lock:
+            jobs = [*jobs, *self._jobs]
+            self._jobs = []
+        error = StorageError(
+            reason, place=str(self._folder / NAME), remedy="check the disk; the agent restarts from what it holds"
+        )
+        self._loop.call_soon_threadsafe(_reject, jobs, error, self.failed)
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """Pragmas, then the numbered schema files that this database has not seen. Raises StorageError for a newer one."""
+    connection.execute(f"PRAGMA page_size = {PAGE}")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+    connection.execute("PRAGMA foreign_keys = ON")
+    scripts = sorted(
+        (int(file.name.split("_")[0]), file)
+        for file in resources.files("agent.schema").iterdir()
+        if file.name.endswith(".sql")
+    )
+    found = connection.execute("PRAGMA user_version").fetchone()[0]
+    if found > scripts[-1][0]:
+        text = f"the database has schema {found}, this agent knows up to {scripts[-1][0]}"
+        raise StorageError(text, place=str(path), remedy="start the newer agent that wrote it, or move the file away")
+    for number, file in scripts:
+        if number > found:
+            script = file.read_text(encoding="utf-8")
+            connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
+    connection.execute("INSERT OR IGNORE INTO meta VALUES ('database_id', lower(hex(randomblob(8))))")
+    connection.execute("INSERT OR IGNORE INTO meta VALUES ('epoch', '0')")
+    connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'epoch'")
+
+
+def _batches(jobs: list[_Job]) -> list[tuple[str, list[Row]]]:
+    """All statements in order, neighbours with the same SQL run as one."""
+    batches: list[tuple[str, list[Row]]] = []
+    for job in jobs:
+        for statement in job.statements:
+            if batches and batches[-1][0] is statement.sql:
+                batches[-1][1].extend(statement.rows)
+            else:
+                batches.append((statement.sql, list(statement.rows)))
+    return batches
+
+
+def _by_lane(rows: list[Row]) -> dict[tuple[str, int], list[Row]]:
+    groups: dict[tuple[str, int], list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[(row[0], row[1])].append(row)
+    return groups
+
+
+def _is_full(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
+
+
+def _resolve(jobs: list[_Job]) -> None:
+    for job in jobs:
+        if not job.done.done():
+            job.done.set_result(job.result)
+
+
+def _reject(jobs: list[_Job], error: StorageError, failed: "asyncio.Future[str]") -> None:
+    for job in jobs:
+        if not job.done.done():
+            job.done.set_exception(error)
+    if not failed.done():
+        failed.set_result(str(error))

@@ -1,0 +1,89 @@
+"""Units: a factory and a restart policy. The only file that creates tasks.
+
+A unit's coroutine is one life (of a radio connection, of an uplink). When it ends with expected trouble (HubError), the unit is away for
+a jittered backoff and then lives again; the others run on. Anything else that it raises is a bug and ends the process.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from agent.errors import ConfigError, HubError
+
+log = logging.getLogger(__name__)
+
+HEALTHY_AFTER = 30.0  # seconds of life after which the next loss is a first one again
+
+
+@dataclass(slots=True)
+class Unit:
+    """`live` runs one life; `lost(reason)` is told at its end; `stalled()` says that it hangs although it should move."""
+
+    name: str
+    live: Callable[[], Awaitable[None]]
+    lost: Callable[[str], None] = lambda _reason: None
+    stalled: Callable[[], bool] = lambda: False
+    first: float = 0.5
+    longest: float = 60.0
+    attempts: int = 0
+    last_error: str = ""
+    started: float = field(default=0.0)
+
+
+class Supervisor:
+    """Runs units and short pieces of work inside one TaskGroup."""
+
+    def __init__(self, group: asyncio.TaskGroup, seed: int | None = None) -> None:
+        self._group = group
+        self._rng = random.Random(seed)  # noqa: S311  spreads retries, guards nothing
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self.units: list[Unit] = []
+
+    def add(self, unit: Unit) -> None:
+        self.units.append(unit)
+        self.spawn(unit.name, self._keep(unit))
+
+    def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """Run `work` until it ends; an exception of it ends the process."""
+        task = self._group.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def cancel_all(self) -> None:
+        """Ask everything to stop."""
+        for task in list(self._tasks):
+            task.cancel()
+
+    @property
+    def stalled(self) -> list[str]:
+        """Units that hang; the watchdog is not fed while there are any."""
+        return [unit.name for unit in self.units if unit.stalled()]
+
+    async def _keep(self, unit: Unit) -> None:
+        while True:
+            unit.started = time.monotonic()
+            try:
+                await unit.live()
+                reason = "ended"
+            except ConfigError:
+                raise
+            except HubError as error:
+                reason = str(error)
+            if time.monotonic() - unit.started > HEALTHY_AFTER:
+                unit.attempts = 0
+            unit.attempts += 1
+            if reason != unit.last_error or unit.attempts == 1:
+                log.warning("%s is away: %s", unit.name, reason)
+            unit.last_error = reason
+            unit.lost(reason)
+            await asyncio.sleep(self._delay(unit))
+
+    def _delay(self, unit: Unit) -> float:
+        """Full jitter above `first`: nobody comes back in step, and nobody sooner than allowed."""
+        ceiling = min(unit.longest, unit.first * 2 ** min(unit.attempts, 10))
+        return unit.first + self._rng.uniform(0.0, max(0.0, ceiling - unit.first))

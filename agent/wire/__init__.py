@@ -1,0 +1,1 @@
+"""Cloud JSON as pydantic models, and nothing else."""

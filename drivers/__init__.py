@@ -1,0 +1,1 @@
+"""Radio drivers: plug-ins of the hub, each folder stands alone."""

@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Set-up for `make demo` and `make test`: system packages, virtual environment, Node modules of the conformance tests.
+# Usage: scripts/setup.sh demo|test VENV. Does nothing that was done before; changed requirements are installed again.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+purpose=$1 venv=$2
+
+missing=()
+need() { # need COMMAND PACKAGE...
+    if ! PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null; then missing+=("${@:2}"); fi
+}
+need python3 python3 python3-venv
+python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+need mosquitto mosquitto
+if [ "$purpose" = test ]; then
+    need mosquitto_sub mosquitto-clients
+    need systemd-analyze systemd
+    need udevadm udev
+    need node nodejs
+    need npm npm
+fi
+if [ ${#missing[@]} -gt 0 ]; then
+    packages=$(printf '%s\n' "${missing[@]}" | sort -u | tr '\n' ' ')
+    if [ "$(id -u)" != 0 ]; then
+        echo "These packages are missing: run  sudo apt-get install --no-install-recommends $packages" >&2
+        exit 77
+    fi
+    # The broker is started by us on a port of our own, never as a service of this machine.
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e "$policy" ]; then
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod 755 "$policy"
+        trap 'rm -f "$policy"' EXIT
+    fi
+    apt-get update -qq
+    # shellcheck disable=SC2086  a list of words
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages >/dev/null
+fi
+
+stamp() { sha256sum "$@" 2>/dev/null | sha256sum | cut -d' ' -f1; }
+
+extra=zigbee
+[ "$purpose" = test ] && extra=dev
+wanted="$extra $(stamp pyproject.toml)"
+if [ "$(cat "$venv/.hub-agent" 2>/dev/null)" != "$wanted" ] && [ "$(cat "$venv/.hub-agent" 2>/dev/null)" != "dev ${wanted#* }" ]; then
+    echo "installing into $venv ..." >&2
+    [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
+    "$venv/bin/python" -m pip install -q --disable-pip-version-check -e ".[$extra]"
+    echo "$wanted" >"$venv/.hub-agent"
+fi
+
+if [ "$purpose" = test ]; then
+    for lock in tests/conformance/*/package-lock.json; do
+        [ -e "$lock" ] || continue
+        folder=$(dirname "$lock")
+        if [ "$(cat "$folder/node_modules/.hub-agent" 2>/dev/null)" != "$(stamp "$lock")" ]; then
+            echo "installing Node modules of $folder ..." >&2
+            npm ci --prefix "$folder" --ignore-scripts --no-audit --no-fund --silent
+            stamp "$lock" >"$folder/node_modules/.hub-agent"
+        fi
+    done
+fi
