@@ -66,6 +66,11 @@ class Lane:
         self.ready: deque[Message] = deque()
         self.after = 0  # ids up to here are in memory, in flight or gone
         self.more = True  # rows beyond `after` lie on disk
+        self.late = False  # a row went to disk while the disk was being read
+
+    def on_disk(self) -> None:
+        """One more row is to be read in its turn."""
+        self.more = self.late = True
 
 
 class Link:
@@ -114,7 +119,7 @@ class Link:
         """A durable message has been committed."""
         lane = self._lanes[message.lane]
         if self._connection is None or lane.more:
-            lane.more = True  # it will be read in its turn
+            lane.on_disk()
             self._attention.set()
             return
         lane.ready.append(message)
@@ -125,8 +130,9 @@ class Link:
         """State, deliver-first: send at once if the link is up, else put it on disk."""
         lane = self._lanes[LANE_STATE]
         if self._connection is None or (lane.more and not self._history_until):
-            lane.more = True
+            lane.on_disk()
             self._outbox.spool([message])
+            self._attention.set()
             return
         self._unsaved[message.id] = (self._clock.now().mono + self.policy.spool_after, message)
         if self._spool_timer is None:
@@ -249,11 +255,12 @@ class Link:
                 continue
             history = number == LANE_STATE and self._history_until
             until = self._history_until if history else 0
+            lane.late = False
             rows = await self._outbox.read_outbox(self.name, number, lane.after, until, CHUNK)
             lane.ready.extend(rows)
             if rows:
                 lane.after = rows[-1].id
-            if len(rows) < CHUNK:
+            if len(rows) < CHUNK and not lane.late:
                 lane.more = False
         self._pump()
         if self._history_until and self._history_drained():
@@ -286,7 +293,8 @@ class Link:
             message = queue.popleft()
             if not self._send(self._connection, message):
                 return
-        if any(lane.more and len(lane.ready) < CHUNK // 2 for lane in self._lanes) or self._history_until:
+        room = any(lane.more and len(lane.ready) < CHUNK // 2 for lane in self._lanes)
+        if room or (self._history_until and self._history_drained()):
             self._attention.set()
 
     def _token(self) -> bool:

@@ -170,9 +170,13 @@ class MqttConnection:
         if self._housekeeping is not None:
             self._housekeeping.cancel()
             self._housekeeping = None
-        sock = self._client.socket()
+        client = self._client
+        sock = client.socket()
+        # From here on paho must not call into a loop that may be gone.
+        client.on_socket_open = client.on_socket_close = None
+        client.on_socket_register_write = client.on_socket_unregister_write = None
         if sock is not None:
-            self._socket_closed(self._client, None, sock)
+            self._socket_closed(client, None, sock)
             sock.close()
         self._end(reason)
 
@@ -283,7 +287,8 @@ class MqttConnection:
             if mid is None:
                 raise MqttLost("the connection ended before SUBSCRIBE", place=self._place)
             self._granted[mid] = self._loop.create_future()
-            reasons = await self._granted.pop(mid)
+            reasons = await self._granted[mid]
+            del self._granted[mid]
             refused = [topic for topic, reason in zip(batch, reasons, strict=True) if reason.is_failure]
             if refused:
                 remedy = "allow these subscriptions in the broker's policy for this client"

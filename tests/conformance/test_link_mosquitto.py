@@ -1,0 +1,293 @@
+"""The uplink against a real mosquitto, watched by a paho client of its own."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as paho
+import pytest
+from conftest import Broker, free_port, until
+from paho.mqtt.enums import CallbackAPIVersion
+
+from agent import records
+from agent.clock import SystemClock
+from agent.cloud.link import HISTORY, Link, LinkPolicy
+from agent.cloud.managed_integrations import ManagedIntegrations
+from agent.cloud.mqtt import Endpoint, MqttLost
+from agent.outbox import Outbox
+from agent.requests import LANE_DIALOGUE, LANE_STATE, CommandRequest, Kind, RejectedCommand
+from agent.store import Limits, Store
+
+pytestmark = pytest.mark.conformance
+
+FAST = LinkPolicy(publishes_per_second=0, spool_after=0.3)
+
+
+class Watcher:
+    """Everything that reaches the broker, in order."""
+
+    def __init__(self, port: int) -> None:
+        self.messages: list[tuple[str, dict[str, Any], bool]] = []
+        self.client = paho.Client(CallbackAPIVersion.VERSION2, client_id="watcher", clean_session=False)
+        self.client.on_message = self._heard
+        self.client.on_connect = lambda client, *_: client.subscribe("north/#", 1)
+        self.ready = False
+        self.client.on_subscribe = lambda *_: setattr(self, "ready", True)
+        self.client.reconnect_delay_set(1, 1)
+        self.client.connect("127.0.0.1", port)
+        self.client.loop_start()
+
+    def _heard(self, _client: Any, _userdata: Any, message: Any) -> None:
+        body = json.loads(message.payload) if message.payload else {}
+        self.messages.append((message.topic, body, message.retain))
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        return [body for _, body, _ in list(self.messages) if body.get("messageType") == kind]
+
+    def values(self) -> list[int]:
+        return [
+            body["payload"]["addedStates"]["endpoints"][0]["capabilities"][0]["properties"][0]["value"]["propertyValue"]
+            for body in self.of("DEVICE_STATE")
+        ]
+
+    def close(self) -> None:
+        self.client.disconnect()
+        self.client.loop_stop()
+
+
+class Rig:
+    """Store, outbox and link, with the link kept alive as the supervisor would."""
+
+    def __init__(self, folder: Path, port: int, policy: LinkPolicy) -> None:
+        self.store = Store.open(folder, Limits(ballast=4096))
+        self.clock = SystemClock()
+        self.outbox = Outbox(self.store, lambda _refs: [])
+        self.requests: list[Any] = []
+        self.history_told = 0
+        self.link = Link(
+            "main",
+            Endpoint("127.0.0.1", port, "hub-1", 60, None),
+            policy,
+            ManagedIntegrations("main", "hub-1"),
+            self.outbox,
+            self.clock,
+            on_request=self._request,
+            on_history_told=self._told,
+        )
+        self.link.set_status({"status": "online"})
+        self._task: asyncio.Task[None] | None = None
+
+    def _request(self, request: Any, acknowledge: Any) -> None:
+        self.requests.append(request)
+        acknowledge()
+
+    def _told(self) -> None:
+        self.history_told += 1
+
+    async def _keep(self) -> None:
+        while True:
+            try:
+                await self.link.run()
+            except MqttLost:
+                await asyncio.sleep(0.05)
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._keep())
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    def message(self, kind: Kind, body: Any, device: str = "dev-1") -> Any:
+        return records.stamp(self.store.next_id(), "main", kind, device, "", body, self.clock.now())
+
+    def state(self, number: int, device: str = "dev-1") -> Any:
+        value = ("1", "matter.TemperatureMeasurement@1.4", "MeasuredValue", number, 1_700_000_000.0)
+        return self.message(Kind.STATE, (value,), device)
+
+    async def durable(self, *messages: Any) -> None:
+        await self.store.submit([records.put_outbox(list(messages))])
+        for message in messages:
+            self.link.offer(message)
+
+    def event(self, number: int) -> Any:
+        body = {"endpoint": "1", "capability": "matter.Switch@1.4", "event": "InitialPress", "at": 1.7e9}
+        return self.message(Kind.EVENT, {**body, "fields": {"NewPosition": number}})
+
+
+@pytest.fixture
+async def rig(tmp_path: Path, broker: Broker) -> AsyncIterator[Rig]:
+    made = Rig(tmp_path, broker.port, FAST)
+    yield made
+    await made.stop()
+    await made.store.close()
+
+
+@pytest.fixture
+async def watcher(broker: Broker) -> AsyncIterator[Watcher]:
+    made = Watcher(broker.port)
+    await until(lambda: made.ready, what="the watcher's subscription")
+    yield made
+    made.close()
+
+
+def pressed(watcher: Watcher) -> list[int]:
+    return [
+        body["payload"]["endpoints"][0]["capabilities"][0]["properties"][0]["value"]["NewPosition"]
+        for body in watcher.of("DEVICE_EVENT")
+    ]
+
+
+def rows(rig: Rig) -> int:
+    return sum(rig.store.stats.backlog.values())
+
+
+async def test_durable_messages_leave_the_disk_when_the_broker_has_them(rig: Rig, watcher: Watcher) -> None:
+    rig.start()
+    await rig.durable(*[rig.event(n) for n in range(50)])
+    await until(lambda: len(watcher.of("DEVICE_EVENT")) == 50)
+    await until(lambda: rows(rig) == 0, what="an empty outbox")
+    ids = [body["messageId"] for body in watcher.of("DEVICE_EVENT")]
+    assert len(set(ids)) == 50
+    assert {len(identifier) for identifier in ids} == {32}
+
+
+async def test_state_is_delivered_without_touching_the_disk(rig: Rig, watcher: Watcher) -> None:
+    rig.start()
+    await until(lambda: rig.link.connected)
+    before = rig.store.stats.rows
+    for number in range(200):
+        rig.link.offer_live(rig.state(number))
+    await until(lambda: watcher.values() == list(range(200)), what="200 values in order")
+    await until(lambda: not rig.link.waiting)
+    assert rig.store.stats.rows == before
+
+
+async def test_state_of_an_outage_is_spooled_and_told_in_order(rig: Rig, watcher: Watcher) -> None:
+    for number in range(100):
+        rig.link.offer_live(rig.state(number))
+    await rig.store.read(lambda _db: None)
+    assert rig.store.stats.backlog[("main", LANE_STATE)] == 100
+    rig.start()
+    await until(lambda: watcher.values() == list(range(100)), what="100 values in order")
+    await until(lambda: rows(rig) == 0)
+
+
+async def test_a_broker_killed_in_the_middle_loses_nothing(rig: Rig, broker: Broker, watcher: Watcher) -> None:
+    rig.start()
+    await until(lambda: rig.link.connected)
+    for number in range(300):
+        rig.link.offer_live(rig.state(number))
+        await rig.durable(rig.event(number))
+        if number == 100:
+            broker.stop(kill=True)
+        if number == 200:
+            broker.start()
+    await until(lambda: set(watcher.values()) == set(range(300)), 20.0, "every value")
+    await until(lambda: set(pressed(watcher)) == set(range(300)), 20.0, "every event")
+    await until(lambda: rows(rig) == 0, 20.0)
+    seen: dict[str, int] = {}
+    for body, value in zip(watcher.of("DEVICE_EVENT"), pressed(watcher), strict=True):
+        assert seen.setdefault(body["messageId"], value) == value, "an id means one message for ever"
+
+
+async def test_live_state_goes_ahead_of_a_long_history_and_the_newest_comes_last(
+    tmp_path: Path, broker: Broker, watcher: Watcher
+) -> None:
+    rig = Rig(tmp_path, broker.port, LinkPolicy(publishes_per_second=400, spool_after=5.0))
+    history = HISTORY + 200
+    await rig.store.submit([records.put_outbox([rig.state(n) for n in range(history)])])
+    rig.start()
+    await until(lambda: rig.link.connected)
+    rig.link.offer_live(rig.state(-1, "dev-2"))
+    await rig.durable(rig.event(1))
+    await until(lambda: -1 in watcher.values())
+    assert len(watcher.values()) < history / 2
+    await until(lambda: watcher.of("DEVICE_EVENT"))
+    await until(lambda: rig.history_told == 1, 20.0, "the end of the history")
+    await until(lambda: sorted(watcher.values())[1:] == list(range(history)), what="the whole history")
+    await rig.stop()
+    await rig.store.close()
+
+
+async def test_the_pace_is_kept(tmp_path: Path, broker: Broker, watcher: Watcher) -> None:
+    rig = Rig(tmp_path, broker.port, LinkPolicy(publishes_per_second=100))
+    rig.start()
+    await until(lambda: rig.link.connected)
+    begin = time.monotonic()
+    for number in range(60):
+        rig.link.offer_live(rig.state(number))
+    await until(lambda: len(watcher.values()) == 60)
+    assert time.monotonic() - begin > 0.45
+    await rig.stop()
+    await rig.store.close()
+
+
+async def test_status_is_retained_and_the_last_will_says_offline(rig: Rig, broker: Broker, watcher: Watcher) -> None:
+    rig.start()
+    await until(lambda: watcher.of("HUB_STATUS"))
+    assert watcher.of("HUB_STATUS")[0]["payload"]["status"] == "online"
+    await rig.stop()
+    await until(lambda: watcher.of("HUB_STATUS")[-1]["payload"]["status"] == "offline", what="the last will")
+    late = Watcher.__new__(Watcher)
+    Watcher.__init__(late, broker.port)
+    late.client._client_id = b"late"
+    await until(lambda: late.messages)
+    late.close()
+
+
+async def test_the_clouds_messages_become_requests_and_nonsense_is_counted(rig: Rig, watcher: Watcher) -> None:
+    rig.start()
+    await until(lambda: rig.link.connected)
+    command = {
+        "version": "1.0.0",
+        "messageId": "m1",
+        "messageType": "COMMAND",
+        "managedThingId": "thing-1",
+        "traceId": "trace-1",
+        "payload": {
+            "Endpoints": [
+                {"endpointId": "1", "capabilities": [{"id": "matter.OnOff@1.4", "actions": [{"name": "On"}]}]}
+            ]
+        },
+    }
+    publish = watcher.client.publish
+    publish("south/hub-1/control", json.dumps(command), 1)
+    publish("south/hub-1/control", json.dumps({**command, "payload": {}, "traceId": "trace-2"}), 1)
+    for nonsense in (b"\xff\xfe", b"[]", b"{}", b'{"version":"1","messageId":"x","messageType":"WHAT"}', b"x" * 140000):
+        publish("south/hub-1/setup", nonsense, 1)
+    await until(lambda: rig.link.counters["received"] == 7)
+    good, bad = rig.requests
+    assert isinstance(good, CommandRequest)
+    assert (good.trace_id, good.device, good.actions[0].name) == ("trace-1", "thing-1", "On")
+    assert isinstance(bad, RejectedCommand)
+    assert rig.link.counters["malformed"] == 5
+
+
+async def test_a_broker_without_mqtt_5_is_spoken_to_in_3_1_1(tmp_path: Path, broker_folder: Path) -> None:
+    user = "user root" if Path("/proc/self").owner() == "root" else ""
+    old = Broker(broker_folder, f"{user}\nmax_packet_size 100000")
+    old.start()
+    rig = Rig(tmp_path, old.port, LinkPolicy(protocol="3.1.1"))
+    rig.start()
+    await until(lambda: rig.link.connected)
+    await rig.durable(rig.event(1))
+    await until(lambda: rows(rig) == 0)
+    await rig.stop()
+    await rig.store.close()
+    old.stop()
+
+
+async def test_no_broker_is_a_typed_error_and_durable_messages_wait(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, free_port(), FAST)
+    await rig.durable(rig.event(1))
+    with pytest.raises(MqttLost, match="cannot connect"):
+        await rig.link.run()
+    assert rig.store.stats.backlog[("main", 1)] == 1
+    assert rig.outbox.backlog("main", LANE_DIALOGUE) == 0
+    await rig.store.close()

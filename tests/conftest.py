@@ -1,0 +1,80 @@
+"""Shared by all tests: real brokers, and waiting on conditions instead of sleeping."""
+
+import asyncio
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def until(condition: Callable[[], object], timeout: float = 10.0, what: str = "") -> None:
+    """Wait until `condition()` is true, or fail with `what`."""
+    end = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > end:
+            pytest.fail(f"not within {timeout} s: {what or condition}")
+        await asyncio.sleep(0.01)
+
+
+class Broker:
+    """A real mosquitto on loopback that can be killed and started again on the same port."""
+
+    def __init__(self, folder: Path, extra: str = "") -> None:
+        self.port = free_port()
+        self._folder = folder
+        self._config = folder / "mosquitto.conf"
+        self._config.write_text(
+            f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence true\nautosave_interval 1\n"
+            f"autosave_on_changes true\npersistence_location {folder}/\nmax_queued_messages 0\nmax_inflight_messages 0\n{extra}\n"
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        binary = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
+        log = (self._folder / "mosquitto.log").open("ab")
+        self._process = subprocess.Popen([binary, "-c", str(self._config)], stdout=log, stderr=log)
+        log.close()
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            assert self._process.poll() is None, (self._folder / "mosquitto.log").read_text()
+            time.sleep(0.01)
+        pytest.fail("mosquitto did not listen")
+
+    def stop(self, *, kill: bool = False) -> None:
+        if self._process is not None:
+            if kill:
+                self._process.kill()
+            else:
+                self._process.terminate()
+            self._process.wait()
+            self._process = None
+
+
+@pytest.fixture
+def broker_folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "broker"
+    folder.mkdir(mode=0o777)
+    folder.chmod(0o777)
+    tmp_path.chmod(0o755)
+    return folder
+
+
+@pytest.fixture
+def broker(broker_folder: Path) -> Iterator[Broker]:
+    made = Broker(broker_folder, "user root" if Path("/proc/self").owner() == "root" else "")
+    made.start()
+    yield made
+    made.stop()
