@@ -1,0 +1,114 @@
+"""What no key alone can tell: files, folders, and keys that contradict each other. Reads the file system, changes nothing."""
+
+import os
+import pwd
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic_core import PydanticCustomError
+
+from agent.settings import values
+from agent.settings.model import Settings, UplinkSettings
+from agent.settings.secret import check_private
+from agent.settings.toml_keys import KeyPath
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What is wrong with the key at `path`; `rests_on` are the other keys that led to it."""
+
+    path: KeyPath
+    reason: str
+    remedy: str
+    rests_on: tuple[KeyPath, ...] = ()
+
+
+def check(settings: Settings, credentials: Path | None) -> Iterator[Finding]:
+    """Everything that makes `settings` unusable on this machine."""
+    yield from _folder(settings.hub.state_dir)
+    for name, uplink in settings.uplinks.items():
+        yield from _transport(("uplinks", name), uplink)
+        yield from _files(("uplinks", name), uplink, credentials)
+    yield from _same_session(settings)
+    yield from _same_port(settings)
+
+
+def _folder(folder: Path) -> Iterator[Finding]:
+    path = ("hub", "state_dir")
+    existing = folder
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir():
+        yield Finding(path, f"{existing} is not a folder", "name a folder")
+    elif not os.access(existing, os.W_OK | os.X_OK):
+        remedy = f"run as the service's user, or: chown {_user()} {existing}"
+        yield Finding(path, f"{existing} cannot be written by user {_user()}", remedy)
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
+def _transport(path: KeyPath, uplink: UplinkSettings) -> Iterator[Finding]:
+    if not uplink.tls and not values.is_loopback(uplink.host):
+        remedy = "set tls = true, or use a broker on this machine (127.0.0.1, ::1, localhost)"
+        reason = f"without TLS everyone on the way to {uplink.host} reads and sends commands"
+        yield Finding((*path, "tls"), reason, remedy, ((*path, "host"),))
+    if uplink.key and not uplink.certificate:
+        yield Finding(
+            (*path, "key"), "a private key without its certificate", "give `certificate` too", ((*path, "certificate"),)
+        )
+    if uplink.password and not uplink.username:
+        yield Finding(
+            (*path, "password"), "a password without a user name", "give `username` too", ((*path, "username"),)
+        )
+
+
+def _files(path: KeyPath, uplink: UplinkSettings, credentials: Path | None) -> Iterator[Finding]:
+    for name in ("ca", "certificate", "key"):
+        given = getattr(uplink, name)
+        if not given:
+            continue
+        file = Path(given)
+        try:
+            status = file.stat()
+            if name == "key":
+                check_private(file, status, credentials)
+        except OSError as error:
+            reason = f"{file} cannot be read: {error.strerror}"
+            yield Finding((*path, name), reason, "check the path and the folders above it")
+        except PydanticCustomError as error:
+            yield Finding((*path, name), str(error), str((error.context or {}).get("remedy") or "name a PEM file"))
+        else:
+            if not file.is_file():
+                yield Finding((*path, name), f"{file} is not a regular file", "name a PEM file")
+            elif not os.access(file, os.R_OK):
+                yield Finding((*path, name), f"{file} cannot be read by user {_user()}", f"chown {_user()} {file}")
+
+
+def _same_session(settings: Settings) -> Iterator[Finding]:
+    seen: dict[tuple[str, int, str], str] = {}
+    for name, uplink in settings.uplinks.items():
+        first = seen.setdefault((uplink.host.lower(), uplink.port, uplink.client_id or settings.hub.id), name)
+        if first != name:
+            reason = f"the same broker and client id as uplinks.{first}: each would throw the other out"
+            yield Finding(("uplinks", name), reason, "give one of them another client_id", (("uplinks", first),))
+
+
+def _same_port(settings: Settings) -> Iterator[Finding]:
+    seen: dict[str, str] = {}
+    for name, radio in settings.radios.items():
+        if radio.port == "auto":
+            continue
+        first = seen.setdefault(os.path.realpath(radio.port) if radio.port.startswith("/") else radio.port, name)
+        if first != name:
+            yield Finding(
+                ("radios", name, "port"),
+                f"the same port as radios.{first}",
+                "each stick serves one radio",
+                (("radios", first, "port"),),
+            )

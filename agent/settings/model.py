@@ -1,0 +1,127 @@
+"""Every key of the configuration, with its type, default and meaning. `config/agent.toml` shows the same to people.
+
+Texts that are not set are "". Durations are seconds, sizes are bytes; files may also say "15m", "7d", "64MiB".
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
+
+from agent.settings import values
+from agent.settings.secret import Secret
+
+Seconds = Annotated[float, BeforeValidator(values.seconds)]
+Size = Annotated[int, BeforeValidator(values.size)]
+Level = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(values.lower)]
+AbsolutePath = Annotated[Path, BeforeValidator(values.absolute)]
+Name = Annotated[str, AfterValidator(values.name)]
+FileName = Annotated[str, AfterValidator(values.file_name)]
+
+
+class Section(BaseModel):
+    """What all tables have in common."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, validate_default=False, hide_input_in_errors=True, allow_inf_nan=False
+    )
+
+
+class HubSettings(Section):
+    id: Annotated[str, AfterValidator(values.hub_id)] = Field("", description="name of this hub in topics")
+    state_dir: AbsolutePath = Field(Path("/var/lib/hub-agent"), description="database, keys and radio networks")
+    runtime_dir: AbsolutePath = Field(Path("/run/hub-agent"), description="control socket")
+    onboarding: Literal["local", "cloud"] = Field("local", description="who gives a joined device its managedThingId")
+
+
+class TopicSettings(Section):
+    north: Annotated[str, AfterValidator(values.topic_prefix)] = Field(
+        "north", description="prefix of topics to the cloud"
+    )
+    south: Annotated[str, AfterValidator(values.topic_prefix)] = Field(
+        "south", description="prefix of topics to the hub"
+    )
+
+
+class UplinkSettings(Section):
+    """[uplinks.<name>]. The limits are those of AWS IoT Core."""
+
+    dialect: Literal["managed-integrations", "nrf-cloud"] = Field(
+        "managed-integrations", description="language of the cloud"
+    )
+    host: Annotated[str, AfterValidator(values.host)] = Field("127.0.0.1", description="broker's name or address")
+    port: int = Field(8883, ge=1, le=65535, description="broker's TCP port")
+    tls: bool = Field(True, description="TLS 1.2 or newer; false only for a broker on this machine")
+    ca: FileName = Field("", description="PEM file with the CA of the broker")
+    certificate: FileName = Field("", description="PEM file with the hub's certificate")
+    key: FileName = Field("", description="PEM file with the certificate's private key")
+    alpn: str = Field("", max_length=255, description="TLS application protocol")
+    client_id: Annotated[str, AfterValidator(values.client_id)] = Field("", description="MQTT client id")
+    username: str = Field("", description="MQTT user name")
+    password: Secret = Field(Secret(), description="MQTT password")
+    # 60 s: the last will tells of a vanished hub within 90 s, and NAT routers forget an idle connection after 2 to 5 minutes.
+    keep_alive: int = Field(60, ge=30, le=1200, description="seconds without traffic before a ping")
+    protocol: Literal["auto", "5", "3.1.1"] = Field("auto", description="MQTT version")
+    session_expiry: int = Field(
+        3600, ge=0, le=0xFFFFFFFF, description="seconds that the broker keeps messages for an absent hub"
+    )
+    durability: Literal["default", "strict"] = Field("default", description="strict stores state too before it is sent")
+    spool_after: Seconds = Field(
+        1.0, ge=0.05, le=60, description="state without acknowledgement is stored after this time"
+    )
+    publishes_per_second: int = Field(100, ge=0, le=100_000, description="pacing; 0 sends without pause")
+    in_flight: int = Field(100, ge=1, le=65535, description="messages sent and not yet acknowledged")
+    max_payload: Size = Field(131072, ge=4096, le=268_435_455, description="bytes of one message")
+    topics: TopicSettings = Field(default_factory=TopicSettings, description="topic table")
+
+
+class RadioSettings(Section):
+    """[radios.<name>]. Further keys belong to the driver of `kind`: its own model checks them and holds them."""
+
+    kind: str = Field("", description="driver; the table's name when not given")
+    port: str = Field("auto", min_length=1, description="device path, pty, socket://host:port, or auto")
+    _driver: BaseModel | None = PrivateAttr(default=None)
+
+    @property
+    def driver(self) -> Any:
+        """The checked settings for DriverContext: an instance of the driver's `info.settings`. None when loaded with deep=False."""
+        return self._driver
+
+
+class StoreSettings(Section):
+    max_bytes: Size = Field(268_435_456, ge=1_048_576, description="database and outbox on disk")
+    max_age: Seconds = Field(604_800.0, ge=60, description="older outgoing messages are shed")
+    ballast: Size = Field(4_194_304, ge=0, description="file that is given up when the disk is full")
+    state_flush: Seconds = Field(300.0, ge=1, description="last values reach the disk at least this often")
+
+
+class CommandSettings(Section):
+    default_ttl: Seconds = Field(60.0, ge=1, le=604_800, description="life of a command that names no expiry")
+    retention: Seconds = Field(86_400.0, ge=60, description="a repeated traceId is recognised for this long")
+
+
+class LoggingSettings(Section):
+    level: Level = Field("info", description="debug, info, warning or error")
+    format: Literal["auto", "journald", "json", "console"] = Field("auto", description="form of a log line")
+    levels: dict[str, Level] = Field(default_factory=dict, description="level of single loggers")
+    fold_after: int = Field(20, ge=1, le=1_000_000, description="repeats shown before they are only counted")
+    fold_window: Seconds = Field(60.0, ge=1, le=86_400, description="repeats are counted over this time")
+
+
+class Settings(Section):
+    """The whole configuration. Made by `agent.settings.load`; `Settings()` has every default."""
+
+    hub: HubSettings = Field(default_factory=HubSettings)
+    uplinks: dict[Name, UplinkSettings] = Field(default_factory=dict)
+    radios: dict[Name, RadioSettings] = Field(default_factory=dict)
+    store: StoreSettings = Field(default_factory=StoreSettings)
+    commands: CommandSettings = Field(default_factory=CommandSettings)
+    logging: LoggingSettings = Field(default_factory=LoggingSettings)
+    _origins: Mapping[str, str] = PrivateAttr(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def origins(self) -> Mapping[str, str]:
+        """Dotted key -> "file:line" or "environment NAME", for the keys that were given; the others have their default."""
+        return self._origins
