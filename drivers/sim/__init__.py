@@ -1,0 +1,1 @@
+"""Simulated radios, at the wire. Production code never imports this package."""
