@@ -1,0 +1,94 @@
+"""The Zigbee driver: the contract of agent.driver on one stick. zigpy is imported only when `run` starts."""
+
+import asyncio
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from agent.driver import DriverContext, DriverInfo, DriverLost, Sink
+from agent.model import Command, Discovery, Outcome
+from drivers.zigbee.nodes import NodeBook
+from drivers.zigbee.settings import ZigbeeSettings
+
+if TYPE_CHECKING:
+    from drivers.zigbee.session import Session
+
+DATABASE = "zigbee.db"
+NODES = "nodes.json"
+
+
+class ZigbeeDriver:
+    """One connection to one coordinator; used once."""
+
+    def __init__(self, context: DriverContext) -> None:
+        self._context = context
+        self._session: Session | None = None
+        self._used = False
+
+    async def run(self, sink: Sink) -> None:
+        if self._used:
+            raise RuntimeError("a driver is used once; make another one")
+        self._used = True
+        radio = import_module("drivers.zigbee.radio")
+        session_type: type[Session] = import_module("drivers.zigbee.session").Session
+        settings: ZigbeeSettings = self._context.settings
+        folder = self._context.state_dir
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            book = NodeBook.load(folder / NODES)
+        except (OSError, ValueError) as error:
+            raise DriverLost(f"the state folder cannot be used: {error}", place=str(folder)) from error
+        quirks = await asyncio.to_thread(load_quirks) if settings.quirks else None
+        link = await radio.find(settings, book.stick, folder / DATABASE, quirks)
+        try:
+            await radio.start(link)
+            self._session = session_type(self._context, sink, link, book)
+            await self._session.serve()
+        finally:
+            self._session = None
+            await radio.close(link)
+
+    @property
+    def _running(self) -> "Session":
+        if self._session is None:
+            raise DriverLost("the stick is not connected")
+        return self._session
+
+    async def execute(self, command: Command) -> Outcome:
+        return await self._running.execute(command)
+
+    async def discover(self, request: Discovery) -> None:
+        await self._running.discover(request)
+
+    async def stop_discovery(self) -> None:
+        await self._running.window.close()
+
+    async def interview(self, key: str) -> None:
+        await self._running.interview(key)
+
+    async def refresh(self, key: str) -> None:
+        await self._running.refresh(key)
+
+    async def remove(self, key: str, *, force: bool) -> None:
+        await self._running.remove(key, force=force)
+
+    async def backup(self) -> bytes:
+        return await self._running.backup()
+
+    async def restore(self, document: bytes) -> None:
+        await self._running.restore(document)
+
+
+def load_quirks() -> Callable[[Any], Any]:
+    """The corrections of zha-quirks as zigpy's device resolver. Takes seconds. Raises DriverLost when they are not installed."""
+    try:
+        import_module("zhaquirks").setup()
+        registry = import_module("zha.quirks").DEVICE_REGISTRY
+    except ImportError as error:
+        remedy = "with Python 3.12 or newer: pip install 'hub-agent[quirks]'; or set quirks = false"
+        raise DriverLost(f"device quirks cannot be loaded: {error}", remedy=remedy) from error
+    resolve: Callable[[Any], Any] = registry.resolve
+    return resolve
+
+
+INFO = DriverInfo(kind="zigbee", settings=ZigbeeSettings, open=ZigbeeDriver, discovery_kinds=("ZIGBEE",))
