@@ -91,8 +91,10 @@ class CommandBook:
         if refusal:
             return self.refuse(request, *refusal, now)
         ttl = self._default_ttl
-        if request.expires_at is not None and now.quality == TRUSTED:
-            ttl = request.expires_at - now.wall
+        if request.expires_at is not None:
+            left = request.expires_at - now.wall
+            # A clock that was never set lags, and would give a command years: then our own time to live holds.
+            ttl = left if now.quality == TRUSTED else min(left, ttl)
         command = Command(request.trace_id, device, request.actions, now.mono + ttl)
         self._open[request.trace_id] = _Open(request, command, now)
         queue = self._queues.setdefault(device, deque())
@@ -143,7 +145,7 @@ class CommandBook:
         return min((e.command.deadline for e in self._open.values() if not e.started), default=None)
 
     def _refusal(self, request: CommandRequest, now: Moment) -> tuple[int, str] | None:
-        if request.expires_at is not None and now.quality == TRUSTED and request.expires_at <= now.wall:
+        if request.expires_at is not None and request.expires_at <= now.wall:
             return 408, "the command had expired before it arrived"
         if len(self._open) >= MAX_OPEN:
             return 429, f"{MAX_OPEN} commands are open already"

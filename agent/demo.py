@@ -253,7 +253,10 @@ async def _switch(stage: Stage, *, on: bool) -> None:
         arguments = ["-p", str(stage.port), "-q", "1", "-t", "south/demo-hub/control", "-m", json.dumps(command)]
         process = await asyncio.create_subprocess_exec(tool, *arguments)
         await process.wait()
-    outcomes = lambda: [m for m in stage.told("DEVICE_COMMAND") if m.get("traceId") == trace]  # noqa: E731  read below
+
+    def outcomes() -> list[dict[str, Any]]:
+        return [message for message in stage.told("DEVICE_COMMAND") if message.get("traceId") == trace]
+
     await _until("the Outcome of the command", outcomes)
     result = outcomes()[0]["payload"]["result"]
     if result != "succeeded" or len(outcomes()) != 1:

@@ -5,8 +5,9 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +25,15 @@ async def until(condition: Callable[[], object], timeout: float = 10.0, what: st
         if time.monotonic() > end:
             pytest.fail(f"not within {timeout} s: {what or condition}")
         await asyncio.sleep(0.01)
+
+
+async def until_async(ask: Callable[[], Awaitable[Any]], good: Callable[[Any], bool], timeout: float = 10.0) -> None:
+    """Ask again until the answer is good, or fail with the last one."""
+    end = time.monotonic() + timeout
+    while not good(answer := await ask()):
+        if time.monotonic() > end:
+            pytest.fail(f"not within {timeout} s; last answer {answer!r}")
+        await asyncio.sleep(0.02)
 
 
 class Broker:

@@ -272,10 +272,11 @@ def test_what_cannot_be_done_is_refused_with_one_outcome(request_: CommandReques
     assert world(request_) == [] or not told(world(request_), Kind.OUTCOME)
 
 
-def test_before_the_clock_is_set_an_expiry_time_is_not_believed() -> None:
+def test_before_the_clock_is_set_a_command_lives_no_longer_than_our_own_limit() -> None:
     world = World()
     world.quality = ESTIMATED
-    assert of(world(command(expires_at=1_600_000_000.0)), Execute)
+    executed = of(world(command(expires_at=1_900_000_000.0)), Execute)[0]
+    assert executed.command.deadline == world.mono + 60.0
 
 
 def test_a_command_for_a_sleeping_device_waits_and_runs_when_it_is_heard() -> None:

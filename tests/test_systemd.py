@@ -1,0 +1,53 @@
+"""The unit and its companions, judged by systemd's own tools."""
+
+import subprocess
+from pathlib import Path
+
+SYSTEMD = Path(__file__).parent.parent / "systemd"
+
+
+def run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_units_exposure_is_at_most_1_5() -> None:
+    result = run("systemd-analyze", "security", "--offline=yes", "--threshold=15", str(SYSTEMD / "agent.service"))
+    assert result.returncode == 0, result.stdout
+
+
+def test_systemd_understands_every_line_of_the_unit(tmp_path: Path) -> None:
+    program = tmp_path / "agent"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    unit = tmp_path / "agent.service"
+    text = (SYSTEMD / "agent.service").read_text()
+    text = text.replace("/opt/hub-agent/bin/agent", str(program)).replace(
+        "file:/usr/share/doc/hub-agent/README.md", "man:x(8)"
+    )
+    unit.write_text("\n".join(line for line in text.splitlines() if not line.startswith("Documentation=")))
+    result = run("systemd-analyze", "verify", "--man=no", str(unit))
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_the_user_and_the_folders_are_made(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    root = f"--root={tmp_path}"
+    made = run("systemd-sysusers", root, str(SYSTEMD / "hub-agent.sysusers.conf"))
+    assert made.returncode == 0, made.stderr
+    assert "hub-agent" in (tmp_path / "etc/passwd").read_text()
+    assert "dialout" in (tmp_path / "etc/group").read_text()
+    folders = run("systemd-tmpfiles", root, "--create", str(SYSTEMD / "hub-agent.tmpfiles.conf"))
+    assert folders.returncode == 0, folders.stderr
+    assert (tmp_path / "etc/hub-agent/conf.d").is_dir()
+
+
+def test_every_line_of_the_udev_rules_is_whole() -> None:
+    rules = [line for line in (SYSTEMD / "60-hub-agent.rules").read_text().splitlines() if line and line[0] != "#"]
+    for line in rules:
+        for part in line.split(", "):
+            key, _, value = part.partition('"')
+            assert value.endswith('"'), line
+            assert key.endswith(("==", "!=", "+=", "=")), line
+    labels = [line for line in rules if line.startswith("LABEL=")]
+    assert len(labels) == 1
+    assert any("ID_MM_DEVICE_IGNORE" in line for line in rules)
