@@ -33,7 +33,7 @@ bench: ## Figures, as ratios inside one run
 
 faults: ## The long fault runs
 	@scripts/setup.sh test $(VENV)
-	@HUB_AGENT_LONG_FAULTS=1 $(PYTHON) -m pytest tests/faults --timeout 3600 $(PYTEST_ARGS)
+	@HUB_AGENT_KILL_CYCLES=$(or $(CYCLES),100) $(PYTHON) -m pytest tests/test_hub_process.py tests/test_store.py --timeout 3600 $(PYTEST_ARGS)
 
 clean: ## Remove what was made
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/conformance/*/node_modules

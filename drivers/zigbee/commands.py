@@ -56,7 +56,7 @@ async def _read(node: Node, action: Action, step: ZclRead, requests: Requests) -
 async def _write(node: Node, step: ZclWrite, requests: Requests) -> None:
     cluster = node.cluster(step.endpoint, step.cluster)
     answer = await requests.ask(
-        lambda: cluster.write_attributes(dict(step.values)),
+        lambda: cluster.write_attributes(dict(step.values), retries=node.retries),
         limit=COMMAND_TIMEOUT,
         priority=Priority.USER,
         sleepy=node.sleepy,

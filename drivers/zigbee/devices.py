@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 AWAKE_PAUSE = 10.0  # seconds between two DeviceAwake of a device for which nothing is known to wait
 RETRY_PAUSE = 30.0  # seconds between two attempts to configure a device that slept at its interview
 LEAVE_TIMEOUT = 12.0
+FORCED_LEAVE_TIMEOUT = 4.0  # whoever forces a removal has given the device up
 REINTERVIEW_TIMEOUT = 300.0  # zigpy's own time-outs end it; cutting it short would leave its shadow device behind
 
 
@@ -267,7 +268,7 @@ class Devices:
         try:
             answer = await self.session.requests.ask(
                 lambda: device.zdo.leave(remove_children=False),
-                limit=LEAVE_TIMEOUT,
+                limit=FORCED_LEAVE_TIMEOUT if force else LEAVE_TIMEOUT,
                 priority=Priority.USER,
                 sleepy=sleepy,
             )

@@ -59,6 +59,7 @@ class Node:
         self.record = record
         self.map = NodeMap(described)
         self.sleepy = described.sleepy
+        self.retries = 0 if described.sleepy else None  # asleep once is asleep: what waits is sent when it is heard
         self.polls = self._polls(poll_interval)
         self.fresh: set[tuple[int, int]] = set()
         self.awaited = False  # something was refused because the device slept
@@ -178,7 +179,10 @@ class Node:
         if not known:
             return {}, {}
         return await requests.ask(
-            lambda: cluster.read_attributes(known), limit=READ_TIMEOUT, priority=priority, sleepy=self.sleepy
+            lambda: cluster.read_attributes(known, retries=self.retries),
+            limit=READ_TIMEOUT,
+            priority=priority,
+            sleepy=self.sleepy,
         )
 
     async def read_all(self, requests: Requests, reads: Iterable[ZclRead] | None = None) -> None:

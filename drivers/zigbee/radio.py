@@ -25,7 +25,9 @@ from drivers.zigbee.settings import ZigbeeSettings
 log = logging.getLogger(__name__)
 
 RADIOS = {"znp": "zigpy_znp.zigbee.application", "ezsp": "bellows.zigbee.application"}
-CONNECT_TIMEOUT = 12.0  # seconds until a port is given up; zigpy-znp ends by itself after 10 s and cleans up better then
+CONNECT_TIMEOUT = (
+    12.0  # seconds until a port is given up; zigpy-znp ends by itself after 10 s and cleans up better then
+)
 START_TIMEOUT = 90.0  # forming a network on a slow stick takes most of a minute
 CLOSE_TIMEOUT = 5.0
 WATCHDOG_PERIOD = 10  # seconds between signs of life; a hung stick is known after this and the time-out of one request
@@ -65,12 +67,13 @@ class QuietDatabase(zigpy.appdb.PersistingListener):  # type: ignore[misc]  # zi
 
 @dataclass(slots=True)
 class Link:
-    """An open controller. `lost` is done when the radio is gone."""
+    """An open controller. `lost` is done when the radio is gone; `own_reset` while we reset it ourselves."""
 
     app: Any
     port: str
     radio: str
     lost: asyncio.Future[str]
+    own_reset: bool = False
 
     @property
     def identity(self) -> str:
@@ -245,13 +248,18 @@ def _watch_resets(link: Link) -> None:
     if link.radio != "znp":
         return
     commands = importlib.import_module("zigpy_znp.commands")
-    link.app._znp.callback_for_response(  # noqa: SLF001  zigpy-znp has no public way to listen
-        commands.SYS.ResetInd.Callback(partial=True), lambda _: link.lose(f"the stick on {link.port} has reset itself")
-    )
+
+    def was_reset(_indication: Any) -> None:
+        if not link.own_reset:
+            link.lose(f"the stick on {link.port} has reset itself")
+
+    # zigpy-znp has no public way to listen.
+    link.app._znp.callback_for_response(commands.SYS.ResetInd.Callback(partial=True), was_reset)  # noqa: SLF001
 
 
 async def close(link: Link) -> None:
     """Give everything back: tasks, port, database. Never raises but CancelledError."""
+    link.lose("the driver was stopped")  # ends what is still under way
     app = link.app
     app.remove_listener(link)
     devices = list(app.devices.values())

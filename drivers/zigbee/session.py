@@ -44,6 +44,7 @@ class Session:
         self._link = link
         self._book = book
         self._group: asyncio.TaskGroup | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         self.poll_interval: float = settings.poll_interval
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._background = asyncio.Semaphore(BACKGROUND_TASKS)
@@ -64,14 +65,14 @@ class Session:
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 self._announce()
-                work = [self.spawn(self._watch_devices(), "availability"), self.spawn(self._poll(), "polls")]
+                self.spawn(self._watch_devices(), "availability")
+                self.spawn(self._poll(), "polls")
                 ends: set[asyncio.Future[Any]] = {self._link.lost, self._failed}
                 await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
                 if self._failed.done():
                     self._failed.result()  # raises the bug
-                for task in work:
+                for task in self._tasks:
                     task.cancel()
-                await self.window.close()
         except BaseExceptionGroup as group_error:
             raise _single(group_error) from None
         finally:
@@ -103,11 +104,14 @@ class Session:
         try:
             if self._group is None or self._link.lost.done():
                 raise DriverLost("the stick is gone")
-            return self._group.create_task(job, name=f"{self._context.name}: {name}")
+            task = self._group.create_task(job, name=f"{self._context.name}: {name}")
         except (DriverLost, RuntimeError) as error:  # RuntimeError: the group is shutting down
             job.close()
             work.close()
             raise DriverLost("the stick is gone") from error
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     def bug(self, error: BaseException) -> None:
         """A callback of zigpy failed; zigpy would only log it."""
@@ -235,7 +239,11 @@ class Session:
 
     async def restore(self, document: bytes) -> None:
         await self._before_change()
-        await self.backups.restore(document)
+        self._link.own_reset = True
+        try:
+            await self.backups.restore(document)
+        finally:
+            self._link.own_reset = False
         self._link.lose("a backup was restored; the network starts afresh")
 
     async def _before_change(self) -> None:

@@ -217,7 +217,7 @@ class Line:
     """Two links and a line that loses, damages and delays, in its own time."""
 
     def __init__(self, seed: int, loss: float) -> None:
-        self.random = random.Random(seed)  # noqa: S311  a reproducible line
+        self.random = random.Random(seed)
         self.loss = loss
         self.ends = (Link(), Link())
         self.got: tuple[list[bytes], list[bytes]] = ([], [])

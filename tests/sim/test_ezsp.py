@@ -27,8 +27,9 @@ from drivers.sim.zigbee.ezsp_tables import (
     encode,
     parse_command,
 )
-from drivers.sim.zigbee.model import GLOBAL_LINK_KEY, NO_IEEE
+from drivers.sim.zigbee.model import GLOBAL_LINK_KEY, NO_IEEE, JoinKind
 from drivers.sim.zigbee.network import Network
+from drivers.sim.zigbee.node import Node
 
 IEEE = 0x00124B00_01020304
 NETWORK_KEY = bytes(range(16))
@@ -386,6 +387,33 @@ def test_leaving_forgets_the_network_and_its_keys(host: Host) -> None:
     assert host.call("export_link_key_by_index", index=0)["status"] == SlStatus.NOT_FOUND
     host.connect()
     assert host.call("network_init", bitmask=0)["status"] == EmberStatus.NOT_JOINED
+
+
+def test_devices_follow_their_own_network_only(host: Host) -> None:
+    network = host.stick.network
+    plug = Node(0x00124B00_0A0B0C0D, "plug", "plug")
+    network.add(plug)
+    host.form()
+    network.enter(plug, 0x1234, JoinKind.ASSOCIATION, host.now)
+    host.call("leave_network")
+    assert host.form() == EmberStatus.SUCCESS
+    assert host.call("lookup_node_id_by_eui64", eui64=plug.ieee)["node"] == 0x1234
+    host.call("leave_network")
+    kept = host.stick.snapshot()
+    host.stick.restore(kept)
+    assert host.form(pan_id=0x2222) == EmberStatus.SUCCESS
+    assert host.call("lookup_node_id_by_eui64", eui64=plug.ieee)["node"] == 0xFFFF
+    assert not plug.joined
+
+
+def test_a_broadcast_changes_the_channel_and_the_host_hears_of_it(host: Host) -> None:
+    host.form()
+    aps = {**blank(STRUCTURES["aps"]), "cluster": 0x0038}
+    message = b"\x01" + (1 << 25).to_bytes(4, "little") + b"\xfe\x01"
+    host.callbacks.clear()
+    host.call("send_broadcast", destination=0xFFFF, aps=aps, radius=30, tag=1, message=message)
+    assert host.statuses() == [EmberStatus.CHANNEL_CHANGED]
+    assert host.call("get_network_parameters")["parameters"]["channel"] == 25
 
 
 def test_a_stick_that_restarts_by_itself_says_so() -> None:

@@ -40,7 +40,9 @@ async def run(settings: ZigbeeSettings, folder: Path) -> DriverLost:
 
 
 def test_zigpy_does_nothing_on_its_own_account(tmp_path: Path) -> None:
-    settings = ZigbeeSettings(pan_id="539d", extended_pan_id="0123456789abcdef", network_key=Secret("00" * 16), tx_power=8)
+    settings = ZigbeeSettings(
+        pan_id="539d", extended_pan_id="0123456789abcdef", network_key=Secret("00" * 16), tx_power=8
+    )
     config = radio.raw_config(settings, "/dev/ttyUSB0", tmp_path / "zigbee.db")
     assert config["ota"] == {"enabled": False, "broadcast_enabled": False, "providers": [], "extra_providers": []}
     assert not config["backup_enabled"]

@@ -87,8 +87,8 @@ async def test_after_the_loss_an_attribute_error_is_the_loss(link: Link) -> None
 
 @pytest.mark.parametrize(("repeatable", "meaning"), [(True, DriverLost), (False, DeviceUnreachable)])
 async def test_the_loss_ends_what_is_under_way_at_once(
-    link: Link, repeatable: bool, meaning: type[DriverError]
-) -> None:  # noqa: FBT001
+    link: Link, *, repeatable: bool, meaning: type[DriverError]
+) -> None:
     requests = Requests(link)
     begun = asyncio.Event()
 

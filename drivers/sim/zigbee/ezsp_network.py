@@ -20,7 +20,7 @@ from drivers.sim.zigbee.ezsp_tables import (
     decode,
     encode,
 )
-from drivers.sim.zigbee.model import COORDINATOR_NWK, NO_IEEE, NO_NWK, Json, Params
+from drivers.sim.zigbee.model import COORDINATOR_NWK, NO_IEEE, NO_NWK, Aps, Json, Params
 
 _COORDINATOR = 1
 _END_DEVICE = 3
@@ -33,6 +33,8 @@ _POWERS = range(-20, 21)  # dBm that the radio can do
 _ENERGY_SCAN = 0
 _FIRST_INVALID_PAN = 0xFFFF
 _CHILD_FLAGS = 0x80
+_MGMT_NWK_UPDATE = 0x0038
+_CHANGE_CHANNEL = b"\xfe"  # in place of a scan duration
 
 
 class Networking:
@@ -47,6 +49,7 @@ class Networking:
         self.manager = COORDINATOR_NWK
         self.restored_children: list[tuple[int, int, int]] = []  # EUI-64, node, flags: written by a restore
         self._channel: int | None = None  # the last that the host knows
+        self._left: tuple[int, int, str] | None = None  # the network whose devices do not know that it is gone
 
     def reset(self) -> None:
         """Come up after a restart: the EUI-64 is the restored one, else the burnt one, else the factory's."""
@@ -97,6 +100,9 @@ class Networking:
             update_id=0,  # firmware ignores the wanted one: hosts write the token afterwards
             tc_address=state["trust_centre"] if bits & SecurityBits.HAVE_TC_EUI64 else None,
         )
+        if self._left is not None and self._left != _identity(params):
+            network.leave(self.context.now)  # devices of another network do not follow
+        self._left = None
         network.form(params, self.context.now)
         network.tx_power = wanted["tx_power"]
         self.channels, self.manager = wanted["channels"], wanted["manager"]
@@ -130,10 +136,29 @@ class Networking:
         return {}
 
     def _forget(self) -> None:
-        if self.context.network.params is not None:
-            self.context.network.leave(self.context.now)
+        """Drop the network without telling its devices: they come back when it is restored."""
+        network = self.context.network
+        if network.params is not None:
+            self._left = _identity(network.params)
+        network.params, network.running, network.permit_until = None, False, None
+        network.link_keys.clear()
         self.security.forget()
         self.restored_children.clear()
+
+    def obey(self, message: Aps) -> Aps | None:
+        """Change the channel when the host tells the whole network to; the answer if it tells the stick alone."""
+        params = self.context.network.params
+        request = message.dst_ep == 0 and message.cluster == _MGMT_NWK_UPDATE and message.group is None
+        addressed = message.broadcast or message.dst == COORDINATOR_NWK
+        if params is None or not (request and addressed) or message.data[5:6] != _CHANGE_CHANNEL:
+            return None
+        channel = int.from_bytes(message.data[1:5], "little").bit_length() - 1
+        if channel in _CHANNELS and channel != params.channel:
+            self.context.network.move(channel, self.context.now)
+        if message.broadcast:
+            return None
+        notify = message.data[:1] + b"\x00" + message.data[1:5] + bytes(5)  # success, and no energies
+        return replace(message, cluster=_MGMT_NWK_UPDATE | 0x8000, data=notify, src=COORDINATOR_NWK, ack=False)
 
     def permit_joining(self, request: Values) -> Values:
         if not self.context.network.running:
@@ -323,6 +348,7 @@ class Networking:
             "restored_eui64": self.restored_eui64,
             "channels": self.channels,
             "manager": self.manager,
+            "left": list(self._left) if self._left else None,
             "children": [list(child) for child in self.restored_children],
         }
 
@@ -331,7 +357,14 @@ class Networking:
         self.restored_eui64 = int(state["restored_eui64"])
         self.channels = int(state["channels"])
         self.manager = int(state["manager"])
+        if state["left"] is not None:
+            pan_id, ext_pan_id, key = state["left"]
+            self._left = (int(pan_id), int(ext_pan_id), str(key))
         self.restored_children = [(int(eui64), int(node), int(flags)) for eui64, node, flags in state["children"]]
+
+
+def _identity(params: Params) -> tuple[int, int, str]:
+    return params.pan_id, params.ext_pan_id, params.network_key.hex()
 
 
 _NETWORK_TOKENS = {

@@ -6,6 +6,7 @@ from typing import Any
 from drivers.sim.zigbee.zcl import (
     BITMAP8,
     BITMAP16,
+    BITMAP32,
     BOOL,
     ENUM8,
     ENUM16,
@@ -87,7 +88,7 @@ LOCK: Table = {
     0x0025: (ENUM8, 0),
 }
 ELECTRICAL: Table = {
-    0x0000: (U32, 8),
+    0x0000: (BITMAP32, 8),
     0x0505: (U16, 2301),
     0x0508: (U16, 120),
     0x050B: (S16, 275),

@@ -9,7 +9,7 @@ import json
 import os
 import termios
 import tty
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from drivers.sim.zigbee.model import FrontEnd, Json, parse_ieee
 from drivers.sim.zigbee.network import Network
 from drivers.sim.zigbee.node import Node
 from drivers.sim.zigbee.profiles import PROFILES
+from drivers.sim.zigbee.znp import Znp
 
 SAVE_EVERY = 1.0  # seconds; a power cut of the simulated stick may cost this much of its devices' values
 READ = 65536
@@ -42,11 +43,15 @@ async def start(
     return simulation
 
 
+STICKS: dict[str, Callable[[Network], FrontEnd]] = {"ezsp": Ezsp, "znp": Znp}
+
+
 def _front_end(name: str, spec: Mapping[str, Any], network: Network) -> FrontEnd:
-    stick = spec.get("stick", "ezsp")
-    if stick != "ezsp":
-        raise ConfigError(f"no simulated stick {stick!r}", place=f"radios.{name}.stick", remedy='known: "ezsp"')
-    return Ezsp(network)
+    stick = str(spec.get("stick", "ezsp"))
+    if stick not in STICKS:
+        known = ", ".join(f'"{kind}"' for kind in STICKS)
+        raise ConfigError(f"no simulated stick {stick!r}", place=f"radios.{name}.stick", remedy=f"known: {known}")
+    return STICKS[stick](network)
 
 
 class Simulation:
