@@ -107,6 +107,7 @@ class Daemon:
     async def stop(self) -> None:
         """End everything in order, within STOP_LIMIT."""
         self._notifier.stopping("stopping")
+        self._supervisor.stopping = True
         try:
             async with asyncio.timeout(STOP_LIMIT):
                 await self._control.stop()
@@ -119,6 +120,7 @@ class Daemon:
         except TimeoutError:
             log.warning("the stop took longer than %s s; what was not sent is sent after the next start", STOP_LIMIT)
         self._supervisor.cancel_all()
+        log.info("hub %s has stopped", self.runtime.hub.hub_id)
 
     # ---- start ------------------------------------------------------------------------------------------------------
 

@@ -42,6 +42,7 @@ class Supervisor:
         self._rng = random.Random(seed)  # noqa: S311  spreads retries, guards nothing
         self._tasks: set[asyncio.Task[Any]] = set()
         self.units: list[Unit] = []
+        self.stopping = False
 
     def add(self, unit: Unit) -> None:
         self.units.append(unit)
@@ -77,7 +78,7 @@ class Supervisor:
             if time.monotonic() - unit.started > HEALTHY_AFTER:
                 unit.attempts = 0
             unit.attempts += 1
-            if reason != unit.last_error or unit.attempts == 1:
+            if not self.stopping and (reason != unit.last_error or unit.attempts == 1):
                 log.warning("%s is away: %s", unit.name, reason)
             unit.last_error = reason
             unit.lost(reason)
