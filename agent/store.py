@@ -19,6 +19,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +32,17 @@ log = logging.getLogger(__name__)
 NAME = "hub.db"
 BALLAST = "ballast"
 SHED_ORDER = (LANE_LOG, LANE_STATE, LANE_EVENT)  # the dialogue (Outcomes, capability reports) is never shed
-SHED_CHUNK = 500
+SHED_CHUNK = 100  # small enough that the room of the ballast holds the log of deleting them
 FULL_RETRY = 2.0  # seconds between tries while the disk is full
 
 PAGE = 4096
-# 2,000 pages: a checkpoint writes each page once however often it changed since the last one, and the log file keeps its size.
-CHECKPOINT_PAGES = 2000
 
 Row = tuple[Any, ...]
 
 PUT_OUTBOX = "INSERT OR REPLACE INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 DROP_OUTBOX = "DELETE FROM outbox WHERE uplink = ? AND lane = ? AND id = ?"
+SHED_OLD = "DELETE FROM outbox WHERE uplink = ? AND lane = ? AND wall < ? AND quality = 'trusted'"
+_LANE_OF = itemgetter(1, 2)  # of a row of PUT_OUTBOX
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class Limits:
 
     max_bytes: int = 64 * 1024 * 1024
     max_age: float = 14 * 86400.0
-    ballast: int = 4 * 1024 * 1024
+    ballast: int = 8 * 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -67,6 +68,7 @@ class _Job:
     done: asyncio.Future[Any]
     read: Callable[[sqlite3.Connection], Any] | None = None
     result: Any = None
+    error: Exception | None = None
 
 
 @dataclass(slots=True)
@@ -100,6 +102,7 @@ class Store:
             self.stats.backlog[(uplink, lane)] = rows
         for lane, reason, rows in connection.execute("SELECT lane, reason, rows FROM shed"):
             self.stats.shed[(lane, reason)] = rows
+        self._shed_before = self.stats.shed.copy()
         self._thread = threading.Thread(target=self._work, name="store", daemon=True)
         self._thread.start()
 
@@ -110,7 +113,7 @@ class Store:
         try:
             connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             path.chmod(0o600)
-            _prepare(connection, path)
+            _prepare(connection, path, limits)
             files.reserve(folder / BALLAST, limits.ballast)
         except (sqlite3.Error, OSError) as error:
             remedy = "check the folder's owner and free space; a damaged file can be moved away: devices are read from the radios again"
@@ -175,9 +178,11 @@ class Store:
                 return
 
     def _commit(self, jobs: list[_Job]) -> None:
-        while True:
+        """Write what `jobs` want as one transaction, then read for those that ask; each future gets its own end."""
+        batches = _batches(jobs)
+        while batches:
             try:
-                self._transaction(jobs)
+                self._transaction(batches)
                 break
             except sqlite3.Error as error:
                 self._rollback()
@@ -187,38 +192,49 @@ class Store:
                 if not self._make_room() and self._closing:
                     self._fail(jobs, "the disk is full")
                     return
-        self._loop.call_soon_threadsafe(_resolve, jobs)
-
-    def _transaction(self, jobs: list[_Job]) -> None:
-        batches = _batches(jobs)
-        if batches:
-            backlog = self.stats.backlog.copy()
-            self._db.execute("BEGIN IMMEDIATE")
-            for sql, rows in batches:
-                self._run(sql, rows, backlog)
-            self._bound(backlog)
-            self._db.executemany(
-                "INSERT OR REPLACE INTO backlog VALUES (?, ?, ?)", [(*k, n) for k, n in backlog.items()]
-            )
-            self._db.execute("COMMIT")
-            self.stats.backlog = backlog
-            self.stats.commits += 1
-            self.stats.rows += sum(len(rows) for _, rows in batches)
-            if self.stats.full:
-                self.stats.full = not self._ballast_back()
         for job in jobs:
             if job.read is not None:
-                job.result = job.read(self._db)
+                self._read(job, job.read)
+        self._loop.call_soon_threadsafe(_resolve, jobs)
+
+    def _read(self, job: _Job, query: Callable[[sqlite3.Connection], Any]) -> None:
+        try:
+            job.result = query(self._db)
+        except Exception as error:  # noqa: BLE001  raised again where the answer is awaited; it must not end the writer
+            job.error = error
+
+    def _transaction(self, batches: list[tuple[str, list[Row]]]) -> None:
+        backlog = self.stats.backlog.copy()
+        self._db.execute("BEGIN IMMEDIATE")
+        for sql, rows in batches:
+            self._run(sql, rows, backlog)
+        self._bound(backlog)
+        self._end_with(backlog)
+        self.stats.commits += 1
+        self.stats.rows += sum(len(rows) for _, rows in batches)
+        if self.stats.full:
+            self.stats.full = not self._ballast_back()
+
+    def _end_with(self, backlog: Counter[tuple[str, int]]) -> None:
+        """Commit, with the counters that this transaction has moved; they are believed only after it."""
+        moved = [(*key, rows) for key, rows in backlog.items() if rows != self.stats.backlog.get(key)]
+        self._db.executemany("INSERT OR REPLACE INTO backlog VALUES (?, ?, ?)", moved)
+        counted = [(*key, rows) for key, rows in self.stats.shed.items() if rows != self._shed_before.get(key)]
+        self._db.executemany("INSERT OR REPLACE INTO shed VALUES (?, ?, ?)", counted)
+        self._db.execute("COMMIT")
+        self.stats.backlog, self._shed_before = backlog, self.stats.shed.copy()
 
     def _run(self, sql: str, rows: list[Row], backlog: Counter[tuple[str, int]]) -> None:
         if sql is PUT_OUTBOX:
             self._db.executemany(sql, rows)
-            backlog.update((row[1], row[2]) for row in rows)
+            backlog.update(map(_LANE_OF, rows))
         elif sql is DROP_OUTBOX:
             for (uplink, lane), group in _by_lane(rows).items():
                 before = self._db.total_changes
                 self._db.executemany(sql, group)
                 backlog[(uplink, lane)] -= self._db.total_changes - before
+        elif sql is SHED_OLD:
+            self._shed_old(rows[-1], backlog)
         else:
             self._db.executemany(sql, rows)
 
@@ -247,32 +263,22 @@ class Store:
                     return dropped
         return 0
 
+    def _shed_old(self, row: Row, backlog: Counter[tuple[str, int]]) -> None:
+        """Drop what the outbox has held since before a wall time; the dialogue stays."""
+        for (uplink, lane), rows in list(backlog.items()):
+            if lane in SHED_ORDER and rows > 0:
+                dropped = self._db.execute(SHED_OLD, (uplink, lane, *row)).rowcount
+                backlog[(uplink, lane)] -= dropped
+                self._count_shed(lane, "age", dropped)
+
     def _count_shed(self, lane: int, reason: str, dropped: int) -> None:
-        self.stats.shed[(lane, reason)] += dropped
-        total = self.stats.shed[(lane, reason)]
-        self._db.execute("INSERT OR REPLACE INTO shed VALUES (?, ?, ?)", (lane, reason, total))
-        log.warning("outbox over its bounds (%s): %d messages of lane %d shed", reason, dropped, lane)
+        if dropped:
+            self.stats.shed[(lane, reason)] += dropped
+            log.warning("outbox over its bounds (%s): %d messages of lane %d shed", reason, dropped, lane)
 
-    def shed_older_than(self, wall: float) -> "asyncio.Future[Any]":
-        """Drop what the outbox has held since before `wall`; the caller makes sure that the clock is trusted."""
-
-        def drop(connection: sqlite3.Connection) -> None:
-            connection.execute("BEGIN IMMEDIATE")
-            for (uplink, lane), rows in list(self.stats.backlog.items()):
-                if lane not in SHED_ORDER or rows <= 0:
-                    continue
-                cursor = connection.execute(
-                    "DELETE FROM outbox WHERE uplink = ? AND lane = ? AND wall < ? AND quality = 'trusted'",
-                    (uplink, lane, wall),
-                )
-                if cursor.rowcount > 0:
-                    self.stats.backlog[(uplink, lane)] -= cursor.rowcount
-                    self._count_shed(lane, "age", cursor.rowcount)
-            rows_left = [(*key, count) for key, count in self.stats.backlog.items()]
-            connection.executemany("INSERT OR REPLACE INTO backlog VALUES (?, ?, ?)", rows_left)
-            connection.execute("COMMIT")
-
-        return self.read(drop)
+    def shed_older_than(self, wall: float) -> "asyncio.Future[None]":
+        """Drop what is older than `wall`; the caller makes sure that the clock is trusted."""
+        return self.submit([Statement(SHED_OLD, [(wall,)])])
 
     # ---- trouble ----------------------------------------------------------------------------------------------------
 
@@ -285,15 +291,11 @@ class Store:
         freed = ballast.exists()
         ballast.unlink(missing_ok=True)
         try:
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self._db.execute("BEGIN IMMEDIATE")
             backlog = self.stats.backlog.copy()
             dropped = self._shed("disk_full", backlog)
-            self._db.executemany(
-                "INSERT OR REPLACE INTO backlog VALUES (?, ?, ?)", [(*k, n) for k, n in backlog.items()]
-            )
-            self._db.execute("COMMIT")
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            self.stats.backlog = backlog
+            self._end_with(backlog)
         except sqlite3.Error:
             self._rollback()
             dropped = 0
@@ -310,6 +312,7 @@ class Store:
         return files.reserve(self._folder / BALLAST, self.limits.ballast)
 
     def _rollback(self) -> None:
+        self.stats.shed = self._shed_before.copy()
         if self._db.in_transaction:
             with contextlib.suppress(sqlite3.Error):  # the connection has given the transaction up already
                 self._db.execute("ROLLBACK")
@@ -326,12 +329,15 @@ class Store:
         self._loop.call_soon_threadsafe(_reject, jobs, error, self.failed)
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+def _prepare(connection: sqlite3.Connection, path: Path, limits: Limits) -> None:
     """Pragmas, then the numbered schema files that this database has not seen. Raises StorageError for a newer one."""
     connection.execute(f"PRAGMA page_size = {PAGE}")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
-    connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+    # Half of the ballast: on a full disk the other half holds what a checkpoint and the deletion of old rows write.
+    connection.execute(
+        f"PRAGMA wal_autocheckpoint = {max(16, limits.ballast // PAGE // 2) if limits.ballast else 1000}"
+    )
     connection.execute("PRAGMA foreign_keys = ON")
     scripts = sorted(
         (int(file.name.split("_")[0]), file)
@@ -376,7 +382,11 @@ def _is_full(error: sqlite3.Error) -> bool:
 
 def _resolve(jobs: list[_Job]) -> None:
     for job in jobs:
-        if not job.done.done():
+        if job.done.done():
+            continue
+        if job.error is not None:
+            job.done.set_exception(job.error)
+        else:
             job.done.set_result(job.result)
 
 

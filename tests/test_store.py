@@ -61,6 +61,17 @@ async def test_a_burst_is_one_commit(store: Store) -> None:
     assert store.stats.commits - before == 1
 
 
+async def test_a_reader_that_fails_costs_nobody_else_anything(store: Store) -> None:
+    def wrong(_db: sqlite3.Connection) -> None:
+        raise KeyError("a mistake of the reader")
+
+    written = store.submit([Statement(PUT_OUTBOX, [outbox_row(1)])])
+    with pytest.raises(KeyError):
+        await store.read(wrong)
+    await written
+    assert await ids(store) == [1]
+
+
 async def test_ids_and_message_ids_grow_across_restarts(tmp_path: Path) -> None:
     seen: list[int] = []
     names: list[str] = []

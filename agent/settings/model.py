@@ -93,7 +93,7 @@ class RadioSettings(Section):
 class StoreSettings(Section):
     max_bytes: Size = Field(268_435_456, ge=1_048_576, description="database and outbox on disk")
     max_age: Seconds = Field(604_800.0, ge=60, description="older outgoing messages are shed")
-    ballast: Size = Field(4_194_304, ge=0, description="file that is given up when the disk is full")
+    ballast: Size = Field(8_388_608, ge=0, description="file that is given up when the disk is full")
     state_flush: Seconds = Field(300.0, ge=1, description="last values reach the disk at least this often")
 
 
