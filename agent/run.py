@@ -27,7 +27,7 @@ from agent.home import RadioRecord
 from agent.hub import Hub
 from agent.notify import Notifier
 from agent.outbox import Outbox
-from agent.requests import StateQuery, StopDiscovery
+from agent.requests import SaveCommand, StateQuery, StopDiscovery
 from agent.runtime import Runtime
 from agent.settings import RadioSettings, Settings, UplinkSettings
 from agent.store import Limits, Store
@@ -50,17 +50,14 @@ async def run(settings: Settings, env: dict[str, str]) -> int:
         async with asyncio.TaskGroup() as group:
             daemon = Daemon(settings, store, Supervisor(group), notifier)
             await daemon.start()
-            reason = await daemon.wait()
+            code = await daemon.wait()
             await daemon.stop()
     except* HubError as errors:
         raise errors.exceptions[0] from None
     finally:
         if not store.stats.failed:
             await store.close()
-    if reason:
-        log.error("%s", reason)
-        return int(Exit.TEMPFAIL)
-    return int(Exit.OK)
+    return int(code)
 
 
 class Daemon:
@@ -73,7 +70,9 @@ class Daemon:
         hub = Hub(_hub_id(settings), onboarding=settings.hub.onboarding, default_ttl=commands.default_ttl)
         self.runtime = Runtime(hub, store, self._clock, supervisor)
         self._control = ControlServer(settings.hub.runtime_dir, ConsoleApi(self.runtime, version("hub-agent")))
-        self._stopping: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._stopping: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
+        self._earlier_discoveries = "[]"
+        self._earlier_commands: list[SaveCommand] = []
 
     async def start(self) -> None:
         infos = {name: load_driver(radio.kind) for name, radio in self._settings.radios.items()}
@@ -91,17 +90,26 @@ class Daemon:
             self._supervisor.spawn("watchdog", self._watchdog(self._notifier.watchdog_interval / 2))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop_asked, "")
-        self._store.failed.add_done_callback(lambda failed: self._stop_asked(failed.result()))
+            loop.add_signal_handler(number, self._stop_asked, Exit.OK)
+        self._store.failed.add_done_callback(self._store_failed)
+        self._supervisor.on_end = self._part_failed
         self._notifier.ready(f"{len(self._settings.radios)} radios, {len(self._settings.uplinks)} uplinks")
         log.info("hub %s is running", self.runtime.hub.hub_id)
 
-    def _stop_asked(self, reason: str) -> None:
+    def _stop_asked(self, code: Exit) -> None:
         if not self._stopping.done():
-            self._stopping.set_result(reason)
+            self._stopping.set_result(code)
 
-    async def wait(self) -> str:
-        """Until someone asks for the end; the text is why, empty when it was asked for in order."""
+    def _store_failed(self, failed: "asyncio.Future[str]") -> None:
+        log.critical("%s; the agent restarts from what the disk holds", failed.result())
+        self._stop_asked(Exit.TEMPFAIL)
+
+    def _part_failed(self, error: BaseException) -> None:
+        """Expected trouble ends the process with its own code; anything else is a bug."""
+        self._stop_asked(error.exit_code if isinstance(error, HubError) else Exit.SOFTWARE)
+
+    async def wait(self) -> Exit:
+        """Until something asks for the end; returns the exit code."""
         return await self._stopping
 
     async def stop(self) -> None:
@@ -126,7 +134,7 @@ class Daemon:
 
     async def _restore(self) -> None:
         """Devices, state, commands and settings of the earlier run."""
-        hub, store, now = self.runtime.hub, self._store, self._clock.now()
+        hub, store = self.runtime.hub, self._store
         meta = dict(await store.read(lambda db: db.execute("SELECT key, value FROM meta").fetchall()))
         unclean = bool(meta.get(UNCLEAN))
         join = "SELECT d.record, s.record FROM devices d LEFT JOIN state s ON s.id = d.id"
@@ -141,17 +149,17 @@ class Daemon:
         ended = "SELECT trace_id FROM commands WHERE status = 'ended' ORDER BY at DESC LIMIT 10000"
         hub.commands.remember(row[0] for row in reversed(await store.read(lambda db: db.execute(ended).fetchall())))
         await store.submit([records.put_meta(UNCLEAN, "yes")])
-        self._earlier = meta.get(META_KEY, "[]")
+        self._earlier_discoveries = meta.get(META_KEY, "[]")
         opened = "SELECT trace_id, status, record, at FROM commands WHERE status != 'ended' ORDER BY at"
-        self._open_commands = await store.read(lambda db: db.execute(opened).fetchall())
-        self._now = now
+        rows = await store.read(lambda db: db.execute(opened).fetchall())
+        self._earlier_commands = [records.command(*row) for row in rows]
 
     def _resume(self) -> None:
         """Commands and discoveries of the earlier run end or go on; their Outcomes need the uplinks to exist."""
         hub, now = self.runtime.hub, self._clock.now()
-        effects = hub.discoveries.restore(self._earlier)
-        for trace_id, status, text, received in self._open_commands:
-            effects += hub.commands.restore(records.command(trace_id, status, text, received), now)
+        effects = hub.discoveries.restore(self._earlier_discoveries)
+        for saved in self._earlier_commands:
+            effects += hub.commands.restore(saved, now)
         self.runtime.apply(effects, now)
 
     def _add_uplink(self, name: str, uplink: UplinkSettings) -> None:

@@ -19,6 +19,11 @@ log = logging.getLogger(__name__)
 HEALTHY_AFTER = 30.0  # seconds of life after which the next loss is a first one again
 
 
+def _unheard(error: BaseException) -> None:
+    """Before anyone listens, an exception ends the group itself."""
+    raise error
+
+
 @dataclass(slots=True)
 class Unit:
     """`live` runs one life; `lost(reason)` is told at its end; `stalled()` says that it hangs although it should move."""
@@ -39,6 +44,7 @@ class Supervisor:
 
     def __init__(self, group: asyncio.TaskGroup, seed: int | None = None) -> None:
         self._group = group
+        self.on_end: Callable[[BaseException], None] = _unheard
         self._rng = random.Random(seed)  # noqa: S311  spreads retries, guards nothing
         self._tasks: set[asyncio.Task[Any]] = set()
         self.units: list[Unit] = []
@@ -49,11 +55,20 @@ class Supervisor:
         self.spawn(unit.name, self._keep(unit))
 
     def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        """Run `work` until it ends; an exception of it ends the process."""
-        task = self._group.create_task(work, name=name)
+        """Run `work` until it ends; an exception of it ends the process, in order (`on_end`)."""
+        task = self._group.create_task(self._guard(name, work), name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: work.close())  # cancelled before its first step, it was never awaited
         return task
+
+    async def _guard(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Hand the first exception to whoever stops the process: a TaskGroup would cancel everything before it could be told."""
+        try:
+            await work
+        except Exception as error:
+            log.critical("%s failed", name, exc_info=error)
+            self.on_end(error)
 
     def cancel_all(self) -> None:
         """Ask everything to stop."""
