@@ -30,7 +30,6 @@ from agent.home import (
 from agent.model import (
     Availability,
     AvailabilityChanged,
-    Capability,
     Device,
     DeviceAwake,
     DeviceEvent,
@@ -78,7 +77,6 @@ from agent.requests import (
 HubEvent = DriverEvent | Request | CommandEnded | CommandParked | RadioWorkEnded | Tick
 
 DUPLICATE_WINDOW = 1.0  # seconds; a radio repeats a frame whose acknowledgement was lost within this
-STATE_CHUNK = 25  # 5 endpoints with 5 capabilities bound a state message; single properties are the finest split
 _ZIGBEE_QR = re.compile(r"^Z:([0-9A-Fa-f]{16})\$I:")
 
 
@@ -96,7 +94,7 @@ class Hub:
         self.discoveries = DiscoveryBook()
         self.expected: dict[str, str] = {}  # address of a pre-associated device -> managed thing id
         self.counters: dict[str, int] = {}
-        self._capabilities: dict[DeviceId, dict[tuple[str, str], Capability]] = {}
+        self._offered: dict[DeviceId, set[tuple[str, str]]] = {}  # (endpoint, capability) of each device
         self._handlers: dict[type[Any], Any] = {
             Report: self._report,
             DeviceEvent: self._event,
@@ -191,10 +189,10 @@ class Hub:
         known = self.devices.get(device.id)
         if event.known and known is not None and known.device == device:
             return [Refresh(device.id)] if self.radios[device.id.radio].up else []
-        if known is not None:
+        if known is not None and not known.quarantined:
             return self._changed(known, device)
         # A device of the radio's own database that the hub does not know was joined by an earlier hub: it is ours.
-        asked = event.known or self.discoveries.active(device.id.radio) is not None
+        asked = (event.known and known is None) or self.discoveries.active(device.id.radio) is not None
         record = DeviceRecord(device, quarantined=not asked, joined_at=now.wall, stale=True)
         self.restore(record)
         discovery, effects = self.discoveries.found(device.id)
@@ -213,9 +211,6 @@ class Hub:
         discovery, effects = self.discoveries.found(device.id)
         data = shown(record)
         effects.append(Progress("found", {**data, "known": True}))
-        if record.quarantined and discovery:
-            record.quarantined = False
-            unchanged = False
         if not unchanged:
             effects.append(SaveDevice(device.id))
         if record.managed_thing_id and (discovery or not unchanged):
@@ -257,7 +252,7 @@ class Hub:
         record = self.devices.pop(event.id, None)
         if record is None:
             return []
-        self._capabilities.pop(event.id, None)
+        self._offered.pop(event.id, None)
         effects = self.commands.gone(event.id, f"the device left: {event.reason}", now)
         data = {"device": str(event.id), "nodeId": record.device.node_id, "reason": event.reason}
         effects += [ForgetDevice(event.id), Progress("removed", data)]
@@ -302,7 +297,7 @@ class Hub:
             changed_at = old[1] if old is not None and same else now.wall
             record.state[key] = (value, changed_at, now.mono)
             if old is not None and same and not record.stale and now.mono - old[2] < DUPLICATE_WINDOW:
-                self.counters["duplicate_reports"] = self.counters.get("duplicate_reports", 0) + 1
+                self._count("duplicate_reports")
                 continue
             values.append((event.endpoint, event.capability, name, value, changed_at))
         if not values or not record.managed_thing_id:
@@ -352,7 +347,7 @@ class Hub:
         record = self.find(request.device)
         if record is None or record.quarantined:
             return self.commands.refuse(request, 404, f"the hub has no device {request.device!r}", now)
-        offered = self._capabilities[record.device.id]
+        offered = self._offered[record.device.id]
         for action in request.actions:
             if (action.endpoint, action.capability) not in offered:
                 text = f"endpoint {action.endpoint} of the device has no capability {action.capability}"
@@ -434,13 +429,7 @@ class Hub:
         effects: list[Effect] = [Progress("remove_failed", data)]
         if record is None or effect.source == LOCAL:
             return effects
-        body = {
-            "status": "DELETION_FAILED",
-            "nodeId": record.device.node_id,
-            "reason": event.error,
-            "at": now.wall,
-        }
-        return [Publish(Kind.LIFECYCLE, record.ref, body), *effects]
+        return [deletion(record, "DELETION_FAILED", event.error, now), *effects]
 
     def _tick(self, _event: Tick, now: Moment) -> list[Effect]:
         return [*self.commands.tick(now), *self.discoveries.tick(now)]
@@ -448,7 +437,7 @@ class Hub:
     # ---- helpers ----------------------------------------------------------------------------------------------------
 
     def _index(self, device: Device) -> None:
-        self._capabilities[device.id] = {(e.id, c.id): c for e in device.endpoints for c in e.capabilities}
+        self._offered[device.id] = {(e.id, c.id) for e in device.endpoints for c in e.capabilities}
 
     def _count(self, name: str) -> None:
         self.counters[name] = self.counters.get(name, 0) + 1

@@ -131,9 +131,12 @@ def test_a_device_that_nobody_asked_for_is_quarantined_until_somebody_does() -> 
     assert of(effects, Progress)[0].what == "quarantined"
     refused = world(command())
     assert told(refused, Kind.OUTCOME)[0].body["code"] == 404
+    assert not of(world(DeviceFound(BULB, known=True)), Publish), "a restart releases nobody"
     world.discover()
-    world(DeviceFound(BULB))
-    assert world.hub.devices[BULB_ID].quarantined is False
+    released = world(DeviceFound(BULB))
+    assert told(released, Kind.DISCOVERED)
+    assert told(released, Kind.CAPABILITIES)
+    assert of(world(command("t2")), Execute)
 
 
 def test_a_restart_tells_nothing_of_a_device_that_is_as_before() -> None:
