@@ -99,6 +99,7 @@ class Link:
         self._connection: MqttConnection | None = None
         self._version = 4 if policy.protocol == "3.1.1" else 5
         self._attention = asyncio.Event()
+        self._acked = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._spool_timer: asyncio.TimerHandle | None = None
         self._unsaved: OrderedDict[int, tuple[float, Message]] = OrderedDict()
@@ -129,21 +130,27 @@ class Link:
     def offer_live(self, message: Message) -> None:
         """State, deliver-first: send at once if the link is up, else put it on disk."""
         lane = self._lanes[LANE_STATE]
-        if self._connection is None or (lane.more and not self._history_until):
+        if self._connection is None:
+            self._keep(message)  # to disk in groups, within `spool_after`; the next connection reads it there
+        elif lane.more and not self._history_until:
             lane.on_disk()
             self._outbox.spool([message])
             self._attention.set()
-            return
+        else:
+            self._keep(message)
+            if self._history_until:
+                self._live.append(message)
+            else:
+                lane.ready.append(message)
+                lane.after = message.id
+            self._pump()
+
+    def _keep(self, message: Message) -> None:
+        """Hold a message that is not on disk until it is acknowledged or late."""
         self._unsaved[message.id] = (self._clock.now().mono + self.policy.spool_after, message)
         if self._spool_timer is None:
             loop = asyncio.get_running_loop()
             self._spool_timer = loop.call_later(self.policy.spool_after, self._spool_due)
-        if self._history_until:
-            self._live.append(message)
-        else:
-            lane.ready.append(message)
-            lane.after = message.id
-        self._pump()
 
     def set_status(self, status: Mapping[str, Any]) -> None:
         """The hub's status; told now if the link is up, and after every connect."""
@@ -184,8 +191,15 @@ class Link:
             return
         self._status = {**self._status, "status": "offline", "reason": "stopped"}
         self._tell_status()
+        try:
+            async with asyncio.timeout(timeout / 2):
+                while self._in_flight and not connection.closed.done():
+                    self._acked.clear()
+                    await self._acked.wait()
+        except TimeoutError:
+            log.info("%d messages are not acknowledged; they go out again after the next start", len(self._in_flight))
         self._spool_all()
-        await connection.drain_and_close(timeout)
+        await connection.drain_and_close(timeout / 2)
 
     # ---- the connection ---------------------------------------------------------------------------------------------
 
@@ -207,6 +221,7 @@ class Link:
         return connection
 
     def _up(self, connection: MqttConnection) -> None:
+        self._spool_all()
         self._reset()
         self._token_time = self._clock.now().mono
         if self._outbox.backlog(self.name, LANE_STATE) > HISTORY:
@@ -346,6 +361,7 @@ class Link:
 
     def _acknowledged(self, mid: int) -> None:
         identifier, lane = self._in_flight.pop(mid, (0, 0))
+        self._acked.set()
         if not identifier:
             return
         self._parts[identifier] -= 1
