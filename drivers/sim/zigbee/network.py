@@ -34,7 +34,7 @@ from drivers.sim.zigbee.model import (
     SimpleDescriptor,
     parse_ieee,
 )
-from drivers.sim.zigbee.node import Node
+from drivers.sim.zigbee.node import Node, Reporting
 from drivers.sim.zigbee.persistence import pack, unpack
 from drivers.sim.zigbee.zcl import u16
 
@@ -296,17 +296,28 @@ class Network:
         value = node.get(endpoint, cluster, attribute)
         small = found.change is not None and found.value is not None and abs(value - found.value) < found.change
         if value != found.value and not small:
-            self._at(
-                max(self._now, found.at + found.minimum), partial(self._report, node, endpoint, cluster, attribute)
-            )
-        elif found.maximum:
-            due = max(found.at, self._now) + found.maximum
-            self._at(due, partial(self._report_again, node, endpoint, cluster, attribute))
+            due = max(self._now, found.at + found.minimum)
+            self._at(due, partial(self._report, node, endpoint, cluster, attribute))
+        else:
+            self._time_report(found, node, endpoint, cluster, attribute)
 
-    def _report_again(self, node: Node, endpoint: int, cluster: int, attribute: int, now: float) -> None:
-        found = node.reporting.get((endpoint, cluster, attribute))
-        if found is not None and now - found.at >= found.maximum:
+    def _time_report(self, found: Reporting, node: Node, endpoint: int, cluster: int, attribute: int) -> None:
+        """See to a report at the maximum interval after the last one."""
+        if found.maximum and not found.timed:
+            found.timed = True
+            due = max(self._now, (found.at if found.at > float("-inf") else self._now) + found.maximum)
+            self._at(due, partial(self._report_again, found, node, endpoint, cluster, attribute))
+
+    def _report_again(
+        self, found: Reporting, node: Node, endpoint: int, cluster: int, attribute: int, now: float
+    ) -> None:
+        found.timed = False
+        if node.reporting.get((endpoint, cluster, attribute)) is not found:
+            return  # configured anew since
+        if now - found.at >= found.maximum:
             self._report(node, endpoint, cluster, attribute, now)
+        else:
+            self._time_report(found, node, endpoint, cluster, attribute)
 
     def _report(self, node: Node, endpoint: int, cluster: int, attribute: int, now: float) -> None:
         found = node.reporting.get((endpoint, cluster, attribute))
@@ -317,8 +328,7 @@ class Network:
             if (binding.endpoint, binding.cluster, binding.target) == (endpoint, cluster, self.ieee):
                 data = node.report(endpoint, cluster, (attribute,))
                 self.incoming(node, endpoint, binding.target_endpoint or 1, PROFILE_HOME, cluster, data)
-        if found.maximum:
-            self._at(now + found.maximum, partial(self._report_again, node, endpoint, cluster, attribute))
+        self._time_report(found, node, endpoint, cluster, attribute)
 
     # ---- time -------------------------------------------------------------------------------------------------------
 

@@ -31,6 +31,7 @@ class Reporting:
     change: Any
     value: Any = None
     at: float = float("-inf")
+    timed: bool = False  # a timer for the maximum interval runs; one is enough, it looks at `at` when it is due
 
 
 @dataclass(slots=True)
