@@ -81,7 +81,7 @@ class Herdsman:
         ]
 
 
-@pytest.fixture(params=[("ember", "ezsp")], ids=lambda pair: pair[0])
+@pytest.fixture(params=[("ember", "ezsp"), ("zstack", "znp")], ids=lambda pair: pair[0])
 def kind(request: pytest.FixtureRequest) -> tuple[str, str]:
     """herdsman's adapter, and the stick that it drives."""
     adapter, stick_kind = request.param

@@ -186,6 +186,7 @@ class Znp:
         known = self.network.resume(self._now)
         if not known:
             self.network.form(self._new_network(), self._now)
+            self._storage.restart()  # forming takes up what the host wrote, as a restart does
             for _ in range(2):
                 self._indicate(ZDO, 0xC0, bytes([STARTING]))
         self._storage.save()
@@ -210,8 +211,16 @@ class Znp:
     def _nwk_info(self) -> bytes:
         params = self.network.params
         if params is None:
-            return _u16(0xFFFE) + _u16(0xFFFF) + bytes(18) + b"\x00"
-        return _u16(0) + _u16(params.pan_id) + _u16(0) + _u64(params.ext_pan_id) + bytes(8) + bytes([params.channel])
+            return _u16(0xFFFE) + b"\x00" + _u16(0xFFFF) + bytes(18) + b"\x00"
+        return (
+            _u16(0)
+            + bytes([STARTED])
+            + _u16(params.pan_id)
+            + _u16(0)
+            + _u64(params.ext_pan_id)
+            + bytes(8)
+            + bytes([params.channel])
+        )
 
     def _device_info(self) -> bytes:
         state = STARTED if self.network.running else 0
@@ -257,8 +266,8 @@ class Znp:
         return (_u16(nwk) + bytes([0, 0, 1 if nwk != UNLISTED else 0xFF])).ljust(36, b"\0")
 
     def _find_group(self, _endpoint: int, group: int) -> bytes:
-        known = group in self.network.groups
-        return (OK + _u16(group) + b"\x00") if known else bytes([Status.FAILURE])
+        status = Status.SUCCESS if group in self.network.groups else Status.FAILURE
+        return bytes([status]) + _u16(group) + b"\x00"  # the length of its name
 
     def _add_group(self, _endpoint: int, group: int, _name: bytes) -> bytes:
         self.network.groups.add(group)
