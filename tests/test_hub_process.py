@@ -13,10 +13,10 @@ from typing import Any
 import paho.mqtt.client as paho
 import pytest
 from conftest import Broker, until, until_async
+from daemon import ask, configure, ready
 from paho.mqtt.enums import CallbackAPIVersion
 
 from agent.client import Client
-from agent.errors import HubError
 from drivers.sim.zigbee.server import Simulation, start
 
 HOME = {
@@ -30,21 +30,6 @@ HOME = {
         {"name": "remote", "profile": "remote"},
     ],
 }
-CONFIG = """
-[hub]
-id = "hub-1"
-state_dir = "{folder}/state"
-runtime_dir = "{folder}/run"
-[uplinks.main]
-host = "127.0.0.1"
-port = {port}
-tls = false
-durability = "{durability}"
-[radios.zigbee]
-kind = "zigbee"
-port = "{folder}/stick"
-radio = "ezsp"
-"""
 
 
 class House:
@@ -52,8 +37,7 @@ class House:
 
     def __init__(self, folder: Path, broker: Broker, durability: str) -> None:
         self.folder = folder
-        self.config = folder / "agent.toml"
-        self.config.write_text(CONFIG.format(folder=folder, port=broker.port, durability=durability))
+        self.config = configure(folder, broker.port, durability)
         self.client = Client(folder / "run")
         self.heard: list[dict[str, Any]] = []
         self.sim: Simulation | None = None
@@ -75,17 +59,10 @@ class House:
         self.process.wait()
 
     async def ask(self, path: str) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(None, self.client.get, path)
+        return await ask(self.client, path)
 
     async def online(self) -> None:
-        async def ready() -> bool:
-            try:
-                status = await self.ask("status")
-            except HubError:
-                return False
-            return all(part["status"] == "online" for part in [*status["radios"].values(), *status["uplinks"].values()])
-
-        await until_async(ready, bool, 20.0)
+        await until_async(lambda: ready(self.client), bool, 20.0)
 
     async def join(self) -> None:
         def run() -> list[dict[str, Any]]:

@@ -13,36 +13,18 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import paho.mqtt.client as paho
-from conftest import Broker
+from conftest import Broker, until_async
+from daemon import configure, ready
 from paho.mqtt.enums import CallbackAPIVersion
 
 from agent.client import Client
-from agent.errors import HubError
 
 DEVICES = 100
-CONFIG = """
-[hub]
-id = "bench"
-state_dir = "{folder}/state"
-runtime_dir = "{folder}/run"
-[uplinks.main]
-host = "127.0.0.1"
-port = {port}
-tls = false
-publishes_per_second = 0
-durability = "{durability}"
-[radios.zigbee]
-kind = "zigbee"
-port = "{folder}/links/zigbee"
-radio = "ezsp"
-[logging]
-level = "warning"
-"""
 HOME = f"""
-[radios.zigbee]
+[radios.stick]
 kind = "zigbee"
 stick = "ezsp"
-[[radios.zigbee.devices]]
+[[radios.stick.devices]]
 name = "sensor"
 profile = "climate"
 count = {DEVICES}
@@ -57,7 +39,7 @@ class Counter:
         self.last = 0.0
         self.client = paho.Client(CallbackAPIVersion.VERSION2, client_id="counter")
         self.client.on_message = self._heard
-        self.client.on_connect = lambda client, *_: client.subscribe("north/bench/state", 1)
+        self.client.on_connect = lambda client, *_: client.subscribe("north/hub-1/state", 1)
         self.client.connect("127.0.0.1", port)
         self.client.loop_start()
 
@@ -86,17 +68,6 @@ async def control(path: str, request: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-async def online(client: Client) -> None:
-    while True:
-        try:
-            status = client.get("status")
-        except HubError:
-            status = None
-        if status and all(p["status"] == "online" for p in [*status["radios"].values(), *status["uplinks"].values()]):
-            return
-        await asyncio.sleep(0.05)
-
-
 async def send(counter: Counter, path: str, pid: int, rate: int, count: int) -> dict[str, Any]:
     counter.values, before, begin = 0, cpu(pid), time.perf_counter()
     await control(path, {"op": "load", "rate": rate, "count": count, "first": int(time.time()) % 1000 * 10})
@@ -115,18 +86,18 @@ async def send(counter: Counter, path: str, pid: int, rate: int, count: int) -> 
 
 
 async def measure(folder: Path, broker: Broker, durability: str) -> None:
-    (folder / "agent.toml").write_text(CONFIG.format(folder=folder, port=broker.port, durability=durability))
+    config = configure(folder, broker.port, durability, "publishes_per_second = 0")
     (folder / "home.toml").write_text(HOME)
     agent = [sys.executable, "-m", "agent.cli"]
     home = subprocess.Popen(
-        [*agent, "simulate", str(folder / "home.toml"), "--links", str(folder / "links")], stdout=subprocess.PIPE
+        [*agent, "simulate", str(folder / "home.toml"), "--links", str(folder)], stdout=subprocess.PIPE
     )
     assert home.stdout is not None
     path = json.loads(home.stdout.readline())["control"]
-    hub = subprocess.Popen([*agent, "run", "-c", str(folder / "agent.toml")])
+    hub = subprocess.Popen([*agent, "run", "-c", str(config)])
     try:
         client = Client(folder / "run")
-        await online(client)
+        await until_async(lambda: ready(client), bool, 30.0)
         joined = list(client.stream("discover", {"kind": "ZIGBEE", "duration": 60}))[-1]["count"]
         print(json.dumps({"bench": "memory", "devices": joined, "rss_mb": round(rss(hub.pid), 1), "wanted_mb": 90}))
         counter = Counter(broker.port)

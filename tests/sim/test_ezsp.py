@@ -1,157 +1,30 @@
-"""EZSP: the codec of every declared frame, and the front end as a host on the other end of ASH sees it."""
+"""EZSP: the front end as a host on the other end of ASH sees it."""
 
 import pytest
+from ezsp_host import IEEE, NETWORK_KEY, SECRET, Host, values_of
 from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.sim.zigbee import ash, ezsp_tables
-from drivers.sim.zigbee.ash import Frame, Kind, Link, ResetCode
+from drivers.sim.zigbee.ash import Frame, Kind, ResetCode
 from drivers.sim.zigbee.ezsp import Ezsp
 from drivers.sim.zigbee.ezsp_tables import (
-    CALLBACKS,
     COMMANDS,
     STRUCTURES,
     Command,
     EmberStatus,
-    EzspError,
     EzspStatus,
     JoinPolicy,
     SecurityBits,
     SlStatus,
     Values,
     blank,
-    build_callback,
-    build_command,
-    build_response,
     decode,
     encode,
-    parse_command,
 )
 from drivers.sim.zigbee.model import GLOBAL_LINK_KEY, NO_IEEE, JoinKind
 from drivers.sim.zigbee.network import Network
 from drivers.sim.zigbee.node import Node
-
-IEEE = 0x00124B00_01020304
-NETWORK_KEY = bytes(range(16))
-SECRET = bytes(range(100, 116))
-LAYOUTS = sorted(
-    {layout for _id, request, response in COMMANDS.values() for layout in (request, response)}
-    | {layout for _id, layout in CALLBACKS.values()}
-    | set(STRUCTURES.values())
-)
-
-
-def values_of(layout: str) -> st.SearchStrategy[Values]:
-    """Any values that fit a layout."""
-    fields: dict[str, st.SearchStrategy[object]] = {}
-    counted: dict[str, str] = {}
-    for field in layout.split():
-        name, _, kind = field.partition(":")
-        element, bracket, count = kind.partition("[")
-        if bracket:
-            fields[name] = st.lists(element_of(element), max_size=4)
-            if count not in ("]", "*]"):
-                counted[count[:-1]] = name
-        else:
-            fields[name] = element_of(element)
-    strategy = st.fixed_dictionaries(fields)
-    return strategy.map(lambda values: {**values, **{count: len(values[name]) for count, name in counted.items()}})
-
-
-def element_of(kind: str) -> st.SearchStrategy[object]:
-    if kind == "key":
-        return st.binary(min_size=16, max_size=16)
-    if kind in ("lv", "lv32"):
-        return st.binary(max_size=40)
-    if kind in STRUCTURES:
-        return values_of(STRUCTURES[kind])
-    bits = {"i8": 8, "u8": 8, "u16": 16, "u32": 32, "eui64": 64}[kind]
-    return st.integers(-128, 127) if kind == "i8" else st.integers(0, 2**bits - 1)
-
-
-class Host:
-    """The other end of the line: an ASH link and the EZSP sequence number."""
-
-    def __init__(self, stick: Ezsp) -> None:
-        self.stick = stick
-        self.link = Link()
-        self.now = 100.0
-        self.sequence = 0
-        self.callbacks: list[tuple[str, Values]] = []
-
-    def restart(self) -> None:
-        """RST, and the version that every host begins with."""
-        self.stick.receive(b"\x1a" + ash.encode(Frame(Kind.RST)), self.now)
-        self.link = Link()
-        rstack = b"".join(self.stick.poll(self.now))
-        assert rstack == ash.encode(Frame(Kind.RSTACK, data=bytes((2, ResetCode.SOFTWARE))))
-        self.callbacks.clear()
-
-    def connect(self) -> None:
-        self.restart()
-        legacy = self.exchange(Command(7, 0, b"\x04", extended=False))
-        assert legacy == [bytes((7, 0x80, 0, 13, 2)) + ezsp_tables.STACK_VERSION.to_bytes(2, "little")]
-        assert self.call("version", desired=13)["protocol"] == 13
-
-    def exchange(self, command: Command) -> list[bytes]:
-        """Send one command; its answers, callbacks taken out."""
-        return self.raw(build_command(command))
-
-    def raw(self, payload: bytes) -> list[bytes]:
-        self.link.send(payload)
-        return self.pump()
-
-    def pump(self) -> list[bytes]:
-        """Let the line and the network run until both are quiet."""
-        answers: list[bytes] = []
-        for _ in range(50):
-            for frame in self.link.poll(self.now):
-                self.stick.receive(frame, self.now)
-            for frame in self.stick.poll(self.now):
-                for payload in self.link.receive(frame, self.now):
-                    assert isinstance(payload, bytes)
-                    self.take(payload, answers)
-            self.now += 0.01
-        return answers
-
-    def take(self, payload: bytes, answers: list[bytes]) -> None:
-        if not payload[1] & 0x10:
-            answers.append(payload)
-            return
-        frame_id = int.from_bytes(payload[3:5], "little")
-        name, layout = next((name, layout) for name, (number, layout) in CALLBACKS.items() if number == frame_id)
-        self.callbacks.append((name, decode(layout, payload[5:])))
-
-    def call(self, name: str, **values: object) -> Values:
-        frame_id, request, response = COMMANDS[name]
-        self.sequence = (self.sequence + 1) % 256
-        (answer,) = self.exchange(Command(self.sequence, frame_id, encode(request, values), extended=True))
-        assert answer[:5] == bytes((self.sequence, 0x80, 1)) + frame_id.to_bytes(2, "little")
-        return decode(response, answer[5:])
-
-    def statuses(self) -> list[int]:
-        return [values["status"] for name, values in self.callbacks if name == "stack_status_handler"]
-
-    def form(self, **changes: object) -> int:
-        bits = SecurityBits.HASHED_LINK_KEY | SecurityBits.HAVE_NETWORK_KEY | SecurityBits.NO_FRAME_COUNTER_RESET
-        state = {
-            "bitmask": bits,
-            "preconfigured_key": SECRET,
-            "network_key": NETWORK_KEY,
-            "key_sequence": 3,
-            "trust_centre": 0,
-        }
-        assert self.call("set_initial_security_state", state=state)["status"] == EmberStatus.SUCCESS
-        parameters = {
-            **blank(STRUCTURES["parameters"]),
-            "extended_pan_id": 0x1122334455667788,
-            "pan_id": 0x1A62,
-            "channel": 20,
-            "tx_power": 8,
-            "channels": 0x07FFF800,
-            **changes,
-        }
-        return int(self.call("form_network", parameters=parameters)["status"])
 
 
 @pytest.fixture
@@ -159,47 +32,6 @@ def host() -> Host:
     host = Host(Ezsp(Network(IEEE, seed=1)))
     host.connect()
     return host
-
-
-# --- codec ----------------------------------------------------------------------------------------
-
-
-@given(st.sampled_from(LAYOUTS).flatmap(lambda layout: st.tuples(st.just(layout), values_of(layout))))
-def test_every_layout_comes_back_as_it_went(case: tuple[str, Values]) -> None:
-    layout, values = case
-    data = encode(layout, values)
-    assert decode(layout, data) == values
-    if not layout.endswith("[]"):
-        assert decode(layout, data + b"tail") == values
-
-
-@given(st.sampled_from(LAYOUTS).flatmap(lambda layout: st.tuples(st.just(layout), values_of(layout))), st.data())
-def test_a_cut_frame_is_told_from_a_whole_one(case: tuple[str, Values], draw: st.DataObject) -> None:
-    layout, values = case
-    data = encode(layout, values)
-    if not data or layout.endswith("[]"):
-        return
-    with pytest.raises(EzspError) as caught:
-        decode(layout, data[: draw.draw(st.integers(0, len(data) - 1))])
-    assert caught.value.status == EzspStatus.TRUNCATED
-
-
-@given(st.integers(0, 255), st.integers(0, 0xFFFF), st.binary(max_size=60), st.booleans())
-def test_both_headers_come_back_as_they_went(sequence: int, frame_id: int, arguments: bytes, extended: bool) -> None:  # noqa: FBT001
-    command = Command(sequence, frame_id if extended else frame_id & 0xFC, arguments, extended)
-    assert parse_command(build_command(command)) == command
-    assert build_response(command, b"xyz")[-3:] == b"xyz"
-
-
-@pytest.mark.parametrize("name", CALLBACKS)
-def test_callbacks_are_marked_asynchronous(name: str) -> None:
-    payload = build_callback(name, 9, blank(CALLBACKS[name][1]))
-    assert payload[:3] == bytes((9, 0x90, 1))
-
-
-def test_frame_ids_are_unique() -> None:
-    ids = [frame_id for frame_id, *_layouts in (*COMMANDS.values(), *CALLBACKS.values())]
-    assert len(set(ids)) == len(ids)
 
 
 # --- hostile hosts --------------------------------------------------------------------------------
