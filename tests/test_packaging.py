@@ -1,0 +1,39 @@
+"""The wheel holds what runs without a checkout."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PROBE = """
+import sys; sys.path.insert(0, sys.argv[1])
+import agent
+from agent import capabilities, init
+assert agent.__file__.startswith(sys.argv[1]), agent.__file__
+assert len(capabilities.known()) >= 20
+assert b"[hub]" in init.first_config()
+"""
+
+
+def test_data_files_are_installed_and_found(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
+    made = subprocess.run(build, capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stdout + made.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    place = tmp_path / "installed"
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        archive.extractall(place)
+    for needed in (
+        "agent/share/config/agent.toml",
+        "agent/share/config/examples/home.toml",
+        "agent/share/systemd/agent.service",
+        "agent/schema/001_first.sql",
+    ):
+        assert needed in names
+    assert not [name for name in names if name.startswith("tests/")]
+    probed = subprocess.run(
+        [sys.executable, "-c", PROBE, str(place)], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert probed.returncode == 0, probed.stderr
