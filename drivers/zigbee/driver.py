@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.driver import DriverContext, DriverInfo, DriverLost, Sink
 from agent.model import Command, Discovery, Outcome
+from drivers.zigbee.lazy import lazily
 from drivers.zigbee.nodes import NodeBook
 from drivers.zigbee.settings import ZigbeeSettings
 
@@ -29,8 +30,9 @@ class ZigbeeDriver:
         if self._used:
             raise RuntimeError("a driver is used once; make another one")
         self._used = True
-        radio = import_module("drivers.zigbee.radio")
-        session_type: type[Session] = import_module("drivers.zigbee.session").Session
+        with lazily("aiohttp", "jsonschema"):
+            radio = import_module("drivers.zigbee.radio")
+            session_type: type[Session] = import_module("drivers.zigbee.session").Session
         settings: ZigbeeSettings = self._context.settings
         folder = self._context.state_dir
         try:
