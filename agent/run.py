@@ -207,7 +207,7 @@ class Daemon:
         self.runtime.tell_status()
         written = self._clock.now().mono
         while True:
-            await asyncio.sleep(HOUSEKEEPING)
+            await asyncio.sleep(min(HOUSEKEEPING, self._settings.store.state_flush))
             now = self._clock.now()
             if now.mono - written >= self._settings.store.state_flush:
                 self.runtime.flush_state()

@@ -7,6 +7,7 @@ Only the TCP connect and the TLS handshake, which paho does blocking, run in an 
 import asyncio
 import socket
 import ssl
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -96,6 +97,8 @@ class MqttConnection:
         self.closed: asyncio.Future[str] = self._loop.create_future()
         self._granted: dict[int, asyncio.Future[list[Any]]] = {}
         self._housekeeping: asyncio.TimerHandle | None = None
+        self._thread = threading.get_ident()
+        self._waits_for_room = False
         self._client = self._build(will)
 
     def _build(self, will: Publication) -> paho.Client:
@@ -123,7 +126,6 @@ class MqttConnection:
         client.on_socket_open = self._socket_opened
         client.on_socket_close = self._socket_closed
         client.on_socket_register_write = self._want_write
-        client.on_socket_unregister_write = self._done_writing
         return client
 
     # ---- what the link calls ----------------------------------------------------------------------------------------
@@ -174,7 +176,7 @@ class MqttConnection:
         sock = client.socket()
         # From here on paho must not call into a loop that may be gone.
         client.on_socket_open = client.on_socket_close = None
-        client.on_socket_register_write = client.on_socket_unregister_write = None
+        client.on_socket_register_write = None
         if sock is not None:
             self._socket_closed(client, None, sock)
             sock.close()
@@ -222,18 +224,22 @@ class MqttConnection:
             self._loop.remove_writer(sock.fileno())
 
     def _want_write(self, _client: paho.Client, _userdata: Any, sock: Any) -> None:
-        self._loop.call_soon_threadsafe(self._watch_writes, sock)
+        if threading.get_ident() == self._thread:
+            self._loop.call_soon(self._flush, sock)  # one write call for all that this turn of the loop publishes
+        else:
+            self._loop.call_soon_threadsafe(self._flush, sock)
 
-    def _watch_writes(self, sock: Any) -> None:
+    def _flush(self, sock: Any) -> None:
+        """Write what is queued; the selector is asked only when the socket has no room."""
         if sock.fileno() < 0:
             return
-        if self._client.want_write():
-            self._loop.add_writer(sock.fileno(), self._client.loop_write)
-        else:
+        self._client.loop_write()
+        if sock.fileno() >= 0 and self._client.want_write():
+            self._loop.add_writer(sock.fileno(), self._flush, sock)
+            self._waits_for_room = True
+        elif self._waits_for_room:
             self._loop.remove_writer(sock.fileno())
-
-    def _done_writing(self, _client: paho.Client, _userdata: Any, sock: Any) -> None:
-        self._loop.call_soon_threadsafe(self._watch_writes, sock)
+            self._waits_for_room = False
 
     # ---- paho's callbacks -------------------------------------------------------------------------------------------
 

@@ -135,8 +135,24 @@ def _new_app(radio: str, config: dict[str, Any], resolver: Callable[[Any], Any] 
         await self._dblistener.load()
         self._add_db_listeners()
 
+    def get_device(self: Any, ieee: Any = None, nwk: Any = None) -> Any:
+        """As zigpy's, which walks through all devices for every frame."""
+        known = self.by_nwk.get(nwk)
+        if ieee is None and known is not None and known.nwk == nwk and self.devices.get(known.ieee) is known:
+            return known
+        device = base.get_device(self, ieee, nwk)
+        self.by_nwk[device.nwk] = device
+        return device
+
     # The class of the radio is known only at run time; these are the hooks for another database and for join windows.
-    methods = {"_load_db": load_db, "permit": permit, "permitted": None, "_watchdog_period": WATCHDOG_PERIOD}
+    methods = {
+        "_load_db": load_db,
+        "get_device": get_device,
+        "by_nwk": {},
+        "permit": permit,
+        "permitted": None,
+        "_watchdog_period": WATCHDOG_PERIOD,
+    }
     app = type("HubApplication", (base,), methods)({**config, **extras[radio]})
     if resolver is not None:
         app.register_device_resolver(resolver)

@@ -143,7 +143,10 @@ def _sleep(network: "Network", request: Json, _now: float) -> Json:
 
 
 def _load(network: "Network", request: Json, now: float) -> Json:
-    """Temperature reports at `rate` a second in all, `count` of them, with values that grow by one for each device."""
+    """Temperature reports at `rate` a second in all, `count` of them, with values that grow by one for each device.
+
+    When each frame left (CLOCK_MONOTONIC, seconds) is what the operation `sent` answers.
+    """
     names = request.get("devices")
     able = [n for n in network.nodes.values() if n.joined and (1, TEMPERATURE) in n.tables]
     nodes = [n for n in able if names is None or n.name in names]
@@ -151,7 +154,10 @@ def _load(network: "Network", request: Json, now: float) -> Json:
         raise ControlError("no joined device measures temperature")
     rate, count, first = float(request["rate"]), int(request["count"]), int(request.get("first", 0))
 
-    def send(number: int, _now: float) -> None:
+    network.sent_times = []
+
+    def send(number: int, _due: float) -> None:
+        network.sent_times.append(network.polled_at)
         node = nodes[number % len(nodes)]
         node.tables[(1, TEMPERATURE)][0x0000][1] = first + number // len(nodes)
         data = node.report(1, TEMPERATURE, (0x0000,))
@@ -161,6 +167,10 @@ def _load(network: "Network", request: Json, now: float) -> Json:
 
     network.at(now, partial(send, 0))
     return {"devices": [node.name for node in nodes], "count": count}
+
+
+def _sent(network: "Network", _request: Json, _now: float) -> Json:
+    return {"times": network.sent_times}
 
 
 _OPERATIONS: dict[str, Callable[["Network", Json, float], Json]] = {
@@ -174,4 +184,5 @@ _OPERATIONS: dict[str, Callable[["Network", Json, float], Json]] = {
     "rejoin": _rejoin,
     "sleep": _sleep,
     "load": _load,
+    "sent": _sent,
 }

@@ -72,6 +72,8 @@ class Network:
         self._order = 0
         self._now = 0.0
         self._aps = 0
+        self.polled_at = 0.0
+        self.sent_times: list[float] = []
         self._rng = random.Random(seed)  # noqa: S311  replays a run
 
     def add(self, node: Node) -> None:
@@ -340,6 +342,7 @@ class Network:
 
     def poll(self, now: float) -> list[Effect]:
         """The effects due at `now`, oldest first; moves simulated devices along (transitions, reports, scripts)."""
+        self.polled_at = now
         while self._heap and self._heap[0][0] <= now:
             due, _, act = heapq.heappop(self._heap)
             self._now = due
