@@ -32,6 +32,11 @@ class HubError(Exception):
     def __str__(self) -> str:
         return f"{self.place}: {self.message}" if self.place else self.message
 
+    @property
+    def advice(self) -> str:
+        """The whole in one line: place, message, remedy."""
+        return f"{self}; {self.remedy}" if self.remedy else str(self)
+
 
 class UsageError(HubError):
     """The command line was called in a way that it does not understand."""

@@ -17,7 +17,8 @@ from agent import records
 from agent.clock import TRUSTED, Clock, SystemClock
 from agent.cloud.link import Link, LinkPolicy
 from agent.cloud.managed_integrations import ManagedIntegrations
-from agent.cloud.mqtt import Endpoint, tls_context
+from agent.cloud.mqtt import Endpoint
+from agent.cloud.tls import tls_context
 from agent.console_api import ConsoleApi
 from agent.control import ControlServer
 from agent.discovery_book import META_KEY

@@ -89,7 +89,7 @@ class Supervisor:
             except ConfigError:
                 raise
             except HubError as error:
-                reason = str(error)
+                reason = error.advice
             if time.monotonic() - unit.started > HEALTHY_AFTER:
                 unit.attempts = 0
             unit.attempts += 1

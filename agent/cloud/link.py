@@ -18,12 +18,20 @@ from typing import Any, Protocol
 
 from agent.clock import ESTIMATED, TRUSTED, Clock
 from agent.cloud.dialect import Dialect, MalformedMessage
-from agent.cloud.mqtt import Endpoint, Inbound, MqttConnection, MqttLost, ProtocolRefused
+from agent.cloud.mqtt import (
+    VERSION_NAMES,
+    Endpoint,
+    HungUp,
+    Inbound,
+    MqttConnection,
+    MqttLost,
+    ProtocolChoice,
+    ProtocolRefused,
+)
 from agent.requests import LANE_LOG, LANE_STATE, Message, Request
 
 log = logging.getLogger(__name__)
 
-_VERSION_NAMES = {4: "3.1.1", 5: "5"}  # protocol levels of CONNECT
 CHUNK = 200  # rows read from disk at a time: about 60 kB
 HISTORY = 1000  # rows of state: ten seconds of AWS IoT Core's 100 publishes a second
 DELETE_WINDOW = 0.5  # acknowledged rows are deleted in groups; a crash before that sends them again under the same id
@@ -97,7 +105,7 @@ class Link:
         self._on_request, self._on_history_told = on_request, on_history_told
         self._status: Mapping[str, Any] = {}
         self._connection: MqttConnection | None = None
-        self._version = 4 if policy.protocol == "3.1.1" else 5
+        self._protocol = ProtocolChoice(policy.protocol)
         self._attention = asyncio.Event()
         self._acked = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -158,6 +166,11 @@ class Link:
         self._tell_status()
 
     @property
+    def protocol_level(self) -> int:
+        """The MQTT version in use or tried next: 5, or 4 for 3.1.1."""
+        return self._protocol.level
+
+    @property
     def waiting(self) -> int:
         """Messages in memory that are not acknowledged."""
         return len(self._in_flight) + len(self._live) + sum(len(lane.ready) for lane in self._lanes)
@@ -172,13 +185,14 @@ class Link:
                 await self._attention.wait()
                 self._attention.clear()
                 await self._refill()
+            self._protocol.lost()
             raise MqttLost(f"connection lost: {connection.closed.result()}", place=self._place)
-        except ProtocolRefused:
-            if self.policy.protocol == "auto":
-                self._version = 9 - self._version  # 4 is 3.1.1
-            raise
         except MqttLost as error:
-            self.last_error = str(error)
+            if isinstance(error, ProtocolRefused):
+                self._protocol.refused()
+            elif isinstance(error, HungUp):
+                self._protocol.hung_up()
+            self.last_error = error.advice
             raise
         finally:
             self._down()
@@ -212,7 +226,7 @@ class Link:
         will = self._dialect.will(self._outbox.message_id(self._outbox.next_id()), now.iso)
         connection = MqttConnection(
             self._endpoint,
-            version=self._version,
+            version=self._protocol.level,
             will=will,
             on_message=self._received,
             on_acknowledged=self._acknowledged,
@@ -227,9 +241,10 @@ class Link:
         if self._outbox.backlog(self.name, LANE_STATE) > HISTORY:
             self._history_until = self._outbox.next_id()
         self._connection = connection
+        self._protocol.connected()
         self.connected, self.last_error = True, ""
         self.counters["connects"] += 1
-        log.info("uplink %s is connected to %s (MQTT %s)", self.name, self._place, _VERSION_NAMES[self._version])
+        log.info("uplink %s is connected to %s (MQTT %s)", self.name, self._place, VERSION_NAMES[self._protocol.level])
         self._tell_status()
         self._attention.set()
 

@@ -5,6 +5,7 @@ Only the TCP connect and the TLS handshake, which paho does blocking, run in an 
 """
 
 import asyncio
+import logging
 import socket
 import ssl
 import threading
@@ -19,8 +20,11 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from agent.cloud.dialect import Publication
-from agent.errors import ConfigError, HubError
+from agent.cloud.tls import is_tls_trouble, remedy_of
+from agent.errors import HubError
 
+V311, V5 = 4, 5  # protocol levels of CONNECT
+VERSION_NAMES = {V311: "3.1.1", V5: "5"}
 SUBSCRIPTIONS_PER_PACKET = 8  # AWS IoT Core refuses more in one SUBSCRIBE
 HANDSHAKE_TIMEOUT = 20.0
 HOUSEKEEPING = 5.0  # keep-alive is checked this often: its shortest value is 30 s
@@ -34,7 +38,11 @@ class MqttLost(HubError):  # noqa: N818  an end, not a mistake
 
 
 class ProtocolRefused(MqttLost):
-    """The broker does not speak this protocol version: fall back to 3.1.1."""
+    """The broker says that it does not speak this protocol version."""
+
+
+class HungUp(MqttLost):
+    """The broker closed the connection instead of answering CONNECT."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +69,46 @@ class Inbound:
     acknowledge: Callable[[], None]
 
 
-def tls_context(*, ca: str, certificate: str, key: str, alpn: str = "") -> ssl.SSLContext:
-    """TLS 1.2 or newer that checks the broker against `ca` (empty: the system's). Raises ConfigError naming the file."""
-    try:
-        context = ssl.create_default_context(cafile=ca or None)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if certificate:
-            context.load_cert_chain(certificate, key or None)
-    except (OSError, ssl.SSLError) as error:
-        remedy = "check that the file is PEM, belongs to the other one, and is readable by the agent"
-        raise ConfigError(f"TLS files cannot be used: {error}", place=certificate or ca, remedy=remedy) from error
-    if alpn:
-        context.set_alpn_protocols([alpn])
-    return context
+class ProtocolChoice:
+    """Which MQTT version to try next. PURE.
+
+    A broker that names the version as unsupported gets 3.1.1 for good. One that hangs up without an answer may just be
+    starting: the version is changed from the second time on, and 5 is tried again after the next loss.
+    """
+
+    def __init__(self, configured: str) -> None:
+        self._auto = configured == "auto"
+        self._refused = configured == "3.1.1"
+        self._hang_ups = 0
+        self.level = V311 if self._refused else V5
+
+    def refused(self) -> None:
+        """The broker has named the version as unsupported."""
+        if self._auto:
+            self._refused, self.level = True, V311
+
+    def hung_up(self) -> None:
+        """The broker has closed instead of answering CONNECT."""
+        self._hang_ups += 1
+        if self._auto and not self._refused and self._hang_ups > 1:
+            self.level = V311 if self.level == V5 else V5
+
+    def connected(self) -> None:
+        self._hang_ups = 0
+
+    def lost(self) -> None:
+        """A connection that worked has ended."""
+        if not self._refused:
+            self.level = V5
+
+
+class _Complaints(logging.Handler):
+    """Keeps paho's last error: the only place where it names what TLS or the socket said."""
+
+    last = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.last = record.getMessage()
 
 
 class MqttConnection:
@@ -92,13 +127,14 @@ class MqttConnection:
         self._loop = asyncio.get_running_loop()
         self._on_message = on_message
         self._on_acknowledged = on_acknowledged
-        self._version = paho.MQTTv5 if version == 5 else paho.MQTTv311  # noqa: PLR2004  MQTT's own numbers
+        self._version = paho.MQTTv5 if version == V5 else paho.MQTTv311
         self._connected: asyncio.Future[None] = self._loop.create_future()
         self.closed: asyncio.Future[str] = self._loop.create_future()
         self._granted: dict[int, asyncio.Future[list[Any]]] = {}
         self._housekeeping: asyncio.TimerHandle | None = None
         self._thread = threading.get_ident()
         self._waits_for_room = False
+        self._complaints = _Complaints()
         self._client = self._build(will)
 
     def _build(self, will: Publication) -> paho.Client:
@@ -112,6 +148,9 @@ class MqttConnection:
             manual_ack=True,
             reconnect_on_failure=False,
         )
+        complaints = logging.Logger("paho", logging.ERROR)  # noqa: LOG001  not for the agent's log: each ends in a reason
+        complaints.addHandler(self._complaints)
+        client.enable_logger(complaints)
         client.max_inflight_messages_set(0)  # the link bounds what is in flight
         if endpoint.tls is not None:
             client.tls_set_context(endpoint.tls)
@@ -147,7 +186,7 @@ class MqttConnection:
             raise MqttLost("no answer from the broker", place=self._place) from None
         except (OSError, ssl.SSLError) as error:
             self.close(str(error))
-            raise MqttLost(f"cannot connect: {error}", place=self._place) from error
+            raise MqttLost(f"cannot connect: {error}", place=self._place, remedy=remedy_of(str(error))) from error
 
     def publish(self, publication: Publication) -> int:
         """Send at QoS 1; returns the packet id that on_acknowledged names. Raises MqttLost when the connection has ended."""
@@ -255,12 +294,14 @@ class MqttConnection:
         self._connected.set_exception(kind(f"the broker refused: {text}", place=self._place, remedy=remedy))
 
     def _disconnected(self, _c: paho.Client, _u: Any, _flags: Any, reason: ReasonCode, _p: Any) -> None:
-        self._end(str(reason))
+        detail = self._complaints.last.removeprefix("failed to receive on socket: ")
+        self._end(f"{reason} ({detail})" if detail else str(reason))
 
     def _end(self, reason: str) -> None:
         if not self._connected.done():
-            # A 3.1.1-only broker may close without an answer: the link tries the older version next.
-            self._connected.set_exception(ProtocolRefused(f"connection closed: {reason}", place=self._place))
+            kind = MqttLost if is_tls_trouble(reason) else HungUp
+            ended = kind(f"connection closed: {reason}", place=self._place, remedy=remedy_of(reason))
+            self._connected.set_exception(ended)
         if not self.closed.done():
             self.closed.set_result(reason)
         for granted in self._granted.values():
