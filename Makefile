@@ -31,9 +31,9 @@ bench: ## Figures, as ratios inside one run
 	@scripts/setup.sh test $(VENV)
 	@$(PYTHON) tests/bench/run.py
 
-faults: ## The long fault runs
+faults: ## The long fault runs: CYCLES=100 kills, with broker kills, unplugs and corrupted bytes
 	@scripts/setup.sh test $(VENV)
-	@HUB_AGENT_KILL_CYCLES=$(or $(CYCLES),100) $(PYTHON) -m pytest tests/test_hub_process.py tests/test_store.py --timeout 3600 $(PYTEST_ARGS)
+	@HUB_AGENT_FAULT_CYCLES=$(or $(CYCLES),100) $(PYTHON) -m pytest -s tests/faults --timeout 3600 $(PYTEST_ARGS)
 
 clean: ## Remove what was made
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/conformance/*/node_modules
