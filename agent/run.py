@@ -29,10 +29,10 @@ from agent.hub import Hub
 from agent.notify import Notifier
 from agent.outbox import Outbox
 from agent.requests import SaveCommand, StateQuery, StopDiscovery
-from agent.runtime import Runtime
+from agent.runtime import RADIO_STALLED, Runtime
 from agent.settings import RadioSettings, Settings, UplinkSettings
 from agent.store import Limits, Store
-from agent.supervise import Supervisor, Unit
+from agent.supervise import Pulse, Supervisor, Unit
 
 log = logging.getLogger(__name__)
 
@@ -187,7 +187,7 @@ class Daemon:
         )
         self.runtime.links[name] = link
         # AWS IoT Core allows one CONNECT a second for a client id.
-        self._supervisor.add(Unit(f"uplink {name}", link.run, first=1.1, longest=60.0))
+        self._supervisor.add(Unit(f"uplink {name}", link.run, stalled=link.stalled, first=1.1, longest=60.0))
 
     def _add_radio(self, name: str, radio: RadioSettings, info: DriverInfo) -> None:
         folder = self._settings.hub.state_dir / "radios" / name
@@ -199,7 +199,8 @@ class Daemon:
 
         live = partial(self.runtime.radio_life, name, build)
         lost = partial(self.runtime.radio_lost, name)
-        self._supervisor.add(Unit(f"radio {name}", live, lost, first=0.3, longest=10.0))
+        pulse = self.runtime.pulses[name] = Pulse(RADIO_STALLED)
+        self._supervisor.add(Unit(f"radio {name}", live, lost, pulse.stalled, first=0.3, longest=10.0))
 
     # ---- while it runs ----------------------------------------------------------------------------------------------
 
@@ -220,8 +221,8 @@ class Daemon:
 
     async def _watchdog(self, interval: float) -> None:
         """Feed systemd's watchdog while every part makes progress: the loop turns, the writer writes, no unit hangs."""
+        self._supervisor.watch("store", self._store.stalled)
         while True:
-            await self._store.read(lambda db: db.execute("SELECT 1").fetchone())
             stalled = self._supervisor.stalled
             if stalled:
                 log.error("no progress in %s: the watchdog is not fed", ", ".join(stalled))

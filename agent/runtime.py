@@ -7,6 +7,7 @@ Deliver-first state skips the transaction (agent.cloud.link).
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,10 +42,11 @@ from agent.requests import (
     Tick,
 )
 from agent.store import Statement, Store
-from agent.supervise import Supervisor
+from agent.supervise import Pulse, Supervisor
 
 log = logging.getLogger(__name__)
 
+RADIO_STALLED = 300.0  # seconds with work on a radio and no event of it; forming a network takes up to 90
 REFRESHES_AT_ONCE = 4  # reads of a whole home must leave the air to commands
 Watcher = Callable[[Progress], None]
 
@@ -68,6 +70,7 @@ class Runtime:
         self.links: dict[str, Link] = {}
         self.drivers: dict[str, Driver] = {}
         self.watchers: set[Watcher] = set()
+        self.pulses: dict[str, Pulse] = {}  # of radios
         self._refreshing: set[Any] = set()
         self._refresh_slots = asyncio.Semaphore(REFRESHES_AT_ONCE)
         self._tick: asyncio.TimerHandle | None = None
@@ -216,17 +219,8 @@ class Runtime:
             self.dispatch(RadioWorkEnded(effect, "the radio is away", 503))
             return
         try:
-            match effect:
-                case OpenWindow():
-                    await driver.discover(effect.discovery)
-                case CloseWindow():
-                    await driver.stop_discovery()
-                case Interview():
-                    await driver.interview(effect.id.key)
-                case Refresh():
-                    await driver.refresh(effect.id.key)
-                case Remove():
-                    await driver.remove(effect.id.key, force=effect.force)
+            with self.pulses[radio].work():
+                await _do(driver, effect)
         except DriverError as error:
             self.dispatch(RadioWorkEnded(effect, str(error), error.code))
             return
@@ -237,15 +231,21 @@ class Runtime:
     async def radio_life(self, name: str, build: Callable[[], Driver]) -> None:
         """One life of a radio: the driver registers itself here once its network is up."""
         driver = build()
+        pulse = self.pulses[name]
+        starting = ExitStack()
+        starting.enter_context(pulse.work())
 
         def sink(event: DriverEvent) -> None:
+            pulse.beat()
             if isinstance(event, RadioUp):
+                starting.close()
                 self.drivers[name] = driver
             self.dispatch(event)
 
         try:
             await driver.run(sink)
         finally:
+            starting.close()
             self.drivers.pop(name, None)
 
     def radio_lost(self, name: str, reason: str) -> None:
@@ -279,3 +279,17 @@ class Runtime:
         for record in dirty:
             record.dirty = False
         return self.store.submit([records.put_state(dirty)])
+
+
+async def _do(driver: Driver, effect: OpenWindow | CloseWindow | Interview | Refresh | Remove) -> None:
+    match effect:
+        case OpenWindow():
+            await driver.discover(effect.discovery)
+        case CloseWindow():
+            await driver.stop_discovery()
+        case Interview():
+            await driver.interview(effect.id.key)
+        case Refresh():
+            await driver.refresh(effect.id.key)
+        case Remove():
+            await driver.remove(effect.id.key, force=effect.force)

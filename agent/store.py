@@ -26,6 +26,7 @@ from typing import Any
 from agent import files
 from agent.errors import StorageError
 from agent.requests import LANE_EVENT, LANE_LOG, LANE_STATE
+from agent.supervise import Pulse
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ SHED_ORDER = (LANE_LOG, LANE_STATE, LANE_EVENT)  # the dialogue (Outcomes, capab
 SHED_CHUNK = 100  # small enough that the room of the ballast holds the log of deleting them
 FULL_RETRY = 2.0  # seconds between tries while the disk is full
 
+STALLED_AFTER = 60.0  # seconds without a step of the writer; a worn card may hang for tens of them
 PAGE = 4096
 
 Row = tuple[Any, ...]
@@ -95,6 +97,7 @@ class Store:
         self._jobs: list[_Job] = []
         self._due = float("inf")
         self._closing = False
+        self._pulse = Pulse(STALLED_AFTER)
         self.failed: asyncio.Future[str] = self._loop.create_future()
         self._epoch = int(self._one("SELECT value FROM meta WHERE key = 'epoch'")) << 32
         self._database_id = str(self._one("SELECT value FROM meta WHERE key = 'database_id'"))
@@ -137,6 +140,10 @@ class Store:
         """Run `query` on the writer's connection, after everything submitted before it."""
         return self._put(_Job((), self._loop.create_future(), query), 0.0)
 
+    def stalled(self) -> bool:
+        """The writer hangs in one step."""
+        return self._pulse.stalled()
+
     async def close(self) -> None:
         """Write what waits, give the log back to the file, and end the writer."""
         with self._lock:
@@ -169,7 +176,8 @@ class Store:
                     self._lock.wait(None if not self._jobs else self._due - time.monotonic())
                 jobs, self._jobs, self._due = self._jobs, [], float("inf")
             if jobs:
-                self._commit(jobs)
+                with self._pulse.work():
+                    self._commit(jobs)
             elif self._closing:
                 with contextlib.suppress(sqlite3.Error):  # the log is replayed at the next open
                     self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -181,6 +189,7 @@ class Store:
         """Write what `jobs` want as one transaction, then read for those that ask; each future gets its own end."""
         batches = _batches(jobs)
         while batches:
+            self._pulse.beat()  # a full disk is waited for, it does not hang the writer
             try:
                 self._transaction(batches)
                 break

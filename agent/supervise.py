@@ -8,7 +8,8 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +23,33 @@ HEALTHY_AFTER = 30.0  # seconds of life after which the next loss is a first one
 def _unheard(error: BaseException) -> None:
     """Before anyone listens, an exception ends the group itself."""
     raise error
+
+
+@dataclass(slots=True)
+class Pulse:
+    """Whether something that has work to do still moves. `limit` is in seconds."""
+
+    limit: float
+    open: int = 0
+    moved: float = field(default_factory=time.monotonic)
+
+    def beat(self) -> None:
+        self.moved = time.monotonic()
+
+    @contextmanager
+    def work(self) -> Iterator[None]:
+        """Work is open inside this block."""
+        if not self.open:
+            self.beat()
+        self.open += 1
+        try:
+            yield
+        finally:
+            self.open -= 1
+            self.beat()
+
+    def stalled(self) -> bool:
+        return self.open > 0 and time.monotonic() - self.moved > self.limit
 
 
 @dataclass(slots=True)
@@ -48,6 +76,7 @@ class Supervisor:
         self._rng = random.Random(seed)  # noqa: S311  spreads retries, guards nothing
         self._tasks: set[asyncio.Task[Any]] = set()
         self.units: list[Unit] = []
+        self._watched: dict[str, Callable[[], bool]] = {}
         self.stopping = False
 
     def add(self, unit: Unit) -> None:
@@ -75,10 +104,15 @@ class Supervisor:
         for task in list(self._tasks):
             task.cancel()
 
+    def watch(self, name: str, stalled: Callable[[], bool]) -> None:
+        """Something that is no unit and may hang as well."""
+        self._watched[name] = stalled
+
     @property
     def stalled(self) -> list[str]:
-        """Units that hang; the watchdog is not fed while there are any."""
-        return [unit.name for unit in self.units if unit.stalled()]
+        """What hangs; the watchdog is not fed while there is anything."""
+        parts = {**self._watched, **{unit.name: unit.stalled for unit in self.units}}
+        return [name for name, stalled in parts.items() if stalled()]
 
     async def _keep(self, unit: Unit) -> None:
         while True:

@@ -22,6 +22,8 @@ PURE = (
     "agent/records.py",
     "agent/wire/",
     "agent/cloud/dialect.py",
+    "agent/cloud/lane.py",
+    "agent/cloud/pace.py",
     "agent/cloud/managed_integrations.py",
     "drivers/zigbee/catalog",
     "drivers/zigbee/availability.py",

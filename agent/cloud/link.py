@@ -14,10 +14,11 @@ import logging
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from agent.clock import ESTIMATED, TRUSTED, Clock
 from agent.cloud.dialect import Dialect, MalformedMessage
+from agent.cloud.lane import Lane, Outbox
 from agent.cloud.mqtt import (
     VERSION_NAMES,
     Endpoint,
@@ -28,6 +29,7 @@ from agent.cloud.mqtt import (
     ProtocolChoice,
     ProtocolRefused,
 )
+from agent.cloud.pace import Pace
 from agent.requests import LANE_LOG, LANE_STATE, Message, Request
 
 log = logging.getLogger(__name__)
@@ -45,40 +47,9 @@ class LinkPolicy:
     in_flight: int = 100
     max_payload: int = 131072
     spool_after: float = 1.0
+    acknowledge_within: float = 60.0  # a broker that answers pings and no publish is left
     strict: bool = False
     protocol: str = "auto"
-
-
-class Outbox(Protocol):
-    """The part of the store that a link uses."""
-
-    async def read_outbox(self, uplink: str, lane: int, after: int, until: int, limit: int) -> list[Message]: ...
-
-    def spool(self, messages: list[Message]) -> None:
-        """Put state messages (and the state that they tell) on disk."""
-
-    def forget(self, uplink: str, keys: list[tuple[int, int]], window: float) -> None:
-        """Drop acknowledged messages, (lane, id) each."""
-
-    def backlog(self, uplink: str, lane: int) -> int: ...
-
-    def next_id(self) -> int: ...
-
-    def message_id(self, identifier: int) -> str: ...
-
-
-class Lane:
-    """Messages of one lane that are in memory, and how far the disk has been read."""
-
-    def __init__(self) -> None:
-        self.ready: deque[Message] = deque()
-        self.after = 0  # ids up to here are in memory, in flight or gone
-        self.more = True  # rows beyond `after` lie on disk
-        self.late = False  # a row went to disk while the disk was being read
-
-    def on_disk(self) -> None:
-        """One more row is to be read in its turn."""
-        self.more = self.late = True
 
 
 class Link:
@@ -119,8 +90,8 @@ class Link:
         self._history_until = 0
         self._in_flight: dict[int, tuple[int, int]] = {}  # packet id -> (message id, lane)
         self._parts: Counter[int] = Counter()  # publications under way of a message
-        self._tokens = float(self.policy.publishes_per_second)
-        self._token_time = 0.0
+        self._moved = self._clock.now().mono
+        self._pace = Pace(self.policy.publishes_per_second, self._moved)
 
     # ---- what the runtime calls -------------------------------------------------------------------------------------
 
@@ -182,8 +153,7 @@ class Link:
             await connection.open(self._dialect.subscriptions)
             self._up(connection)
             while not connection.closed.done():
-                await self._attention.wait()
-                self._attention.clear()
+                await self._attended()
                 await self._refill()
             self._protocol.lost()
             raise MqttLost(f"connection lost: {connection.closed.result()}", place=self._place)
@@ -197,6 +167,30 @@ class Link:
         finally:
             self._down()
             connection.close("the link ends")
+
+    async def _attended(self) -> None:
+        """Until there is something to do. Raises MqttLost when the broker has acknowledged nothing for too long."""
+        try:
+            async with asyncio.timeout(self.policy.acknowledge_within):
+                await self._attention.wait()
+        except TimeoutError:
+            if self._in_flight and self._still > self.policy.acknowledge_within:
+                remedy = "see the broker's log; a new connection is made"
+                raise MqttLost(
+                    f"no PUBACK for {self._still:.0f} s, {len(self._in_flight)} messages wait for one",
+                    place=self._place,
+                    remedy=remedy,
+                ) from None
+        self._attention.clear()
+
+    @property
+    def _still(self) -> float:
+        """Seconds since the last message was sent into an idle connection, or acknowledged."""
+        return self._clock.now().mono - self._moved
+
+    def stalled(self) -> bool:
+        """Connected, with something to send, and nothing moves: a bug, which the watchdog ends."""
+        return self.connected and self.waiting > 0 and self._still > 3 * self.policy.acknowledge_within
 
     async def stop(self, timeout: float) -> None:
         """Say offline, wait for what is in flight, and disconnect in order."""
@@ -237,7 +231,6 @@ class Link:
     def _up(self, connection: MqttConnection) -> None:
         self._spool_all()
         self._reset()
-        self._token_time = self._clock.now().mono
         if self._outbox.backlog(self.name, LANE_STATE) > HISTORY:
             self._history_until = self._outbox.next_id()
         self._connection = connection
@@ -318,7 +311,7 @@ class Link:
         """Send what may be sent now."""
         while self._connection is not None and len(self._in_flight) < self.policy.in_flight:
             queue = self._next()
-            if queue is None or not self._token():
+            if queue is None or not self._may_send():
                 break
             message = queue.popleft()
             if not self._send(self._connection, message):
@@ -327,22 +320,12 @@ class Link:
         if room or (self._history_until and self._history_drained()):
             self._attention.set()
 
-    def _token(self) -> bool:
+    def _may_send(self) -> bool:
         """True when the pace allows a publish; else a timer pumps again when it does."""
-        rate = self.policy.publishes_per_second
-        if not rate:
-            return True
-        loop_time = self._clock.now().mono
-        burst = max(1.0, rate / 10)
-        self._tokens = min(burst, self._tokens + (loop_time - self._token_time) * rate)
-        self._token_time = loop_time
-        if self._tokens >= 1.0:
-            self._tokens -= 1.0
-            return True
-        if self._timer is None:
-            delay = max(0.002, (1.0 - self._tokens) / rate)
-            self._timer = asyncio.get_running_loop().call_later(delay, self._pace_due)
-        return False
+        wait = self._pace.take(self._clock.now().mono)
+        if wait and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(wait, self._pace_due)
+        return not wait
 
     def _pace_due(self) -> None:
         self._timer = None
@@ -355,6 +338,8 @@ class Link:
             log.error("a %s message of %s is larger than the broker takes and is dropped", message.kind, message.device)
             self._finished(message.id, message.lane)
             return True
+        if not self._in_flight:
+            self._moved = self._clock.now().mono
         try:
             for publication in publications:
                 self._in_flight[connection.publish(publication)] = (message.id, message.lane)
@@ -376,6 +361,7 @@ class Link:
 
     def _acknowledged(self, mid: int) -> None:
         identifier, lane = self._in_flight.pop(mid, (0, 0))
+        self._moved = self._clock.now().mono
         self._acked.set()
         if not identifier:
             return

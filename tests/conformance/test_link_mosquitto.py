@@ -1,5 +1,6 @@
 """The uplink against a real mosquitto, watched by a paho client of its own."""
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
@@ -167,6 +168,24 @@ async def test_a_broker_without_mqtt_5_is_spoken_to_in_3_1_1(tmp_path: Path, bro
     await rig.stop()
     await rig.store.close()
     old.stop()
+
+
+async def test_a_broker_that_acknowledges_nothing_is_left_and_nothing_is_lost(
+    tmp_path: Path, broker: Broker, watcher: Watcher
+) -> None:
+    rig = Rig(tmp_path, broker.port, LinkPolicy(acknowledge_within=0.5))
+    rig.start()
+    await until(lambda: rig.link.connected and not rig.link.waiting)
+    await asyncio.sleep(0.7)
+    assert rig.link.connected, "silence is no trouble while nothing is under way"
+    broker.freeze()
+    await rig.durable(*[rig.event(n) for n in range(5)])
+    await until(lambda: "no PUBACK" in rig.link.last_error, what="the broker is left")
+    assert not rig.link.stalled(), "that is the broker's trouble, not a part that hangs"
+    broker.thaw()
+    await until(lambda: set(pressed(watcher)) == set(range(5)), 30.0, "every event")
+    await rig.stop()
+    await rig.store.close()
 
 
 async def test_no_broker_is_a_typed_error_and_durable_messages_wait(tmp_path: Path) -> None:

@@ -1,0 +1,38 @@
+"""The messages of one uplink by urgency: what is in memory of each lane, and what a lane's disk must offer. PURE."""
+
+from collections import deque
+from typing import Protocol
+
+from agent.requests import Message
+
+
+class Outbox(Protocol):
+    """The part of the store that a link uses."""
+
+    async def read_outbox(self, uplink: str, lane: int, after: int, until: int, limit: int) -> list[Message]: ...
+
+    def spool(self, messages: list[Message]) -> None:
+        """Put state messages (and the state that they tell) on disk."""
+
+    def forget(self, uplink: str, keys: list[tuple[int, int]], window: float) -> None:
+        """Drop acknowledged messages, (lane, id) each."""
+
+    def backlog(self, uplink: str, lane: int) -> int: ...
+
+    def next_id(self) -> int: ...
+
+    def message_id(self, identifier: int) -> str: ...
+
+
+class Lane:
+    """Messages of one lane that are in memory, and how far the disk has been read."""
+
+    def __init__(self) -> None:
+        self.ready: deque[Message] = deque()
+        self.after = 0  # ids up to here are in memory, in flight or gone
+        self.more = True  # rows beyond `after` lie on disk
+        self.late = False  # a row went to disk while the disk was being read
+
+    def on_disk(self) -> None:
+        """One more row is to be read in its turn."""
+        self.more = self.late = True
