@@ -8,6 +8,7 @@ from agent.clock import Moment
 from agent.model import Availability, Device, JsonValue
 from agent.requests import Kind, Publish, PublishState
 
+NOT_IN_THIS_RUN = float("-inf")  # when a value was heard that comes from the disk
 STATE_CHUNK = 25  # 5 endpoints with 5 capabilities bound a state message; single properties are the finest split
 
 
@@ -111,8 +112,16 @@ def deletion(record: DeviceRecord, status: str, reason: str, now: Moment) -> Pub
 
 
 def whole_state(record: DeviceRecord) -> list[PublishState]:
-    """The whole known state of a device, in messages within the limits of the state shape."""
-    values = tuple((*key, value, changed) for key, (value, changed, _) in sorted(record.state.items()))
+    """The whole known state of a device, in messages within the limits of the state shape.
+
+    After an unclean stop, what the disk has kept may be older than what the cloud knows: until the device has been read again, only
+    what was heard in this run is told.
+    """
+    values = tuple(
+        (*key, value, changed)
+        for key, (value, changed, heard) in sorted(record.state.items())
+        if heard > NOT_IN_THIS_RUN or not record.stale
+    )
     chunks = [values[i : i + STATE_CHUNK] for i in range(0, len(values), STATE_CHUNK)]
     return [PublishState(record.device.id, record.ref, chunk) for chunk in chunks]
 

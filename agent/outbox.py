@@ -1,11 +1,14 @@
-"""What waits for the clouds: messages on disk, and the state that they tell, written together."""
+"""What waits for the clouds on disk.
+
+Spooled state is not written into the state table as well: that would double what an outage costs the card. The table follows every
+`store.state_flush` and at an orderly stop; after an unclean one the values are read anew, and what the table holds is not told as news.
+"""
 
 import asyncio
-from collections.abc import Callable
 
 from agent import records
-from agent.requests import Kind, Message
-from agent.store import Statement, Store
+from agent.requests import Message
+from agent.store import Store
 
 ENDLESS = 2**63 - 1
 SPOOL_WINDOW = 1.0  # seconds: state is spooled in groups, a commit for each report would wear the card
@@ -14,8 +17,8 @@ SPOOL_WINDOW = 1.0  # seconds: state is spooled in groups, a commit for each rep
 class Outbox:
     """The store as a link sees it."""
 
-    def __init__(self, store: Store, states: Callable[[list[str]], list[Statement]]) -> None:
-        self._store, self._states = store, states
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
     def next_id(self) -> int:
         return self._store.next_id()
@@ -33,10 +36,8 @@ class Outbox:
         return [records.message(row) for row in rows]
 
     def spool(self, messages: list[Message]) -> None:
-        """Put state messages on disk with the state that they tell, within SPOOL_WINDOW."""
-        devices = sorted({message.device for message in messages if message.kind is Kind.STATE})
-        statements = [records.put_outbox(messages), *self._states(devices)]
-        self._store.submit(statements, window=SPOOL_WINDOW).add_done_callback(_seen)
+        """Put state messages on disk, within SPOOL_WINDOW."""
+        self._store.submit([records.put_outbox(messages)], window=SPOOL_WINDOW).add_done_callback(_seen)
 
     def forget(self, uplink: str, keys: list[tuple[int, int]], window: float) -> None:
         """Drop acknowledged messages, (lane, id) each."""

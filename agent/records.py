@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from agent.clock import Moment
-from agent.home import DeviceRecord
+from agent.home import NOT_IN_THIS_RUN, DeviceRecord
 from agent.model import Action, Capability, Device, DeviceId, Endpoint
 from agent.requests import FinishCommand, Kind, Message, SaveCommand
 from agent.store import DROP_OUTBOX, PUT_OUTBOX, Statement
@@ -74,7 +74,7 @@ def device_record(text: str, state: str | None) -> DeviceRecord:
     )
     record = DeviceRecord(Device(**fields), **data)
     for endpoint, capability, name, value, changed in json.loads(state or "[]"):
-        record.state[(endpoint, capability, name)] = (value, changed, float("-inf"))
+        record.state[(endpoint, capability, name)] = (value, changed, NOT_IN_THIS_RUN)
     return record
 
 

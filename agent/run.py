@@ -180,7 +180,7 @@ class Daemon:
                 protocol=uplink.protocol,
             ),
             dialect,
-            Outbox(self._store, self.runtime.states_of),
+            Outbox(self._store),
             self._clock,
             on_request=self.runtime.dispatch,
             on_history_told=lambda: self.runtime.dispatch(StateQuery("", refresh=False)),

@@ -263,14 +263,6 @@ class Runtime:
         for link in self.links.values():
             link.set_status(status)
 
-    def states_of(self, refs: list[str]) -> list[Statement]:
-        """The state rows of devices by the names that clouds know them by."""
-        wanted = set(refs)
-        found = [record for record in self.hub.devices.values() if record.ref in wanted]
-        for record in found:
-            record.dirty = False
-        return [records.put_state(found)] if found else []
-
     def flush_state(self) -> "asyncio.Future[None] | None":
         """Write the state of every device that changed since it was last written."""
         dirty = [record for record in self.hub.devices.values() if record.dirty]

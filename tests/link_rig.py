@@ -59,7 +59,7 @@ class Rig:
     def __init__(self, folder: Path, port: int, policy: LinkPolicy, tls: ssl.SSLContext | None = None) -> None:
         self.store = Store.open(folder, Limits(ballast=4096))
         self.clock = SystemClock()
-        self.outbox = Outbox(self.store, lambda _refs: [])
+        self.outbox = Outbox(self.store)
         self.requests: list[Any] = []
         self.history_told = 0
         self.link = Link(

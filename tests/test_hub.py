@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from agent.clock import ESTIMATED, Moment
-from agent.home import RadioRecord
+from agent.home import NOT_IN_THIS_RUN, RadioRecord
 from agent.hub import Hub
 from agent.model import (
     Action,
@@ -230,6 +230,22 @@ def test_a_state_query_tells_all_of_it_and_reads_anew() -> None:
 
 
 # ---- commands ---------------------------------------------------------------------------------------------------------
+
+
+def test_after_an_unclean_stop_only_what_was_heard_since_is_told() -> None:
+    world = World()
+    record = world.hub.devices[BULB_ID]
+    record.stale = True
+    record.state[("1", ON_OFF, "OnOff")] = (False, 1.0, NOT_IN_THIS_RUN)
+    assert of(world(StateQuery("", refresh=False)), PublishState) == [], (
+        "the cloud may know a newer value from the spool"
+    )
+    world(Report(BULB_ID, "1", ON_OFF, {"OnOff": True}))
+    (state,) = of(world(StateQuery("", refresh=False)), PublishState)
+    assert state.values[0][3] is True
+    record.state[("1", ON_OFF, "OnOff")] = (False, 1.0, NOT_IN_THIS_RUN)
+    world(RadioWorkEnded(Refresh(BULB_ID)))
+    assert of(world(StateQuery("", refresh=False)), PublishState), "the device has been read"
 
 
 def test_a_command_is_on_disk_as_started_before_the_radio_hears_of_it_and_ends_once() -> None:

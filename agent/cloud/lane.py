@@ -12,7 +12,7 @@ class Outbox(Protocol):
     async def read_outbox(self, uplink: str, lane: int, after: int, until: int, limit: int) -> list[Message]: ...
 
     def spool(self, messages: list[Message]) -> None:
-        """Put state messages (and the state that they tell) on disk."""
+        """Put state messages on disk."""
 
     def forget(self, uplink: str, keys: list[tuple[int, int]], window: float) -> None:
         """Drop acknowledged messages, (lane, id) each."""
