@@ -9,6 +9,12 @@ ieee = "00:12:4b:00:00:00:00:aa"
 name = "kitchen bulb"
 profile = "color-bulb"
 count = 3                    # "kitchen bulb 1" ... with addresses that follow each other
+
+[[radios.zigbee.devices]]
+name = "terrace"
+profile = "climate"
+script = [{ after = 10, op = "drift", name = "temperature", by = 30 }]
+repeat = true
 """
 
 import tomllib
@@ -19,7 +25,8 @@ from typing import Any
 
 from agent.errors import ConfigError
 
-DEVICE_KEYS = frozenset({"name", "profile", "ieee", "pairing", "install_code", "poll", "count"})
+LONGEST_STEP = 86_400
+DEVICE_KEYS = frozenset({"name", "profile", "ieee", "pairing", "install_code", "poll", "count", "script", "repeat"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +39,9 @@ class DeviceSpec:
     pairing: bool = True
     install_code: str = ""
     poll: float = 0.5
+    script: tuple[Mapping[str, Any], ...] = ()  # what it does by itself: steps with `after` (seconds) and an operation
+    repeat: bool = False
+    place: str = ""  # in the home file
 
 
 def load(path: Path) -> dict[str, Mapping[str, Any]]:
@@ -86,4 +96,18 @@ def _device(entry: Mapping[str, Any], profile: str, number: int, copy: int, plac
         bool(entry.get("pairing", True)),
         str(entry.get("install_code", "")),
         float(entry.get("poll", 0.5)),
+        _script(entry, place),
+        bool(entry.get("repeat", False)),
+        place,
     )
+
+
+def _script(entry: Mapping[str, Any], place: str) -> tuple[Mapping[str, Any], ...]:
+    steps = entry.get("script", ())
+    remedy = 'for example script = [{ after = 10, op = "set", name = "temperature", value = 2150 }]'
+    for number, step in enumerate(steps if isinstance(steps, list) else [steps] if steps else ()):
+        after = step.get("after") if isinstance(step, dict) else None
+        if isinstance(after, bool) or not isinstance(after, int | float) or not 0 <= after <= LONGEST_STEP:
+            text = f"`after` is a number of seconds from 0 to {LONGEST_STEP}"
+            raise ConfigError(text, place=f"{place}.script[{number}]", remedy=remedy)
+    return tuple(steps)

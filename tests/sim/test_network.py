@@ -22,6 +22,7 @@ from drivers.sim.zigbee.model import (
 )
 from drivers.sim.zigbee.network import Network
 from drivers.sim.zigbee.node import Node
+from drivers.sim.zigbee.zdo import Binding
 
 OWN, PLUG, CLIMATE = 0x00124B00_0000AA01, 0x00124B00_00000001, 0x00124B00_00000002
 TEMPERATURE = 0x0402
@@ -179,3 +180,61 @@ def test_a_load_is_as_many_reports_as_asked_with_growing_values(house: House) ->
 def test_a_wrong_request_is_told(house: House, request_: dict[str, Any]) -> None:
     with pytest.raises(ControlError):
         house.control(**request_)
+
+
+def test_told_failures_are_what_the_device_answers_as_often_as_told() -> None:
+    house = House()
+    house.join()
+    house.control(op="fail", device="plug", what="command", status=0x94, count=2)
+    answers = [answered(house.send(PLUG, 0x0006, bytes([0x01, n, 0x02]))) for n in range(3)]
+    assert [answer[-1] for answer in answers] == [0x94, 0x94, zcl.SUCCESS]
+    house.control(op="fail", device="plug", what="bind")
+    request = b"\x01" + PLUG.to_bytes(8, "little") + b"\x01\x06\x00\x03" + OWN.to_bytes(8, "little") + b"\x01"
+    assert answered(house.send(PLUG, 0x0021, request, endpoint=0))[1] == 0x8C, "TABLE_FULL"
+    assert answered(house.send(PLUG, 0x0021, request, endpoint=0))[1] == 0
+    with pytest.raises(ControlError, match="no failure"):
+        house.control(op="fail", device="plug", what="moon")
+
+
+def test_a_full_network_turns_devices_away() -> None:
+    house = House()
+    house.control(op="capacity", devices=1)
+    joins = [effect for effect in house.join() if isinstance(effect, DeviceJoined)]
+    assert [join.how for join in joins] == [JoinKind.ASSOCIATION, JoinKind.DENIED]
+
+
+def test_a_leave_with_rejoin_comes_back_with_its_bindings() -> None:
+    house = House()
+    house.join()
+    house.network.nodes[PLUG].bindings.add(Binding(1, 6, OWN, 1))
+    effects = house.send(PLUG, 0x0034, b"\x01" + PLUG.to_bytes(8, "little") + b"\x80", endpoint=0)
+    left = next(effect for effect in effects if isinstance(effect, DeviceLeft))
+    back = next(effect for effect in effects if isinstance(effect, DeviceJoined))
+    assert (left.rejoin, back.how) == (True, JoinKind.SECURED_REJOIN)
+    assert house.network.nodes[PLUG].bindings
+
+
+def test_joining_through_one_router_names_it_as_the_parent() -> None:
+    house = House()
+    house.network.nodes[CLIMATE].pairing = False
+    house.join()
+    house.network.permit(0, house.now)
+    house.network.nodes[CLIMATE].pairing = True
+    effects = house.send(PLUG, 0x0036, b"\x01\x3c\x00", endpoint=0)
+    joined = next(effect for effect in effects if isinstance(effect, DeviceJoined))
+    assert (joined.ieee, joined.parent) == (CLIMATE, house.network.nodes[PLUG].nwk)
+
+
+def test_the_coordinator_follows_its_own_channel_change() -> None:
+    house = House()
+    mask = (1 << 20).to_bytes(4, "little")
+    update = Aps(0, 0xFFFF, 0, 0, PROFILE_ZDO, 0x0038, b"\x01" + mask + b"\xfe\x00\x00\x00", broadcast=True)
+    house.network.send(update, 1, house.now)
+    house.run(1.0)
+    assert house.network.params is not None
+    assert (house.network.params.channel, house.network.params.update_id) == (20, 1)
+
+
+def answered(effects: list[Effect]) -> bytes:
+    """What the device has sent back."""
+    return next(effect.aps.data for effect in effects if isinstance(effect, Incoming))

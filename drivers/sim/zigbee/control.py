@@ -15,10 +15,40 @@ if TYPE_CHECKING:
     from drivers.sim.zigbee.network import Network
 
 TEMPERATURE = 0x0402
+# What real devices and stacks answer: ZCL FAILURE, ZDP TABLE_FULL, ZCL INSUFFICIENT_SPACE.
+FAILURES = {"command": 0x01, "bind": 0x8C, "configure": 0x89}
 
 
 class ControlError(ValueError):
     """The request names something that is not there; the text says what."""
+
+
+NAMES: dict[str, tuple[int, int]] = {  # what people call an attribute -> (cluster, attribute)
+    "on_off": (0x0006, 0x0000),
+    "level": (0x0008, 0x0000),
+    "battery": (0x0001, 0x0021),  # half percents
+    "temperature": (0x0402, 0x0000),  # hundredths of a degree
+    "humidity": (0x0405, 0x0000),  # hundredths of a percent
+    "illuminance": (0x0400, 0x0000),
+    "pressure": (0x0403, 0x0000),
+    "flow": (0x0404, 0x0000),
+    "occupancy": (0x0406, 0x0000),
+    "power": (0x0B04, 0x050B),
+    "energy": (0x0702, 0x0000),
+    "co2": (0x040D, 0x0000),
+    "pm25": (0x042A, 0x0000),
+}
+
+
+def check(node: Node, request: Json) -> None:
+    """Whether a request can ever be done by `node`. Raises ControlError."""
+    operation = request.get("op")
+    if operation not in _OPERATIONS:
+        raise ControlError(f"no operation {operation!r}; there are {', '.join(sorted(_OPERATIONS))}")
+    if operation in ("set", "drift"):
+        endpoint, cluster, attribute = _attribute(node, request)
+        if attribute not in node.tables.get((endpoint, cluster), {}):
+            raise ControlError(f"{node.name} has no attribute 0x{cluster:04x}/0x{attribute:04x}")
 
 
 def perform(network: "Network", request: Json, now: float) -> Json:
@@ -66,10 +96,22 @@ def _describe(node: Node) -> Json:
     }
 
 
+def _attribute(node: Node, request: Json) -> tuple[int, int, int]:
+    """(endpoint, cluster, attribute) of a request, by `name` or by numbers. Raises ControlError, KeyError."""
+    endpoint = _number(request.get("endpoint", 1))
+    if "name" not in request:
+        return endpoint, _number(request["cluster"]), _number(request.get("attribute", 0))
+    if request["name"] not in NAMES:
+        raise ControlError(f"no attribute {request['name']!r}; there are {', '.join(sorted(NAMES))}")
+    cluster, attribute = NAMES[request["name"]]
+    if "endpoint" not in request:
+        endpoint = next((place for place, number in node.tables if number == cluster), endpoint)
+    return endpoint, cluster, attribute
+
+
 def _set(network: "Network", request: Json, now: float) -> Json:
     node = _node(network, request)
-    endpoint, cluster = _number(request.get("endpoint", 1)), _number(request["cluster"])
-    attribute = _number(request.get("attribute", 0))
+    endpoint, cluster, attribute = _attribute(node, request)
     if request.get("report"):  # whatever the reporting rules say
         node.tables[(endpoint, cluster)][attribute][1] = request["value"]
         data = node.report(endpoint, cluster, (attribute,))
@@ -77,6 +119,19 @@ def _set(network: "Network", request: Json, now: float) -> Json:
     else:
         network.at(now, lambda _: node.set(endpoint, cluster, attribute, request["value"]))
     return {"ok": True}
+
+
+def _drift(network: "Network", request: Json, now: float) -> Json:
+    """A random step of at most `by`, within the attribute's minimum and maximum where the cluster has them."""
+    node = _node(network, request)
+    endpoint, cluster, attribute = _attribute(node, request)
+    table = node.tables[(endpoint, cluster)]
+    value = table[attribute][1] + network.rng.uniform(-1.0, 1.0) * float(request["by"])
+    if attribute == 0 and {0x0001, 0x0002} <= set(table):
+        value = min(max(value, table[0x0001][1]), table[0x0002][1])
+    value = value if isinstance(table[attribute][1], float) else round(value)
+    network.at(now, lambda _: node.set(endpoint, cluster, attribute, value))
+    return {"value": value}
 
 
 def _zone(network: "Network", request: Json, _now: float) -> Json:
@@ -96,8 +151,11 @@ _BUTTONS = {1: (0x0006, 0x01, b""), 2: (0x0006, 0x00, b""), 3: (0x0006, 0x02, b"
 def _press(network: "Network", request: Json, now: float) -> Json:
     """A short press is a command; a long one moves the level and stops it."""
     node, button = _node(network, request), _number(request.get("button", 1))
+    kind = request.get("kind", "short")
+    if kind not in ("short", "long"):
+        raise ControlError(f"no kind of press {kind!r}; there are short, long")
     commands = [_BUTTONS[button]]
-    if request.get("kind") == "long":
+    if kind == "long":
         commands = [(0x0008, 0x01, bytes([button - 1, 50])), (0x0008, 0x03, b"")]
     for place, (cluster, command, payload) in enumerate(commands):
         frame = zcl.Frame(zcl.CLUSTER_SPECIFIC | zcl.NO_DEFAULT, node.next_sequence(), command, payload)
@@ -115,6 +173,22 @@ def _pair(network: "Network", request: Json, now: float) -> Json:
     if network.permit_until is not None and network.permit_until > now:
         network.permit(min(254, max(1, int(network.permit_until - now))), now)
     return {"joined": node.joined}
+
+
+def _fail(network: "Network", request: Json, _now: float) -> Json:
+    """The next `count` requests of a sort are answered with `status`: commands, bindings, or report configurations."""
+    node, sort = _node(network, request), str(request.get("what", "command"))
+    if sort not in FAILURES:
+        raise ControlError(f"no failure {sort!r}; there are {', '.join(FAILURES)}")
+    status = _number(request.get("status", FAILURES[sort]))
+    node.failures[sort] = (status, _number(request.get("count", 1)))
+    return {"status": status}
+
+
+def _capacity(network: "Network", request: Json, _now: float) -> Json:
+    """How many devices the coordinator has room for; more are turned away."""
+    network.capacity = _number(request["devices"])
+    return {"free": network.capacity - sum(node.joined for node in network.nodes.values())}
 
 
 def _leave(network: "Network", request: Json, _now: float) -> Json:
@@ -176,6 +250,9 @@ def _sent(network: "Network", _request: Json, _now: float) -> Json:
 _OPERATIONS: dict[str, Callable[["Network", Json, float], Json]] = {
     "list": _list,
     "set": _set,
+    "drift": _drift,
+    "fail": _fail,
+    "capacity": _capacity,
     "zone": _zone,
     "press": _press,
     "pair": _pair,

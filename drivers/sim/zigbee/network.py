@@ -18,6 +18,7 @@ from drivers.sim.zigbee.model import (
     PROFILE_HOME,
     PROFILE_ZDO,
     Aps,
+    Capability,
     Confirm,
     Delivery,
     DeviceAnnounced,
@@ -41,6 +42,7 @@ from drivers.sim.zigbee.zcl import u16
 LATENCY = 0.002  # seconds over the air, one way
 PARENT_HOLDS = 7.68  # seconds that a parent keeps a message for a sleepy child (Zigbee 3.6.1.6)
 JOIN_STAGGER = 0.2
+REJOIN_AFTER = 0.5  # seconds between a leave with rejoin and the rejoin
 AWAKE_AFTER_JOIN = 30.0
 
 
@@ -72,9 +74,11 @@ class Network:
         self._order = 0
         self._now = 0.0
         self._aps = 0
+        self._router: tuple[Node | None, float] = (None, 0.0)  # the router whose join window is open, and until when
+        self.capacity = 0xFFF0  # devices that the network has room for
         self.polled_at = 0.0
         self.sent_times: list[float] = []
-        self._rng = random.Random(seed)  # noqa: S311  replays a run
+        self.rng = random.Random(seed)  # noqa: S311  replays a run
 
     def add(self, node: Node) -> None:
         """Put a device into the house; it joins when a window opens, if it is in pairing mode."""
@@ -126,6 +130,14 @@ class Network:
             return
         if seconds != 0xFF:  # noqa: PLR2004  until closed
             self._at(now + seconds, self._window_over)
+        self._invite(now)
+
+    def _permit_at(self, router: Node, seconds: int, now: float) -> None:
+        """Open or close the join window of one router; the coordinator's stays as it is."""
+        self._router = (router, now + seconds)
+        self._invite(now)
+
+    def _invite(self, now: float) -> None:
         waiting = [node for node in self.nodes.values() if node.pairing and node.powered and not node.joined]
         for place, node in enumerate(waiting, start=1):
             self._at(now + place * JOIN_STAGGER, partial(self._join, node))
@@ -144,17 +156,21 @@ class Network:
     # ---- joining and leaving ----------------------------------------------------------------------------------------
 
     def _join(self, node: Node, now: float) -> None:
-        open_ = self.permit_until is not None and self.permit_until > now
+        router, until = self._router
+        here = self.permit_until is not None and self.permit_until > now
+        open_ = here or (router is not None and router.joined and until > now)
         if node.joined or not open_ or not self.running or not node.powered:
             return
         expected = self.transient_keys.get(node.ieee)
         wrong = expected is not None and bool(node.install_key) and expected != node.install_key
         nwk = self._free_address()
-        if not self.joins_allowed or wrong or (self.install_code_required and expected is None):
+        full = len(self._by_nwk) >= self.capacity
+        if full or not self.joins_allowed or wrong or (self.install_code_required and expected is None):
             self._effects.append(DeviceJoined(node.ieee, nwk, COORDINATOR_NWK, JoinKind.DENIED))
             return
-        key = self._rng.randbytes(16) if expected or node.install_key else GLOBAL_LINK_KEY
+        key = self.rng.randbytes(16) if expected or node.install_key else GLOBAL_LINK_KEY
         self.link_keys[node.ieee] = LinkKey(key)
+        node.parent = COORDINATOR_NWK if here or router is None else router.nwk
         self.enter(node, nwk, JoinKind.ASSOCIATION, now)
 
     def enter(self, node: Node, nwk: int, how: JoinKind, now: float) -> None:
@@ -163,7 +179,7 @@ class Network:
         node.nwk, node.joined, node.pairing = nwk, True, False
         self._by_nwk[nwk] = node
         self._awake[node.ieee] = now + AWAKE_AFTER_JOIN
-        self._effects.append(DeviceJoined(node.ieee, nwk, COORDINATOR_NWK, how))
+        self._effects.append(DeviceJoined(node.ieee, nwk, node.parent, how))
         self._at(now + 0.05, partial(self._announce, node))
 
     def _announce(self, node: Node, _now: float) -> None:
@@ -173,7 +189,7 @@ class Network:
 
     def _free_address(self) -> int:
         while True:
-            nwk = self._rng.randrange(1, 0xFFF0)
+            nwk = self.rng.randrange(1, 0xFFF0)
             if nwk not in self._by_nwk:
                 return nwk
 
@@ -186,12 +202,19 @@ class Network:
     def depart(self, node: Node, *, rejoin: bool = False) -> None:
         """The device leaves and says so."""
         self._effects.append(DeviceLeft(node.ieee, node.nwk, rejoin))
+        if rejoin:
+            self._at(self._now + REJOIN_AFTER, partial(self.enter, node, node.nwk, JoinKind.SECURED_REJOIN))
+            return
         self._forget(node)
         node.pairing = True  # a device that left searches again, as real ones do
 
     def doze(self, node: Node) -> None:
         """The device sleeps from now on, until it sends something by itself."""
         self._awake.pop(node.ieee, None)
+
+    def refusal(self, _sort: str) -> int | None:
+        """The coordinator itself is not told to fail."""
+        return None
 
     # ---- messages ---------------------------------------------------------------------------------------------------
 
@@ -216,7 +239,7 @@ class Network:
         elif not node.powered:
             status, delay = Delivery.NO_ACK, 0.1
         elif node.sleepy and self._awake.get(node.ieee, 0.0) < now:
-            delay = self._rng.uniform(0.0, node.poll_every)
+            delay = self.rng.uniform(0.0, node.poll_every)
             if delay > PARENT_HOLDS:
                 status, delay = Delivery.EXPIRED, PARENT_HOLDS
 
@@ -263,13 +286,19 @@ class Network:
         cluster = aps.cluster | 0x8000
         self._at(now + LATENCY, lambda _: self.incoming(node, 0, 0, PROFILE_ZDO, cluster, answer))
         if aps.cluster == zdo.LEAVE:
-            self._at(now + 10 * LATENCY, lambda _: self.depart(node))
+            rejoin = len(aps.data) > 9 and bool(aps.data[9] & zdo.LEAVE_REJOIN)  # noqa: PLR2004  sequence, EUI-64, flags
+            self._at(now + 10 * LATENCY, lambda _: self.depart(node, rejoin=rejoin))
+        if aps.cluster == zdo.PERMIT and node.capability == Capability.ROUTER:
+            self._permit_at(node, aps.data[1], now)
 
     def _own_zdo(self, aps: Aps, now: float) -> None:
         if aps.cluster == zdo.PERMIT and len(aps.data) > 1:
             self.permit(aps.data[1], now)
         if aps.dst_ep != 0:
             return
+        if aps.cluster == zdo.NWK_UPDATE and len(aps.data) > 5 and aps.data[5] == zdo.CHANGE_CHANNEL:  # noqa: PLR2004
+            mask = int.from_bytes(aps.data[1:5], "little")
+            self.move((mask & -mask).bit_length() - 1, now)
         answer = zdo.answer(self, aps.cluster, aps.data, self._energies)
         if answer is not None and not (aps.cluster == zdo.PERMIT and aps.broadcast):
             self._aps = (self._aps + 1) & 0xFF

@@ -45,6 +45,7 @@ class Node:
     install_key: bytes = b""
     poll_every: float = 0.5  # how often a sleepy device asks its parent
     nwk: int = 0xFFFE
+    parent: int = 0x0000
     joined: bool = False
     powered: bool = True
     bindings: set[Binding] = field(default_factory=set)
@@ -52,6 +53,7 @@ class Node:
     tables: dict[tuple[int, int], dict[int, list[Any]]] = field(default_factory=dict)
     reporting: dict[tuple[int, int, int], Reporting] = field(default_factory=dict)
     sequence: int = 0
+    failures: dict[str, tuple[int, int]] = field(default_factory=dict)  # sort -> (status, how often yet)
     changed: Callable[["Node", int, int, int], None] = lambda *_: None
     later: Callable[[float, Callable[[], None]], None] = lambda *_: None
 
@@ -91,6 +93,14 @@ class Node:
 
     def table(self) -> list[Neighbour]:
         return []
+
+    def refusal(self, sort: str) -> int | None:
+        """The status that a request of this sort fails with now, if it was told to fail."""
+        status, left = self.failures.get(sort, (0, 0))
+        if not left:
+            return None
+        self.failures[sort] = (status, left - 1)
+        return status
 
     # ---- attributes -------------------------------------------------------------------------------------------------
 
@@ -201,12 +211,14 @@ class Node:
             if kind in zcl.ANALOG:
                 change, rest = zcl.decode(kind, rest)
             cell = self.tables.get((part.endpoint, cluster), {}).get(attribute)
+            status = self.refusal("configure") or zcl.SUCCESS
             if cell is None or cell[0] != kind:
                 status = zcl.UNSUPPORTED_ATTRIBUTE if cell is None else zcl.INVALID_TYPE
+            if status != zcl.SUCCESS:
                 statuses += bytes([status, direction]) + zcl.u16(attribute)
                 continue
             key = (part.endpoint, cluster, attribute)
-            self.reporting[key] = Reporting(kind, minimum, maximum, change, cell[1])
+            self.reporting[key] = Reporting(kind, minimum, maximum, change, self.get(*key))
             self.changed(self, *key)
         return frame.answer(zcl.CONFIGURE_RSP, statuses or bytes([zcl.SUCCESS]))
 
@@ -236,6 +248,9 @@ class Node:
         command = COMMANDS.get((cluster, frame.command))
         if (part.endpoint, cluster) not in self.tables or command is None or frame.from_server:
             return None if frame.from_server else _default(frame, zcl.UNSUP_CLUSTER_COMMAND)
+        refused = self.refusal("command")
+        if refused is not None:
+            return _default(frame, refused)
         answered = command(self, part.endpoint, frame.payload)
         if answered is None:
             return None if frame.control & zcl.NO_DEFAULT else _default(frame, zcl.SUCCESS)

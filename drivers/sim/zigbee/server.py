@@ -24,6 +24,7 @@ from drivers.sim.zigbee.model import FrontEnd, Json, parse_ieee
 from drivers.sim.zigbee.network import Network
 from drivers.sim.zigbee.node import Node
 from drivers.sim.zigbee.profiles import PROFILES
+from drivers.sim.zigbee.script import Script
 from drivers.sim.zigbee.znp import Znp
 
 SAVE_EVERY = 1.0  # seconds; a power cut of the simulated stick may cost this much of its devices' values
@@ -35,12 +36,23 @@ async def start(
 ) -> "Simulation":
     """The stick of `[radios.<name>]`: `link` names its pty (None: a TCP port), `state` the file that it survives in."""
     network = Network(parse_ieee(str(spec.get("ieee", "00:12:4b:00:00:00:aa:01"))), seed=seed)
-    for device in home.devices(name, spec, PROFILES):
-        key = link_key(bytes.fromhex(device.install_code)) if device.install_code else b""
-        network.add(Node(device.ieee, device.name, device.profile, device.pairing, key, device.poll))
+    scripts = [script for device in home.devices(name, spec, PROFILES) if (script := _add(network, device))]
     simulation = Simulation(network, _front_end(name, spec, network), link, state, Faults.parse(faults, seed))
     await simulation.open(spec.get("port", "pty") == "tcp" or link is None)
+    simulation.play(scripts)
     return simulation
+
+
+def _add(network: Network, device: home.DeviceSpec) -> Script | None:
+    """Put a device into the house; its script, if it has one. Raises ConfigError."""
+    key = link_key(bytes.fromhex(device.install_code)) if device.install_code else b""
+    node = Node(device.ieee, device.name, device.profile, device.pairing, key, device.poll)
+    network.add(node)
+    try:
+        return Script(network, node, device.script, repeat=device.repeat) if device.script else None
+    except (ControlError, KeyError) as error:
+        text = f"the script cannot be played: {error}"
+        raise ConfigError(text, place=device.place, remedy="see config/examples/home.toml") from error
 
 
 STICKS: dict[str, Callable[[Network], FrontEnd]] = {"ezsp": Ezsp, "znp": Znp}
@@ -73,6 +85,7 @@ class Simulation:
         self._writer: asyncio.StreamWriter | None = None
         self._servers: list[asyncio.Server] = []
         self._out = b""
+        self._mute_until = 0.0
         self._saved = ""
 
     async def open(self, tcp: bool) -> None:  # noqa: FBT001  a pty or a port
@@ -94,6 +107,12 @@ class Simulation:
             self._servers.append(await asyncio.start_unix_server(self._serve_control, self.control_path))
         self._save_later()
 
+    def play(self, scripts: list[Script]) -> None:
+        """Let devices do by themselves what their scripts say."""
+        for script in scripts:
+            script.start(self._loop.time())
+        self._pump()
+
     async def close(self) -> None:
         """Unplug for good, and keep the state."""
         self._unplug()
@@ -109,7 +128,7 @@ class Simulation:
     # ---- control ----------------------------------------------------------------------------------------------------
 
     async def control(self, request: Json) -> Json:
-        """One request of a test or a person; `unplug` and `faults` are the stick's, the rest is the network's."""
+        """One request of a test or a person; `unplug`, `mute`, `reset` and `faults` are the stick's, the rest is the network's."""
         if request.get("op") == "unplug":
             self._unplug()
             if request.get("new_path") and self._link is not None:
@@ -118,6 +137,9 @@ class Simulation:
             return {"ok": True}
         if request.get("op") == "faults":
             self._faults = Faults.parse(str(request.get("spec", "")), int(request.get("seed", 1)))
+            return {"ok": True}
+        if request.get("op") == "mute":  # a stick that hangs: it neither hears nor says anything
+            self._mute_until = self._loop.time() + float(request.get("seconds", 10.0))
             return {"ok": True}
         if request.get("op") == "reset":
             self._front_end.reset(self._loop.time())
@@ -192,6 +214,8 @@ class Simulation:
         self._take(data)
 
     def _take(self, data: bytes) -> None:
+        if self._loop.time() < self._mute_until:
+            return
         for piece in self._faults.spoil(data):
             self._front_end.receive(piece, self._loop.time())
         self._pump()
@@ -214,6 +238,8 @@ class Simulation:
             self._timer = self._loop.call_at(max(due, now + 0.0005), self._pump)
 
     def _send(self, data: bytes) -> None:
+        if self._loop.time() < self._mute_until:
+            return
         if self._writer is not None:
             self._writer.write(data)
         elif self._master >= 0:

@@ -11,7 +11,9 @@ from drivers.sim.zigbee.model import Neighbour, SimpleDescriptor
 from drivers.sim.zigbee.zcl import u16
 
 SUCCESS, INVALID_REQUEST, NO_DEVICE, NOT_ACTIVE, NOT_SUPPORTED, NO_ENTRY = 0x00, 0x80, 0x81, 0x83, 0x84, 0x88
-DEVICE_ANNCE, PERMIT, LEAVE, BIND, UNBIND = 0x0013, 0x0036, 0x0034, 0x0021, 0x0022
+DEVICE_ANNCE, PERMIT, LEAVE, BIND, UNBIND, NWK_UPDATE = 0x0013, 0x0036, 0x0034, 0x0021, 0x0022, 0x0038
+LEAVE_REJOIN = 0x80  # flag of Mgmt_Leave_req
+CHANGE_CHANNEL = 0xFE  # scan duration of Mgmt_NWK_Update_req
 STACK_REVISION = 22
 
 
@@ -37,6 +39,9 @@ class Subject(Protocol):
 
     def descriptors(self) -> Iterable[SimpleDescriptor]: ...
 
+    def refusal(self, sort: str) -> int | None:
+        """The status that a request fails with although nothing is wrong with it."""
+
     def find(self, *, ieee: int | None = None, nwk: int | None = None) -> tuple[int, int] | None:
         """(ieee, nwk) of a device that this one can speak for."""
 
@@ -56,7 +61,7 @@ def answer(subject: Subject, cluster: int, data: bytes, energy: Callable[[list[i
     if not data or cluster & 0x8000 or cluster == DEVICE_ANNCE:
         return None
     sequence, body = data[:1], data[1:]
-    if cluster == 0x0038:  # noqa: PLR2004  Mgmt_NWK_Update_req
+    if cluster == NWK_UPDATE:
         return _energy(sequence, body, energy)
     if handler is None:
         return sequence + bytes([NOT_SUPPORTED])
@@ -144,6 +149,9 @@ def _binding(body: bytes) -> Binding:
 def _bind(subject: Subject, body: bytes) -> bytes:
     if _long(body) != subject.ieee:
         return bytes([NO_DEVICE])
+    refused = subject.refusal("bind")
+    if refused is not None:
+        return bytes([refused])
     subject.bindings.add(_binding(body))
     return bytes([SUCCESS])
 

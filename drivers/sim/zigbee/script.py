@@ -1,0 +1,45 @@
+"""What simulated devices do by themselves: the `script` of a device in the home file. PURE.
+
+A step waits `after` seconds and then does one operation of the control socket (`op` and its keys, without `device`):
+
+    script = [{after = 5, op = "set", name = "temperature", value = 2150}, {after = 60, op = "drift", name = "humidity", by = 40}]
+    repeat = true
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from drivers.sim.zigbee import control
+from drivers.sim.zigbee.node import Node
+
+if TYPE_CHECKING:
+    from drivers.sim.zigbee.network import Network
+
+LEAST = 0.01  # seconds of a repeated script, so that one without waits does not stop the house
+
+
+class Script:
+    """The steps of one device. Raises ControlError when a step can never be done."""
+
+    def __init__(self, network: "Network", node: Node, steps: Sequence[Mapping[str, Any]], *, repeat: bool) -> None:
+        self._network, self._node, self._repeat = network, node, repeat
+        self._steps = [(float(step["after"]), {k: v for k, v in step.items() if k != "after"}) for step in steps]
+        self.failed = 0
+        for _, request in self._steps:
+            control.check(node, request)
+
+    def start(self, now: float) -> None:
+        self._wait(0, now)
+
+    def _wait(self, place: int, now: float) -> None:
+        after, _ = self._steps[place]
+        self._network.at(now + (max(LEAST, after) if self._repeat else after), partial(self._do, place))
+
+    def _do(self, place: int, now: float) -> None:
+        try:
+            control.perform(self._network, {**self._steps[place][1], "device": self._node.name}, now)
+        except control.ControlError:
+            self.failed += 1  # a step may not fit the moment; the next ones still come
+        if place + 1 < len(self._steps) or self._repeat:
+            self._wait((place + 1) % len(self._steps), now)
