@@ -114,10 +114,13 @@ class Store:
         """The store in `folder`, migrated to this version's schema. Raises StorageError with the remedy."""
         path = folder / NAME
         try:
-            connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            path.chmod(0o600)
-            _prepare(connection, path, limits)
-            files.reserve(folder / BALLAST, limits.ballast)
+            with contextlib.ExitStack() as undo:
+                connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+                undo.callback(connection.close)
+                path.chmod(0o600)
+                _prepare(connection, path, limits)
+                files.reserve(folder / BALLAST, limits.ballast)
+                undo.pop_all()
         except (sqlite3.Error, OSError) as error:
             remedy = "check the folder's owner and free space; a damaged file can be moved away: devices are read from the radios again"
             raise StorageError(f"the database cannot be opened: {error}", place=str(path), remedy=remedy) from error
