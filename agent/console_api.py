@@ -70,10 +70,13 @@ class ConsoleApi:
         }
 
     async def __call__(self, call: Call) -> Answer:
-        route = self._routes.get((call.method, call.path[0] if call.path else ""))
-        if route is None:
+        name = call.path[0] if call.path else ""
+        methods = tuple(method for method, known in self._routes if known == name)
+        if not methods or (len(call.path) > 1 and name != "devices"):
             raise ApiError(404, f"no such request: {call.method} /{'/'.join(call.path)}")
-        return route(call)
+        if call.method not in methods:
+            raise ApiError(405, f"/{name} is asked with {', '.join(methods)}, not {call.method}", allow=methods)
+        return self._routes[(call.method, name)](call)
 
     # ---- questions --------------------------------------------------------------------------------------------------
 
@@ -184,10 +187,13 @@ class ConsoleApi:
                     yield {"what": "outcome", **step.data, "done": True}
                     return
 
-    async def _remove(self, body: RemoveBody) -> AsyncGenerator[dict[str, Any]]:
-        device = str(self._find(body.device).device.id)
+    def _remove(self, body: RemoveBody) -> AsyncGenerator[dict[str, Any]]:
+        """What the hub does not have is said as an error, before any line."""
+        return self._removal(str(self._find(body.device).device.id), force=body.force)
+
+    async def _removal(self, device: str, *, force: bool) -> AsyncGenerator[dict[str, Any]]:
         with self._watch() as queue:
-            self._runtime.dispatch(Deprovision(device, body.force, LOCAL))
+            self._runtime.dispatch(Deprovision(device, force, LOCAL))
             while True:
                 step = await queue.get()
                 if step.what in ("removed", "remove_failed") and step.data["device"] == device:

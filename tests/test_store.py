@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,9 @@ async def ids(store: Store) -> list[int]:
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
     opened = Store.open(tmp_path, SMALL)
     yield opened
-    if not opened.stats.failed:
+    if opened.stats.failed:
+        opened._db.close()
+    else:
         await opened.close()
 
 
@@ -43,7 +46,7 @@ async def test_statements_of_one_call_are_one_transaction(store: Store) -> None:
     bad = Statement("INSERT INTO no_such_table VALUES (?)", [(1,)])
     with pytest.raises(StorageError):
         await store.submit([Statement(PUT_OUTBOX, [outbox_row(1)]), bad])
-    with sqlite3.connect(store._folder / "hub.db") as other:
+    with closing(sqlite3.connect(store._folder / "hub.db")) as other:
         assert other.execute("SELECT COUNT(*) FROM outbox").fetchone()[0] == 0
 
 
@@ -96,7 +99,7 @@ async def test_the_backlog_is_known_at_open_without_counting(tmp_path: Path) -> 
 
 async def test_a_newer_database_is_refused_with_a_sentence(tmp_path: Path) -> None:
     await Store.open(tmp_path, SMALL).close()
-    with sqlite3.connect(tmp_path / "hub.db") as database:
+    with closing(sqlite3.connect(tmp_path / "hub.db")) as database:
         database.execute("PRAGMA user_version = 999")
     with pytest.raises(StorageError, match="schema 999") as caught:
         Store.open(tmp_path, SMALL)

@@ -20,7 +20,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from agent.cloud.dialect import Publication
-from agent.cloud.tls import is_tls_trouble, remedy_of
+from agent.cloud.tls import CLOSED_AFTER_HANDSHAKE, is_tls_trouble, remedy_of
 from agent.errors import HubError
 
 V311, V5 = 4, 5  # protocol levels of CONNECT
@@ -29,6 +29,8 @@ SUBSCRIPTIONS_PER_PACKET = 8  # AWS IoT Core refuses more in one SUBSCRIBE
 HANDSHAKE_TIMEOUT = 20.0
 HOUSEKEEPING = 5.0  # keep-alive is checked this often: its shortest value is 30 s
 
+_CLOSED = "Unspecified error"  # paho's word for an end without DISCONNECT
+_TAKEN_OVER = "Session taken over"
 _UNSUPPORTED_VERSION = frozenset({"Unsupported protocol version"})
 _REFUSED_FOR_GOOD = frozenset({"Bad user name or password", "Not authorized", "Banned", "Client identifier not valid"})
 
@@ -295,12 +297,24 @@ class MqttConnection:
 
     def _disconnected(self, _c: paho.Client, _u: Any, _flags: Any, reason: ReasonCode, _p: Any) -> None:
         detail = self._complaints.last.removeprefix("failed to receive on socket: ")
-        self._end(f"{reason} ({detail})" if detail else str(reason))
+        self._end(f"{reason} ({detail})" if detail else self._explain(str(reason)))
+
+    def _explain(self, reason: str) -> str:
+        name = f"the client id {self._endpoint.client_id!r}"
+        if reason == _TAKEN_OVER:
+            return f"{reason}: another client has {name}; give each hub its own hub.id"
+        if reason != _CLOSED:
+            return reason
+        closed = "the broker closed it without a word"
+        if not self._connected.done():
+            return closed
+        return f"{closed}; if it does so again and again, another client may have {name}"
 
     def _end(self, reason: str) -> None:
         if not self._connected.done():
             kind = MqttLost if is_tls_trouble(reason) else HungUp
-            ended = kind(f"connection closed: {reason}", place=self._place, remedy=remedy_of(reason))
+            remedy = remedy_of(reason) or (CLOSED_AFTER_HANDSHAKE if self._endpoint.tls is not None else "")
+            ended = kind(f"connection closed: {reason}", place=self._place, remedy=remedy)
             self._connected.set_exception(ended)
         if not self.closed.done():
             self.closed.set_result(reason)

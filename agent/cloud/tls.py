@@ -7,6 +7,7 @@ from agent.errors import ConfigError
 _OTHER_PORT = (
     "this port may not speak TLS 1.2 or newer (8883 usually does), or the broker wants another client certificate"
 )
+CLOSED_AFTER_HANDSHAKE = "the broker is starting, or wants another client certificate: see its log"
 _REMEDIES = (  # part of OpenSSL's words -> remedy; the first that fits
     ("Hostname mismatch", "use a name that the broker's certificate holds as `host`"),
     ("IP address mismatch", "use a name or address that the broker's certificate holds as `host`"),

@@ -1,6 +1,7 @@
 """The uplink over mutual TLS against a real mosquitto, and every way in which TLS fails."""
 
 import asyncio
+import json
 import socket
 import ssl
 import warnings
@@ -14,6 +15,7 @@ from link_rig import FAST, Rig, Watcher, pressed, rows
 
 from agent.cloud.tls import remedy_of, tls_context
 from agent.errors import ConfigError
+from tests.conformance.test_link_protocol import BareDaemon
 
 pytestmark = pytest.mark.conformance
 
@@ -78,18 +80,19 @@ async def test_a_broker_killed_under_tls_loses_nothing(
 async def test_small_messages_do_not_wait_for_each_other(
     tmp_path: Path, secure: SecureBroker, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options: list[tuple[int, ...]] = []
+    sockets: list[ssl.SSLSocket] = []
     really = ssl.SSLSocket.setsockopt
 
     def spy(self: ssl.SSLSocket, *arguments: int) -> None:
-        options.append(arguments)
         really(self, *arguments)
+        sockets.append(self)
 
     monkeypatch.setattr(ssl.SSLSocket, "setsockopt", spy)
     rig = Rig(tmp_path, secure.tls_port, FAST, context_of(authority))
     rig.start()
     await until(lambda: rig.link.connected)
-    assert (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1) in options
+    assert sockets[-1].getpeername() == ("127.0.0.1", secure.tls_port)
+    assert sockets[-1].getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
     await rig.stop()
     await rig.store.close()
 
@@ -203,3 +206,42 @@ def test_files_that_cannot_be_used_are_named(authority: Authority, tmp_path: Pat
         with pytest.raises(ConfigError) as caught:
             tls_context(ca=ca, certificate=str(wrong), key=str(key))
         assert caught.value.place == str(wrong)
+
+
+# ---- the daemon -------------------------------------------------------------------------------------------------------
+
+
+def uplink_of(port: int, ca: Path, certificate: Path, key: Path) -> str:
+    return f'host = "127.0.0.1"\nport = {port}\nca = "{ca}"\ncertificate = "{certificate}"\nkey = "{key}"'
+
+
+async def test_the_daemon_says_what_is_wrong_with_tls_and_comes_by_itself_once_it_is_mended(
+    tmp_path: Path, broker_folder: Path, secure: SecureBroker, authority: Authority
+) -> None:
+    authority.issue("broker", hosts=("elsewhere.example",))
+    secure.stop()
+    secure.start()
+    uplink = uplink_of(secure.tls_port, authority.ca, *authority.issue("hub-1"))
+    with BareDaemon(tmp_path, uplink) as daemon:
+        await daemon.away("use a name or address that the broker's certificate holds as `host`")
+        authority.issue("broker")
+        secure.stop()
+        secure.start()
+        await daemon.online()
+        assert daemon.stop() == 0
+    assert "as hub-1 (p5, c0, k60, u'hub-1')" in (broker_folder / "mosquitto.log").read_text(), "the certificate's name"
+    told = [json.loads(line) for line in daemon.log.read_text().splitlines()]
+    assert [line["message"] for line in told if line["level"] in ("error", "critical")] == []
+    assert any("certificate holds as `host`" in line["message"] for line in told if line["level"] == "warning")
+
+
+async def test_a_key_of_another_certificate_ends_the_daemon_with_the_remedy(
+    tmp_path: Path, authority: Authority
+) -> None:
+    certificate, _ = authority.issue("hub-1")
+    _, other_key = authority.issue("hub-2")
+    with BareDaemon(tmp_path, uplink_of(free_port(), authority.ca, certificate, other_key)) as daemon:
+        assert daemon.process.wait(20) == 78
+    log = daemon.log.read_text()
+    assert "is not the certificate's" in log.replace("\n", " ")
+    assert "remedy" in log

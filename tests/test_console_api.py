@@ -1,0 +1,533 @@
+"""Every question that the hub answers on its control socket, asked with the client of the command line and with raw HTTP."""
+
+import asyncio
+import http.client
+import json
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import free_port, until
+
+from agent.client import Client
+from agent.clock import SystemClock
+from agent.cloud.link import Link, LinkPolicy
+from agent.cloud.managed_integrations import ManagedIntegrations
+from agent.cloud.mqtt import Endpoint, MqttLost
+from agent.console_api import ConsoleApi
+from agent.control import SOCKET, ControlServer
+from agent.driver import DeviceUnreachable, InvalidParameters, Sink, execute_each
+from agent.errors import HubError, PermissionDeniedError, TryAgainError, UsageError
+from agent.home import RadioRecord
+from agent.hub import Hub
+from agent.model import (
+    Action,
+    Capability,
+    Command,
+    Device,
+    DeviceFound,
+    DeviceId,
+    DeviceLost,
+    Discovery,
+    JoinWindow,
+    Outcome,
+    RadioUp,
+    Report,
+)
+from agent.model import Endpoint as DeviceEndpoint
+from agent.outbox import Outbox
+from agent.runtime import Runtime
+from agent.store import Limits, Store
+from agent.supervise import Pulse, Supervisor
+
+ON_OFF = "matter.OnOff@1.4"
+BULB_ID = DeviceId("zigbee", "00:12:4b:00:00:00:00:01")
+BULB = Device(
+    BULB_ID,
+    "zb.1A62+4A1D",
+    (DeviceEndpoint("1", ("On/Off Light",), (Capability(ON_OFF, "On/Off", "6", ("OnOff",), ("On", "Off")),)),),
+    manufacturer="ACME",
+    model="bulb ü",
+    address="00:12:4b:00:00:00:00:01",
+    unmapped=("0xfc00",),
+)
+REMOTE = Device(DeviceId("zigbee", "00:12:4b:00:00:00:00:02"), "zb.1A62+0002", (), battery=True)
+ON = {"endpoint": "1", "capability": ON_OFF, "name": "On"}
+
+
+class Radio:
+    """A driver whose devices do what the test says."""
+
+    def __init__(self) -> None:
+        self.windows: list[Discovery] = []
+        self.closed = 0
+        self.executed: list[Command] = []
+        self.sink: Sink = lambda _event: None
+        self.remove_error = ""
+        self.answer = asyncio.Event()
+        self.answer.set()
+
+    async def run(self, sink: Sink) -> None:
+        self.sink = sink
+        sink(RadioUp("zigbee", "00:aa", {"channel": "15"}))
+        await asyncio.Event().wait()
+
+    async def execute(self, command: Command) -> Outcome:
+        self.executed.append(command)
+        await self.answer.wait()
+
+        async def perform(_action: Action) -> dict[str, Any]:
+            return {}
+
+        return await execute_each(command, perform, lambda: SystemClock().now().mono)
+
+    async def discover(self, request: Discovery) -> None:
+        if request.material == "bad":
+            raise InvalidParameters("not an install code")
+        self.windows.append(request)
+        self.sink(JoinWindow("zigbee", request.duration))
+
+    async def stop_discovery(self) -> None:
+        self.closed += 1
+        self.sink(JoinWindow("zigbee", 0))
+
+    async def interview(self, key: str) -> None: ...
+
+    async def refresh(self, key: str) -> None: ...
+
+    async def remove(self, key: str, *, force: bool) -> None:
+        if self.remove_error and not force:
+            raise DeviceUnreachable(self.remove_error)
+        self.sink(DeviceLost(DeviceId("zigbee", key), "removed"))
+
+    async def backup(self) -> bytes:
+        return b""
+
+    async def restore(self, document: bytes) -> None: ...
+
+
+class Daemon:
+    """Hub, store and control socket with one radio and no cloud."""
+
+    def __init__(self, folder: Path, group: asyncio.TaskGroup) -> None:
+        self.folder = folder
+        self.radio = Radio()
+        hub = Hub("hub-1", onboarding="local", default_ttl=60.0)
+        hub.radios["zigbee"] = RadioRecord("zigbee", "zigbee", ("ZIGBEE",), reason="starting")
+        self.store = Store.open(folder, Limits(ballast=4096))
+        self.supervisor = Supervisor(group)
+        self.failures: list[BaseException] = []
+        self.supervisor.on_end = self.failures.append
+        self.runtime = Runtime(hub, self.store, SystemClock(), self.supervisor)
+        self.runtime.pulses["zigbee"] = Pulse(60.0)
+        self.server = ControlServer(folder, ConsoleApi(self.runtime, "1.2.3"), patience=5.0)
+        self.client = Client(folder)
+
+    async def plug_in(self, *devices: Device) -> None:
+        self.supervisor.spawn("radio", self.runtime.radio_life("zigbee", lambda: self.radio))
+        await until(lambda: self.runtime.drivers)
+        for device in devices:
+            self.runtime.dispatch(DeviceFound(device, known=True))
+
+    async def get(self, path: str) -> Any:
+        return await _in_thread(self.client.get, path)
+
+    async def ask(self, path: str, **body: Any) -> list[dict[str, Any]]:
+        return await _in_thread(lambda: list(self.client.stream(path, body)))
+
+    async def bulb(self) -> None:
+        """A joined bulb and a remote, with the radio up."""
+        await self.plug_in(BULB, REMOTE)
+
+
+async def _in_thread(work: Callable[..., Any], *arguments: Any) -> Any:
+    return await asyncio.get_running_loop().run_in_executor(None, work, *arguments)
+
+
+@pytest.fixture
+async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
+    async with asyncio.TaskGroup() as group:
+        made = Daemon(tmp_path, group)
+        await made.server.start()
+        yield made
+        await made.server.stop()
+        await made.store.read(lambda db: db.execute("SELECT 1").fetchone())  # what was under way has been carried out
+        made.supervisor.cancel_all()
+    await made.store.close()
+    assert not made.failures
+
+
+class Raw(http.client.HTTPConnection):
+    def __init__(self, folder: Path) -> None:
+        super().__init__("hub", timeout=10)
+        self._folder = folder
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(str(self._folder / SOCKET))
+
+
+async def raw(folder: Path, method: str, path: str, body: Any = None) -> tuple[int, str | None, Any]:
+    """Status, `allow` and answer of one request that no client of ours checks beforehand."""
+
+    def run() -> tuple[int, str | None, Any]:
+        connection = Raw(folder)
+        connection.request(method, path, json.dumps(body) if body is not None else None)
+        response = connection.getresponse()
+        answer = response.status, response.getheader("allow"), json.loads(response.read() or b"null")
+        connection.close()
+        return answer
+
+    answer: tuple[int, str | None, Any] = await _in_thread(run)
+    return answer
+
+
+# ---- questions --------------------------------------------------------------------------------------------------------
+
+
+async def test_status_tells_the_radio_before_and_after_it_is_there(daemon: Daemon) -> None:
+    status = await daemon.get("status")
+    assert (status["hub"], status["version"], status["devices"]) == ("hub-1", "1.2.3", 0)
+    assert status["radios"]["zigbee"]["status"] == "away"
+    assert status["radios"]["zigbee"]["reason"] == "starting"
+    await daemon.bulb()
+    status = await daemon.get("status")
+    assert status["radios"]["zigbee"] == {
+        "kind": "zigbee",
+        "status": "online",
+        "reason": "",
+        "identity": "00:aa",
+        "joinWindow": 0,
+        "channel": "15",
+    }
+    assert (status["devices"], status["openCommands"], status["uplinks"]) == (2, 0, {})
+    await until(lambda: daemon.store.stats.commits)
+    assert (await daemon.get("status"))["store"]["commits"] > 0
+
+
+async def test_status_tells_an_uplink_that_is_away_and_what_waits_for_it(daemon: Daemon) -> None:
+    endpoint = Endpoint("127.0.0.1", free_port(), "hub-1", 60, None)
+    link = Link(
+        "main",
+        endpoint,
+        LinkPolicy(),
+        ManagedIntegrations("main", "hub-1"),
+        Outbox(daemon.store),
+        SystemClock(),
+        on_request=daemon.runtime.dispatch,
+        on_history_told=lambda: None,
+    )
+    daemon.runtime.links["main"] = link
+    await daemon.bulb()
+    with pytest.raises(MqttLost):
+        await link.run()
+    await until(lambda: sum(daemon.store.stats.backlog.values()) == 6, what="both devices on disk for the cloud")
+    uplink = (await daemon.get("status"))["uplinks"]["main"]
+    assert (uplink["status"], uplink["inMemory"], uplink["onDisk"]) == ("away", 0, 6)
+    assert "cannot connect" in uplink["reason"]
+
+
+async def test_devices_and_one_device_by_each_of_its_names(daemon: Daemon) -> None:
+    assert await daemon.get("devices") == []
+    await daemon.bulb()
+    daemon.runtime.dispatch(Report(BULB_ID, "1", ON_OFF, {"OnOff": True}))
+    bulb, remote = await daemon.get("devices")
+    assert (bulb["nodeId"], bulb["model"], bulb["deviceTypes"]) == (BULB.node_id, "bulb ü", ["On/Off Light"])
+    assert (bulb["status"], remote["battery"]) == ("ACTIVATED", True)
+    for name in (BULB.node_id, BULB.address.upper(), bulb["managedThingId"], str(BULB_ID)):
+        whole = await daemon.get(f"devices/{name}")
+        assert whole["endpoints"][0]["capabilities"][0]["state"] == {"OnOff": True}
+        assert whole["unmapped"] == ["0xfc00"]
+
+
+@pytest.mark.parametrize("name", ["nobody", "a b", "ü/ö?x=1#y", "..", "%41", "x" * 5000])
+async def test_a_device_that_is_not_there_is_named_as_it_was_asked_for(daemon: Daemon, name: str) -> None:
+    with pytest.raises(HubError) as caught:
+        await daemon.get(f"devices/{name}")
+    assert repr(name) in caught.value.message
+    assert "agent devices" in caught.value.remedy
+
+
+# ---- what is no request -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/", "/nothing", "/status/x", "/command/x", "/Status", "/devicesx"])
+async def test_unknown_paths_are_404(daemon: Daemon, path: str) -> None:
+    for method in ("GET", "POST", "BREW"):
+        status, _, answer = await raw(daemon.folder, method, path)
+        assert status == 404
+        assert path in answer["error"]
+
+
+@pytest.mark.parametrize("path", ["status", "devices", "discover", "command", "remove"])
+async def test_wrong_methods_are_405_and_name_the_right_one(daemon: Daemon, path: str) -> None:
+    right = "GET" if path in ("status", "devices") else "POST"
+    for method in ("GET", "POST", "PUT", "DELETE"):
+        if method != right:
+            assert (await raw(daemon.folder, method, f"/{path}"))[:2] == (405, right)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "words"),
+    [
+        ("discover", {"duration": 0}, "duration"),
+        ("discover", {"duration": 255}, "duration"),
+        ("discover", {"duration": "long"}, "duration"),
+        ("discover", {"auth": "x" * 513}, "auth"),
+        ("discover", {"who": "me"}, "who"),
+        ("command", {}, "device"),
+        ("command", {"device": "d", "actions": []}, "actions"),
+        ("command", {"device": "d", "actions": [ON] * 6}, "actions"),
+        ("command", {"device": "d", "actions": [{**ON, "name": 5}]}, "actions.0.name"),
+        ("command", {"device": "d", "actions": [ON], "ttl": 0}, "ttl"),
+        ("command", {"device": "d", "actions": [ON], "ttl": 86401}, "ttl"),
+        ("remove", {}, "device"),
+        ("remove", {"device": "d", "force": "perhaps"}, "force"),
+        ("remove", {"device": ["d"]}, "device"),
+    ],
+)
+async def test_a_wrong_body_is_400_and_names_its_key(daemon: Daemon, path: str, body: Any, words: str) -> None:
+    await daemon.bulb()
+    status, _, answer = await raw(daemon.folder, "POST", f"/{path}", body)
+    assert status == 400
+    assert words in answer["error"]
+    with pytest.raises(UsageError, match=words):
+        await daemon.ask(path, **body)
+    assert not daemon.radio.windows
+    assert len(daemon.runtime.hub.devices) == 2
+
+
+# ---- discover ---------------------------------------------------------------------------------------------------------
+
+
+async def test_discover_tells_each_step_and_ends_with_the_window(daemon: Daemon) -> None:
+    await daemon.plug_in()
+    asked = asyncio.ensure_future(daemon.ask("discover", kind="zigbee", duration=30, auth="code"))
+    await until(lambda: daemon.radio.windows)
+    assert (daemon.radio.windows[0].duration, daemon.radio.windows[0].material) == (30, "code")
+    daemon.runtime.dispatch(DeviceFound(BULB))
+    daemon.runtime.dispatch(JoinWindow("zigbee", 0))
+    lines = await asked
+    steps = [(line["what"], line.get("status")) for line in lines if line["what"] in ("discovery", "found")]
+    discovery = [("discovery", status) for status in ("RUNNING", "RUNNING", "SUCCEEDED")]
+    assert steps == [*discovery[:2], ("found", None), discovery[2]]
+    assert [line["done"] for line in lines] == [False] * (len(lines) - 1) + [True]
+    assert lines[-1]["count"] == 1
+
+
+async def test_discover_waits_for_a_radio_that_starts(daemon: Daemon) -> None:
+    asked = asyncio.ensure_future(daemon.ask("discover"))
+    await until(lambda: daemon.runtime.watchers, what="the question")
+    await daemon.plug_in()
+    await until(lambda: daemon.radio.windows)
+    daemon.runtime.dispatch(JoinWindow("zigbee", 0))
+    assert (await asked)[-1]["status"] == "TIMED_OUT"
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "words"),
+    [
+        ({"kind": "zwave"}, "404", "no radio for ZWAVE"),
+        ({"radio": "other"}, "404", "no radio"),
+        ({"auth": "bad"}, "400", "not an install code"),
+    ],
+)
+async def test_a_discovery_that_cannot_run_says_why(
+    daemon: Daemon, body: dict[str, Any], code: str, words: str
+) -> None:
+    await daemon.plug_in()
+    last = (await daemon.ask("discover", **body))[-1]
+    assert (last["status"], last["error"]["code"]) == ("FAILED", code)
+    assert words in last["error"]["message"]
+
+
+async def test_the_window_closes_when_the_person_goes(daemon: Daemon) -> None:
+    await daemon.plug_in()
+    reader, writer = await asyncio.open_unix_connection(daemon.folder / SOCKET)
+    writer.write(b"POST /discover HTTP/1.1\r\nhost: hub\r\ncontent-length: 0\r\n\r\n")
+    assert b"RUNNING" in await reader.readuntil(b"RUNNING")
+    await until(lambda: daemon.radio.windows)
+    writer.close()
+    await until(lambda: daemon.radio.closed == 1, what="the closed window")
+    assert not daemon.runtime.watchers
+    assert daemon.runtime.hub.discoveries.active("zigbee") is None
+
+
+# ---- command ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_command_ends_with_its_outcome(daemon: Daemon) -> None:
+    await daemon.bulb()
+    (outcome,) = await daemon.ask("command", device=BULB.node_id, actions=[ON], ttl=5)
+    assert (outcome["succeeded"], outcome["done"]) == (True, True)
+    assert [(r["action"], r["code"]) for r in outcome["results"]] == [("On", 200)]
+    assert daemon.radio.executed[0].trace_id == outcome["traceId"]
+
+
+@pytest.mark.parametrize(
+    ("device", "action", "code"),
+    [
+        ("nobody", ON, 404),
+        (BULB.node_id, {**ON, "endpoint": "9"}, 404),
+        (BULB.node_id, {**ON, "name": "Explode"}, 400),
+        (BULB.node_id, {**ON, "parameters": {"x": 1}}, 400),
+    ],
+)
+async def test_a_command_that_cannot_be_is_a_failed_outcome(
+    daemon: Daemon, device: str, action: dict[str, Any], code: int
+) -> None:
+    await daemon.bulb()
+    (outcome,) = await daemon.ask("command", device=device, actions=[action])
+    assert (outcome["succeeded"], outcome["code"]) == (False, code)
+    assert not daemon.radio.executed
+
+
+async def test_a_command_waits_for_a_radio_that_is_away_until_its_deadline(daemon: Daemon) -> None:
+    daemon.runtime.dispatch(DeviceFound(BULB, known=True))
+    (outcome,) = await daemon.ask("command", device=BULB.node_id, actions=[ON], ttl=0.1)
+    assert (outcome["succeeded"], outcome["code"]) == (False, 408)
+
+
+async def test_commands_of_many_clients_get_each_its_own_outcome(daemon: Daemon) -> None:
+    await daemon.bulb()
+    asked = [daemon.ask("command", device=BULB.node_id, actions=[ON]) for _ in range(20)]
+    outcomes = [lines[-1] for lines in await asyncio.gather(*asked)]
+    assert len({outcome["traceId"] for outcome in outcomes}) == 20
+    assert all(outcome["succeeded"] for outcome in outcomes)
+    assert not daemon.runtime.watchers
+
+
+async def test_a_command_goes_on_when_its_person_goes(daemon: Daemon) -> None:
+    await daemon.bulb()
+    daemon.radio.answer.clear()
+    body = json.dumps({"device": BULB.node_id, "actions": [ON]}).encode()
+    _, writer = await asyncio.open_unix_connection(daemon.folder / SOCKET)
+    writer.write(b"POST /command HTTP/1.1\r\nhost: hub\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+    await until(lambda: daemon.radio.executed)
+    writer.close()
+    await until(lambda: not daemon.runtime.watchers, what="nobody watching")
+    assert len(daemon.runtime.hub.commands) == 1
+    daemon.radio.answer.set()
+    await until(lambda: len(daemon.runtime.hub.commands) == 0, what="the Outcome")
+
+
+# ---- remove -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_removed_device_is_gone(daemon: Daemon) -> None:
+    await daemon.bulb()
+    (line,) = await daemon.ask("remove", device=BULB.address)
+    assert (line["what"], line["nodeId"], line["done"]) == ("removed", BULB.node_id, True)
+    assert [d["nodeId"] for d in await daemon.get("devices")] == [REMOTE.node_id]
+
+
+async def test_a_device_that_does_not_answer_stays_unless_forced(daemon: Daemon) -> None:
+    await daemon.bulb()
+    daemon.radio.remove_error = "no answer"
+    (line,) = await daemon.ask("remove", device=BULB.node_id)
+    assert (line["what"], line["error"], line["code"]) == ("remove_failed", "no answer", 504)
+    assert len(await daemon.get("devices")) == 2
+    (line,) = await daemon.ask("remove", device=BULB.node_id, force=True)
+    assert line["what"] == "removed"
+
+
+async def test_removing_what_is_not_there_is_an_error_before_any_line(daemon: Daemon) -> None:
+    status, _, answer = await raw(daemon.folder, "POST", "/remove", {"device": "nobody"})
+    assert (status, "nobody" in answer["error"]) == (404, True)
+    with pytest.raises(HubError, match="no device 'nobody'"):
+        await daemon.ask("remove", device="nobody")
+
+
+# ---- the client -------------------------------------------------------------------------------------------------------
+
+
+def test_no_daemon_is_said_with_what_to_do(tmp_path: Path) -> None:
+    for _ in ("no socket", "a socket of a killed daemon"):
+        with pytest.raises(HubError, match="not running") as caught:
+            Client(tmp_path).get("status")
+        assert "agent run" in caught.value.remedy
+        with socket.socket(socket.AF_UNIX) as left, suppress(OSError):
+            left.bind(str(tmp_path / SOCKET))
+
+
+def test_a_socket_of_another_user_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_arguments: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    with pytest.raises(PermissionDeniedError, match="not yours"):
+        Client(tmp_path).get("status")
+
+
+@pytest.fixture
+def answers(tmp_path: Path) -> Iterator[Callable[[bytes | None], None]]:
+    """A server that answers the next request with these bytes and the end; with None it says nothing."""
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(tmp_path / SOCKET))
+    server.listen()
+    threads: list[threading.Thread] = []
+    over = threading.Event()
+
+    def serve(answer: bytes | None) -> None:
+        peer, _ = server.accept()
+        with peer:
+            peer.recv(65536)
+            if answer is None:
+                over.wait(10)
+            else:
+                peer.sendall(answer)
+                peer.shutdown(socket.SHUT_WR)
+                while peer.recv(65536):  # what is left unread at the end would reset the connection
+                    pass
+
+    def answer_with(answer: bytes | None) -> None:
+        threads.append(threading.Thread(target=serve, args=(answer,)))
+        threads[-1].start()
+
+    yield answer_with
+    over.set()
+    for thread in threads:
+        thread.join(10)
+    server.close()
+
+
+HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.1 2",
+        b"\x00\x01\x02\r\n",
+        HEAD,
+        HEAD + b'c\r\n{"done": fal',
+    ],
+)
+def test_a_daemon_that_ends_in_its_answer_is_said(
+    tmp_path: Path, answers: Callable[[bytes | None], None], answer: bytes
+) -> None:
+    for ask in (lambda: list(Client(tmp_path).stream("command", {})), lambda: Client(tmp_path).get("status")):
+        answers(answer)
+        with pytest.raises(HubError, match="ended before"):
+            ask()
+
+
+def test_a_stream_without_its_last_line_is_not_taken_for_whole(
+    tmp_path: Path, answers: Callable[[bytes | None], None]
+) -> None:
+    answers(HEAD + b'10\r\n{"done": false}\n\r\n0\r\n\r\n')
+    lines = Client(tmp_path).stream("command", {})
+    assert next(lines) == {"done": False}
+    with pytest.raises(HubError, match="ended before"):
+        next(lines)
+
+
+def test_a_daemon_that_hangs_is_said(tmp_path: Path, answers: Callable[[bytes | None], None]) -> None:
+    answers(None)
+    with pytest.raises(TryAgainError, match="does not answer"):
+        Client(tmp_path, patience=0.05).get("status")
