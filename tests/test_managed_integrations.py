@@ -26,11 +26,14 @@ from agent.requests import (
 
 DIALECT = ManagedIntegrations("main", "hub-1")
 SETUP, CONTROL = "south/hub-1/setup", "south/hub-1/control"
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
-    max_leaves=20,
-)
+LEAF = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20)
+
+
+def nested(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return LEAF | st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4)
+
+
+JSON = nested(nested(nested(LEAF)))
 KEYS = st.sampled_from(
     [
         "version",
