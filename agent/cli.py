@@ -87,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     simulate.add_argument("home", type=Path, metavar="HOME.toml")
     simulate.add_argument("--links", type=Path, metavar="DIR", help="where the ports get their names")
     simulate.add_argument("--state", type=Path, metavar="DIR", help="keep the networks here")
+    simulate.add_argument("--capture", type=Path, metavar="DIR", help="write what is on the air to pcap files here")
     simulate.add_argument("--faults", default="", metavar="SPEC")
     simulate.add_argument("--seed", type=int, default=1, metavar="N")
     demo = add("demo", _demo, "everything on one machine, narrated; stays up until Ctrl-C", as_json=False)
@@ -239,7 +240,12 @@ def _simulate(arguments: argparse.Namespace) -> int:
     from agent import simulate  # noqa: PLC0415
 
     work = simulate.serve(
-        arguments.home, links=arguments.links, faults=arguments.faults, seed=arguments.seed, state=arguments.state
+        arguments.home,
+        links=arguments.links,
+        faults=arguments.faults,
+        seed=arguments.seed,
+        state=arguments.state,
+        capture=arguments.capture,
     )
     asyncio.run(work)
     return int(Exit.OK)

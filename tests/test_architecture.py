@@ -30,7 +30,7 @@ PURE = (
     "drivers/zigbee/installcode.py",
     *(
         f"drivers/sim/zigbee/{name}"
-        for name in ("network", "node", "behaviour", "control", "zcl", "zdo", "ash", "ezsp", "model")
+        for name in ("network", "node", "air", "script", "behaviour", "control", "zcl", "zdo", "ash", "ezsp", "model")
     ),
     "drivers/sim/faults.py",
 )

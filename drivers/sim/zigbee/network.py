@@ -74,6 +74,7 @@ class Network:
         self._order = 0
         self._now = 0.0
         self._aps = 0
+        self.overheard: Callable[[Aps], None] = lambda _aps: None  # every message on the air
         self._router: tuple[Node | None, float] = (None, 0.0)  # the router whose join window is open, and until when
         self.capacity = 0xFFF0  # devices that the network has room for
         self.polled_at = 0.0
@@ -222,6 +223,7 @@ class Network:
         """Send for the host; exactly one Confirm(tag) follows. Unicast, group, or broadcast as `aps` says."""
         self._now = now
         self.frame_counter += 1
+        self.overheard(aps)
         if aps.group is not None or aps.broadcast or aps.dst >= BROADCAST_FIRST:
             self._spread(aps, now)
             self._at(now + LATENCY, lambda _: self._effects.append(Confirm(tag, Delivery.DELIVERED, aps)))
@@ -315,6 +317,7 @@ class Network:
         aps = Aps(
             node.nwk, COORDINATOR_NWK, src_ep, dst_ep, profile, cluster, data, lqi=200, rssi=-55, sequence=self._aps
         )
+        self.overheard(aps)
         self._effects.append(Incoming(aps))
         self._awake[node.ieee] = max(self._awake.get(node.ieee, 0.0), self._now + 1.0)
 

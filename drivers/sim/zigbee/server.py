@@ -16,11 +16,13 @@ from typing import Any
 from agent import files
 from agent.errors import ConfigError
 from drivers.sim import home
+from drivers.sim.capture import Capture
 from drivers.sim.faults import Faults
+from drivers.sim.zigbee import air
 from drivers.sim.zigbee.control import ControlError
 from drivers.sim.zigbee.ezsp import Ezsp
 from drivers.sim.zigbee.install_code import link_key
-from drivers.sim.zigbee.model import FrontEnd, Json, parse_ieee
+from drivers.sim.zigbee.model import Aps, FrontEnd, Json, parse_ieee
 from drivers.sim.zigbee.network import Network
 from drivers.sim.zigbee.node import Node
 from drivers.sim.zigbee.profiles import PROFILES
@@ -32,14 +34,26 @@ READ = 65536
 
 
 async def start(
-    name: str, spec: Mapping[str, Any], *, link: Path | None, state: Path | None, faults: str, seed: int
+    name: str,
+    spec: Mapping[str, Any],
+    *,
+    link: Path | None,
+    state: Path | None,
+    faults: str,
+    seed: int,
+    capture: Path | None = None,
 ) -> "Simulation":
-    """The stick of `[radios.<name>]`: `link` names its pty (None: a TCP port), `state` the file that it survives in."""
+    """The stick of `[radios.<name>]`: `link` names its pty (None: a TCP port), `state` the file that it survives in.
+
+    `capture` is a new file for what is on the air. Raises ConfigError.
+    """
     network = Network(parse_ieee(str(spec.get("ieee", "00:12:4b:00:00:00:aa:01"))), seed=seed)
     scripts = [script for device in home.devices(name, spec, PROFILES) if (script := _add(network, device))]
     simulation = Simulation(network, _front_end(name, spec, network), link, state, Faults.parse(faults, seed))
     await simulation.open(spec.get("port", "pty") == "tcp" or link is None)
     simulation.play(scripts)
+    if capture is not None:
+        simulation.record(capture)
     return simulation
 
 
@@ -85,6 +99,7 @@ class Simulation:
         self._writer: asyncio.StreamWriter | None = None
         self._servers: list[asyncio.Server] = []
         self._out = b""
+        self._capture: Capture | None = None
         self._mute_until = 0.0
         self._saved = ""
 
@@ -107,6 +122,16 @@ class Simulation:
             self._servers.append(await asyncio.start_unix_server(self._serve_control, self.control_path))
         self._save_later()
 
+    def record(self, path: Path) -> None:
+        """Write every message on the air to a capture file."""
+        file = self._capture = Capture(path, air.LINKTYPE)
+
+        def overheard(aps: Aps) -> None:
+            pan_id = self.network.params.pan_id if self.network.params is not None else 0xFFFF
+            file.write(air.frame(aps, pan_id, file.frames))
+
+        self.network.overheard = overheard
+
     def play(self, scripts: list[Script]) -> None:
         """Let devices do by themselves what their scripts say."""
         for script in scripts:
@@ -116,6 +141,8 @@ class Simulation:
     async def close(self) -> None:
         """Unplug for good, and keep the state."""
         self._unplug()
+        if self._capture is not None:
+            self._capture.close()
         for server in self._servers:
             server.close()
         for timer in (self._timer, self._saver):
