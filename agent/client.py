@@ -3,7 +3,7 @@
 import http.client
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ class Client:
         with self._request("GET", path, None) as response:
             return self._parse(response.read())
 
-    def stream(self, path: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def stream(self, path: str, body: dict[str, Any]) -> Generator[dict[str, Any], None, None]:
         """JSON lines as they come; the last one has `done`. Raises HubError, also when the daemon ends before that."""
         done = False
         with self._request("POST", path, body) as response:

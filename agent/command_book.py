@@ -63,7 +63,7 @@ class CommandBook:
 
     def restore(self, saved: SaveCommand, now: Moment) -> list[Effect]:
         """Take up a command of an earlier run: waiting ones go on, started ones end as interrupted."""
-        request = CommandRequest(saved.trace_id, str(saved.device), saved.actions, saved.source)
+        request = CommandRequest(saved.trace_id, saved.ref, saved.actions, saved.source)
         deadline = now.mono + min(saved.deadline - now.wall, self._default_ttl)
         command = Command(saved.trace_id, saved.device, saved.actions, deadline)
         received = Moment(saved.received_at, 0.0, "", now.quality)
@@ -183,6 +183,7 @@ class CommandBook:
         return SaveCommand(
             trace_id,
             entry.command.device,
+            entry.request.device,
             entry.command.actions,
             status,
             entry.request.source,

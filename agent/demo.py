@@ -14,14 +14,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from agent import console, simulate
 from agent.client import Client
 from agent.errors import Exit, HubError, UsageError
-
-WANTED = 8  # devices of different types that must have joined
 
 HOME = """
 [radios.zigbee]
@@ -151,13 +150,15 @@ class Stage:
     async def ask(self, path: str) -> Any:
         return await asyncio.get_running_loop().run_in_executor(None, self.client.get, path)
 
-    async def do(self, path: str, body: dict[str, Any], show: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-        """A request with progress; returns its last line."""
+    async def do(self, path: str, body: dict[str, Any], show: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """A request with progress until it is `done`, or until `show` says that this is enough; returns the last line."""
 
         def run() -> dict[str, Any]:
             last: dict[str, Any] = {}
-            for last in self.client.stream(path, body):
-                show(last)
+            with closing(self.client.stream(path, body)) as lines:
+                for last in lines:
+                    if show(last):
+                        break
             return last
 
         return await asyncio.get_running_loop().run_in_executor(None, run)
@@ -226,13 +227,17 @@ async def _online(stage: Stage) -> None:
 
 
 async def _join(stage: Stage) -> None:
-    def show(line: dict[str, Any]) -> None:
-        if line["what"] == "found":
-            _say(f"   joined: {line['model']:<16} {line['nodeId']}")
+    found: set[str] = set()
 
-    ended = await stage.do("discover", {"kind": "ZIGBEE", "duration": 10}, show)
-    if ended.get("status") != "SUCCEEDED" or ended.get("count", 0) < WANTED:
-        raise StepFailed(f"joining {WANTED} devices: {ended}")
+    def show(line: dict[str, Any]) -> bool:
+        if line["what"] == "found":
+            found.add(line["nodeId"])
+            _say(f"   joined: {line['model']:<16} {line['nodeId']}")
+        return len(found) == len(DEVICES)
+
+    ended = await stage.do("discover", {"kind": "ZIGBEE", "duration": 60}, show)
+    if len(found) < len(DEVICES):
+        raise StepFailed(f"joining {len(DEVICES)} devices: {len(found)} have joined; {ended}")
     await _until("a capability report of each", lambda: len(stage.told("CAPABILITY_REPORT")) >= len(DEVICES))
 
 

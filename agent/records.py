@@ -86,6 +86,7 @@ def _capability(data: dict[str, Any]) -> Capability:
 def put_command(saved: SaveCommand) -> Statement:
     data = {
         "device": asdict(saved.device),
+        "ref": saved.ref,
         "actions": [asdict(action) for action in saved.actions],
         "source": saved.source,
         "deadline": saved.deadline,
@@ -99,10 +100,8 @@ def end_command(ended: FinishCommand) -> Statement:
 
 def command(trace_id: str, status: str, text: str, received: float) -> SaveCommand:
     data = json.loads(text)
-    actions = tuple(Action(**action) for action in data["actions"])
-    return SaveCommand(
-        trace_id, DeviceId(**data["device"]), actions, status, data["source"], received, data["deadline"]
-    )
+    device, actions = DeviceId(**data["device"]), tuple(Action(**action) for action in data["actions"])
+    return SaveCommand(trace_id, device, data["ref"], actions, status, data["source"], received, data["deadline"])
 
 
 def put_meta(key: str, value: str) -> Statement:

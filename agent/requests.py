@@ -186,10 +186,11 @@ class ForgetDevice:
 
 @dataclass(frozen=True, slots=True)
 class SaveCommand:
-    """A command's life so far; `status` is waiting or started."""
+    """A command's life so far; `status` is waiting or started, `ref` the device as whoever asked named it."""
 
     trace_id: str
     device: DeviceId
+    ref: str
     actions: tuple[Action, ...]
     status: str
     source: str

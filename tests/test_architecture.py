@@ -60,6 +60,7 @@ CREATORS = {  # who may create tasks, and why
     "agent/run.py": "the one TaskGroup of the process",
     "agent/demo.py": "a program of its own, not the daemon",
     "drivers/zigbee/session.py": "a driver's background work lives inside run()",
+    "drivers/zigbee/trust_center.py": "in bellows' own set of tasks, which its shutdown ends",
     "drivers/zigbee/driver.py": "a driver's background work lives inside run()",
     "drivers/zigbee/radio.py": "a driver's background work lives inside run()",
 }

@@ -332,6 +332,7 @@ def test_after_a_crash_a_started_command_ends_as_interrupted_and_a_waiting_one_g
     effects = again.hub.commands.restore(started, again.now)
     outcome = told(effects, Kind.OUTCOME)[0]
     assert (outcome.body["succeeded"], outcome.body["code"]) == (False, 500)
+    assert outcome.device == outcome.body["device"] == BULB.node_id, "as the cloud named it"
     assert again.hub.commands.restore(waiting, again.now) == []
     assert of(again(DeviceAwake(BULB_ID)), Execute)[0].command.trace_id == "t2"
     assert not of(again(command("t1")), Execute)

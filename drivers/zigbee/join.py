@@ -118,11 +118,12 @@ class Window:
             self._sink(JoinWindow(self._radio, seconds))
 
     async def _shut(self) -> None:
-        self.strangers.expected = ""
         try:
             await self._requests.ask(lambda: self._link.app.permit(0), limit=CLOSE_TIMEOUT)
         except DriverLost:
             return
         except DriverError as error:
             log.warning("the join window could not be closed, it ends by itself: %s", error)
+        finally:
+            self.strangers.expected = ""  # not before: who slips in while the window closes is a stranger as well
         self._sink(JoinWindow(self._radio, 0))

@@ -126,9 +126,17 @@ def _new_app(radio: str, config: dict[str, Any], resolver: Callable[[Any], Any] 
     }
 
     async def permit(self: Any, time_s: int = 60, node: Any = None) -> None:
-        await base.permit(self, time_s, node)
+        if radio == "ezsp":
+            await importlib.import_module("drivers.zigbee.trust_center").permit(self, time_s, node)
+        else:
+            await base.permit(self, time_s, node)
         if self.permitted is not None:
             self.permitted()
+
+    async def permit_with_link_key(self: Any, node: Any, link_key: Any, time_s: int = 60) -> None:
+        if radio == "ezsp":
+            await importlib.import_module("drivers.zigbee.trust_center").shut(self)
+        await base.permit_with_link_key(self, node, link_key, time_s)
 
     async def load_db(self: Any) -> None:
         self._dblistener = await QuietDatabase.new(self.config["database_path"], self)
@@ -150,6 +158,8 @@ def _new_app(radio: str, config: dict[str, Any], resolver: Callable[[Any], Any] 
         "get_device": get_device,
         "by_nwk": {},
         "permit": permit,
+        "permit_with_link_key": permit_with_link_key,
+        "opening": None,
         "permitted": None,
         "_watchdog_period": WATCHDOG_PERIOD,
     }

@@ -1,237 +1,270 @@
-"""Traffic and faults at random instants, from a seed, and a ledger of what must come out of it.
-
-What counts as accepted by the hub is read from its own database after each kill: every row of the outbox must reach the cloud.
-"""
+"""Traffic and faults at random instants, from a seed, against one house; the ledger says what must come out of it."""
 
 import asyncio
 import json
 import random
-import sqlite3
-from collections import Counter, defaultdict
-from dataclasses import dataclass, field
-from pathlib import Path
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from conftest import Broker, until
+from conftest import Broker, until, until_async
+from faults.home import CLIMATES, CORRUPTION, DEVICES, DIMMED, SWITCHED, SimulatedHome
+from faults.ledger import Ledger, outbox
 from house import House
 
-HOME: dict[str, Any] = {
-    "kind": "zigbee",
-    "stick": "ezsp",
-    "ieee": "00:12:4b:00:00:00:ff:01",
-    "devices": [
-        {"name": "bulb", "profile": "color-bulb"},
-        {"name": "plug", "profile": "plug"},
-        {"name": "strip", "profile": "led-strip"},
-        *({"name": f"climate {n}", "profile": "climate"} for n in range(6)),
-        {"name": "contact", "profile": "contact"},
-        {"name": "remote", "profile": "remote"},
-        {"name": "dimmer", "profile": "dimmable-bulb"},
-    ],
-}
-SWITCHED = ("bulb", "plug", "strip", "dimmer")
-CORRUPTION = "corrupt=0.01,lost=0.005,dup=0.005"
-TEMPERATURE, ON_OFF = "1/0x0402/0x0000", "1/0x0006/0x0000"
-TOLD = {("matter.TemperatureMeasurement", "MeasuredValue"): "Temperature", ("matter.OnOff", "OnOff"): "OnOff"}
-
-
-@dataclass
-class Ledger:
-    """What was done to the house."""
-
-    seed: int
-    traces: list[str] = field(default_factory=list)
-    accepted: dict[str, str] = field(default_factory=dict)  # message id -> kind, seen in the outbox at a kill
-    presses: int = 0
-    done: Counter[str] = field(default_factory=Counter)
+UNDER_FAULTS, IN_CALM, WITHOUT_BROKER = 1, 2, 3  # buttons of the remote: presses of the last two must all arrive
+RATE = 40  # reports a second in all
+SETTLED = 60.0  # seconds; a command has 30 s, and a broker that comes back is found within 10
 
 
 class Storm:
     """One house, its traffic, and its faults."""
 
-    def __init__(self, house: House, broker: Broker, seed: int) -> None:
-        self.house, self.broker = house, broker
-        self.rng = random.Random(seed)
-        self.ledger = Ledger(seed)
+    def __init__(self, house: House, home: SimulatedHome, broker: Broker, seed: int) -> None:
+        self.house, self.home, self.broker, self.seed = house, home, broker, seed
+        self.ledger = Ledger(house.heard)
+        self.done: Counter[str] = Counter()
+        self.kills: dict[str, Callable[[], Awaitable[None]]] = {
+            "busy": self._kill_under_traffic,
+            "starting": self._kill_at_the_start,
+            "radio": self._kill_without_radio,
+            "broker": self._kill_without_broker,
+        }
+        self._rng = random.Random(seed)
         self._value = 0
-        self.things: dict[str, str] = {}  # name -> managed thing id
+        self._started = time.monotonic()
 
-    async def control(self, **request: Any) -> dict[str, Any]:
-        assert self.house.sim is not None
-        return await self.house.sim.control(request)
-
-    async def learn(self) -> None:
-        """Which simulated device is which managed thing."""
-        devices = await self.house.ask("devices")
-        by_address = {device["address"]: device["managedThingId"] for device in devices}
-        for node in (await self.control(op="list"))["devices"]:
-            self.things[node["name"]] = by_address[node["ieee"]]
+    async def begin(self) -> None:
+        """Learn which device is which managed thing, and let the bytes go bad."""
+        by_address = {device["address"]: device["managedThingId"] for device in await self.house.ask("devices")}
+        nodes = (await self.home.control("list"))["devices"]
+        self.ledger.things = {node["name"]: by_address[node["ieee"]] for node in nodes}
+        assert set(self.ledger.things) == set(DEVICES)
+        await self.home.control("faults", spec=CORRUPTION, seed=self.seed)
 
     # ---- traffic ----------------------------------------------------------------------------------------------------
 
+    async def load(self, count: int) -> set[tuple[str, int]]:
+        """Numbered temperatures of all climate sensors; returns what each reports."""
+        first = self._value
+        answer = await self.home.control("load", rate=RATE, count=count, first=first, devices=CLIMATES)
+        names = answer["devices"]
+        self._value += count // len(names) + 2
+        return {(names[number % len(names)], first + number // len(names)) for number in range(count)}
+
     async def traffic(self, seconds: float) -> None:
-        """Reports, presses and commands for a while."""
-        end = asyncio.get_running_loop().time() + seconds
-        await self.control(op="load", rate=40, count=max(6, int(seconds * 40)), first=self._value)
-        self._value += 2 + int(seconds * 40) // 6
-        while (left := end - asyncio.get_running_loop().time()) > 0:
-            if self.rng.random() < 0.5:
+        """Reports, presses, changes and commands for a while."""
+        end = time.monotonic() + seconds
+        await self.load(max(6, int(seconds * RATE)))
+        while (left := end - time.monotonic()) > 0:
+            what = self._rng.random()
+            if what < 0.4:
                 self.command()
+            elif what < 0.7:
+                await self.press(UNDER_FAULTS)
             else:
-                await self.press()
-            await asyncio.sleep(min(left, self.rng.uniform(0.01, 0.15)))
+                await self.change()
+            await asyncio.sleep(min(left, self._rng.uniform(0.01, 0.15)))
 
-    def command(self) -> str:
-        trace = f"trace-{len(self.ledger.traces)}"
-        self.ledger.traces.append(trace)
-        action = self.rng.choice(("On", "Off", "Toggle"))
-        self.house.send(self.things[self.rng.choice(SWITCHED)], trace, action)
-        return trace
+    def command(self) -> None:
+        trace, thing = f"trace-{len(self.ledger.commands)}", self.ledger.things[self._rng.choice(SWITCHED)]
+        self.ledger.commands[trace] = thing
+        self.house.send(thing, trace, self._rng.choice(("On", "Off", "Toggle")))
 
-    async def press(self) -> None:
-        self.ledger.presses += 1
-        await self.control(op="press", device="remote", button=1)
+    async def press(self, button: int) -> None:
+        await self.home.control("press", device="remote", button=button)
+        self.done["presses"] += 1
+        if button != UNDER_FAULTS:
+            self.ledger.presses[button] += 1
 
-    # ---- faults -----------------------------------------------------------------------------------------------------
+    async def change(self) -> None:
+        """A device changes by itself and says so, as its reporting is configured or as it likes."""
+        rng = self._rng
+        changes: list[dict[str, Any]] = [
+            {"op": "zone", "device": "contact", "status": rng.randrange(2)},
+            {"op": "set", "device": rng.choice(SWITCHED), "name": "on_off", "value": rng.random() < 0.5},
+            {
+                "op": "set",
+                "device": rng.choice(DIMMED),
+                "name": "level",
+                "value": rng.randrange(1, 255),
+                "report": True,
+            },
+            {
+                "op": "set",
+                "device": rng.choice(CLIMATES),
+                "name": "humidity",
+                "value": rng.randrange(10_000),
+                "report": True,
+            },
+            {"op": "set", "device": "remote", "name": "battery", "value": rng.randrange(1, 201), "report": True},
+            {"op": "set", "device": "plug", "name": "power", "value": rng.randrange(1, 3000), "report": True},
+        ]
+        await self.home.control(**rng.choice(changes))
 
-    async def kill(self) -> None:
-        """kill -9 of the daemon in the middle of traffic, a command while it is dead, and its restart."""
-        traffic = asyncio.create_task(self.traffic(1.0))
-        await asyncio.sleep(self.rng.uniform(0.0, 1.0))
+    # ---- kill -9 of the daemon --------------------------------------------------------------------------------------
+
+    async def kill(self, kind: str) -> None:
+        """One way to die and to come back, what must be true 10 s later, and a press in calm."""
+        await self.kills[kind]()
+        await self.house.online()
+        await self.agrees()
+        await self.press(IN_CALM)
+        await self.settled()
+        self.done[f"kills {kind}"] += 1
+
+    def _kill(self) -> None:
         self.house.kill()
         self.ledger.accepted.update(outbox(self.house.folder / "state" / "hub.db"))
+        self.done["kills"] += 1
+
+    async def _kill_under_traffic(self) -> None:
+        """Traffic goes on while the hub is dead, and a command waits for it at the broker."""
+        traffic = asyncio.create_task(self.traffic(1.0))
+        await asyncio.sleep(self._rng.uniform(0.0, 1.0))
+        self._kill()
         await traffic
         self.command()
         self.house.run()
-        await self.house.online()
-        await self.agrees()
-        before = len(self.house.told("DEVICE_EVENT"))
-        await self.press()
-        await until(lambda: len(self.house.told("DEVICE_EVENT")) > before, 10.0, "the event of a press in calm")
-        self.ledger.done["kills"] += 1
+
+    async def _kill_at_the_start(self) -> None:
+        """Twice: the second time anywhere between the first instruction and a while after the radio is up."""
+        await self._kill_under_traffic()
+        traffic = asyncio.create_task(self.traffic(1.0))
+        await asyncio.sleep(self._rng.uniform(0.0, 3.0))
+        await traffic
+        self._kill()
+        self.house.run()
+
+    async def _kill_without_radio(self) -> None:
+        """The stick is away, a command waits for it; both come back, the stick at another path."""
+        await self._pull(2.5, new_path=True)
+        self.command()
+        await self._accepted()
+        self._kill()
+        self.house.run()
+        self.done["unplugs"] += 1
+
+    async def _kill_without_broker(self) -> None:
+        """The broker is dead, the hub writes to its disk and dies as well."""
+        await self.load(RATE)
+        await self._stop_broker()
+        for _ in range(3):
+            await self.press(UNDER_FAULTS)
+            await self.change()
+        await asyncio.sleep(self._rng.uniform(0.0, 2.5))
+        self._kill()
+        self.broker.start()
+        self.house.run()
+        self.done["brokers"] += 1
+
+    # ---- other faults -----------------------------------------------------------------------------------------------
 
     async def restart_broker(self) -> None:
-        """kill -9 of the broker. What it has acknowledged and not yet handed on is its own loss, so no command is under way."""
-        await self.answered()
-        await self.control(op="load", rate=40, count=40, first=self._value)
-        self._value += 8
-        await asyncio.sleep(self.rng.uniform(0.0, 0.5))
-        self.broker.stop(kill=True)
+        """kill -9 of the broker under load, and again with a command under way. The hub lives: all that it hears must arrive."""
+        promised = await self.load(RATE)
+        await asyncio.sleep(self._rng.uniform(0.0, 1.0))
+        await self._stop_broker()
         for _ in range(3):
-            await self.press()
+            await self.press(WITHOUT_BROKER)
+        self.broker.start()
+        self.ledger.temperatures |= promised
+        await self.settled()
+        await self._pull(1.0)
+        self.command()
+        await self._accepted()
+        self.broker.stop(kill=True)
         self.broker.start()
         await self.house.online()
-        self.ledger.done["brokers"] += 1
+        await self.settled()
+        self.done["brokers"] += 2
+        self.done["unplugs"] += 1
+
+    async def _stop_broker(self) -> None:
+        """What a broker has acknowledged and not yet handed on is its own loss: nothing of ours may be with it."""
+        await self.settled()
+        self.broker.stop(kill=True)
 
     async def unplug(self) -> None:
-        """The stick goes and comes back; commands meanwhile wait for it within their deadline."""
-        await self.control(op="unplug", seconds=self.rng.uniform(0.05, 1.0))
+        """The stick goes and comes back, every other time at another path; commands meanwhile wait for it within their deadline."""
+        await self._pull(self._rng.uniform(0.05, 1.0), new_path=self.done["unplugs"] % 2 == 0)
         self.command()
+        await self.change()
         await self.house.online()
-        self.ledger.done["unplugs"] += 1
+        await self.agrees()
+        await self.press(IN_CALM)
+        await self.settled()
+        self.done["unplugs"] += 1
+
+    async def _pull(self, seconds: float, *, new_path: bool = False) -> None:
+        """Unplug for `seconds`, and wait until the cloud has been told."""
+        before = len(self.house.heard)
+        await self.home.control("unplug", seconds=seconds, new_path=new_path)
+
+        def told() -> bool:
+            return any(
+                message["messageType"] == "HUB_STATUS"
+                and message["payload"].get("radios", {}).get("zigbee", {}).get("status") == "away"
+                for message in self.house.heard[before:]
+            )
+
+        await until(told, 10.0, f"the word that the radio is away; seed {self.seed}")
+
+    async def _accepted(self) -> None:
+        """The hub has the command."""
+
+        async def open_commands() -> int:
+            return int((await self.house.ask("status"))["openCommands"])
+
+        await until_async(open_commands, bool, 10.0)
 
     # ---- checks -----------------------------------------------------------------------------------------------------
 
-    async def answered(self) -> None:
-        """Every command has its Outcome."""
-
-        def missing() -> list[str]:
-            outcomes = self.outcomes()
-            return [trace for trace in self.ledger.traces if not outcomes.get(trace)]
-
-        await until(lambda: not missing(), 60.0, f"Outcomes; seed {self.ledger.seed}")
-
-    def outcomes(self) -> dict[str, set[str]]:
-        """Trace -> message ids of its Outcomes: a redelivery has the same id."""
-        found: dict[str, set[str]] = defaultdict(set)
-        for message in self.house.told("DEVICE_COMMAND"):
-            found[message["traceId"]].add(message["messageId"])
-        return found
+    async def settled(self) -> None:
+        """Every promise is kept."""
+        end = time.monotonic() + SETTLED
+        while lost := self.ledger.missing():
+            assert time.monotonic() < end, f"after {SETTLED} s the cloud still misses {lost}; seed {self.seed}"
+            await asyncio.sleep(0.02)
 
     async def agrees(self) -> None:
         """What the cloud heard last of each device is what the device is, within 10 s."""
-        truth: dict[tuple[str, str], Any] = {}
-
-        async def wrong() -> list[str]:
-            for node in (await self.control(op="list"))["devices"]:
-                for key, name in ((TEMPERATURE, "Temperature"), (ON_OFF, "OnOff")):
-                    if key in node["state"] and node["name"] != "remote":
-                        truth[(node["name"], name)] = node["state"][key]
-            heard = self.last_values()
-            return [
-                f"{name} {what}: {heard.get((self.things[name], what))!r} heard, is {value!r}"
-                for (name, what), value in truth.items()
-                if heard.get((self.things[name], what)) != value
-            ]
-
-        loop = asyncio.get_running_loop()
-        end = loop.time() + 10.0
-        while different := await wrong():
-            assert loop.time() < end, (
-                f"after 10 s the cloud and the devices differ: {different}; seed {self.ledger.seed}"
-            )
+        end = time.monotonic() + 10.0
+        while different := await self._different():
+            assert time.monotonic() < end, f"after 10 s cloud and devices differ: {different}; seed {self.seed}"
             await asyncio.sleep(0.05)
 
-    def last_values(self) -> dict[tuple[str, str], Any]:
-        return {(thing, name): value for _, thing, name, value in self.told_values()}
-
-    def told_values(self) -> list[tuple[str, str, str, Any]]:
-        """(message id, managed thing, Temperature or OnOff, value) in order of arrival."""
+    async def _different(self) -> list[str]:
+        truth = await self.home.truth()
+        self.ledger.take()
+        heard = {key: self.ledger.values.get((self.ledger.things[key[0]], key[1])) for key in truth}
         return [
-            (message["messageId"], message["managedThingId"], TOLD[told], entry["value"]["propertyValue"])
-            for message in self.house.told("DEVICE_STATE")
-            for endpoint in message["payload"]["addedStates"]["endpoints"]
-            for capability in endpoint["capabilities"]
-            for entry in capability["properties"]
-            if (told := (capability["id"].split("@")[0], entry["name"])) in TOLD
+            f"{name} {capability} {told}: the cloud has {heard[name, (capability, told)]!r}, the device {value!r}"
+            for (name, (capability, told)), value in truth.items()
+            if heard[name, (capability, told)] != value
         ]
 
     async def verdict(self) -> dict[str, Any]:
-        """Check the whole ledger; the figures of the run."""
-        await self.answered()
-        await until(lambda: not self.undelivered(), 60.0, f"accepted messages; seed {self.ledger.seed}")
+        """Check the whole account; the figures of the run."""
+        await self.house.online()
+        await self.settled()
         await self.agrees()
-        double = {trace: ids for trace, ids in self.outcomes().items() if len(ids) > 1}
-        assert not double, f"commands with more than one Outcome: {double}; seed {self.ledger.seed}"
-        self.in_order()
-        log = (self.house.folder / "agent.log").read_text()
-        assert "Traceback" not in log, log[log.index("Traceback") - 200 :][:3000]
+        faults = self.ledger.faults()
+        assert not faults, f"{faults}; seed {self.seed}"
+        status = self.house.told("HUB_STATUS")[-1]["payload"]
+        assert (status["status"], status["radios"]["zigbee"]["status"]) == ("online", "online")
         return {
-            "seed": self.ledger.seed,
-            **self.ledger.done,
-            "messages": len({message["messageId"] for message in self.house.heard}),
-            "commands": len(self.ledger.traces),
-            "presses": self.ledger.presses,
+            "seed": self.seed,
+            **self.done,
+            "messages": len(self.ledger.messages),
+            "redeliveries": self.ledger.duplicates,
+            "commands": len(self.ledger.commands),
+            "outcomes": self.ledger.results(),
             "accepted_at_kills": len(self.ledger.accepted),
+            "seconds": round(time.monotonic() - self._started),
         }
 
-    def undelivered(self) -> dict[str, str]:
-        heard = {message["messageId"] for message in self.house.heard}
-        return {identifier: kind for identifier, kind in self.ledger.accepted.items() if identifier not in heard}
-
-    def in_order(self) -> None:
-        """Temperatures of a device only grow, each message counted where it came first."""
-        seen: set[str] = set()
-        highest: dict[str, tuple[int, str]] = {}
-        for identifier, thing, name, value in self.told_values():
-            if name != "Temperature" or identifier in seen:
-                continue
-            seen.add(identifier)
-            before, earlier = highest.get(thing, (-1, ""))
-            text = f"{thing}: {before} ({earlier}) was followed by {value} ({identifier}); seed {self.ledger.seed}"
-            assert value >= before or before >= 2000, text  # what the device measured before the storm is 2000 and more
-            highest[thing] = (value, identifier)
-
-    def summary(self, figures: dict[str, Any]) -> str:
-        return json.dumps({"faults": "storm", **figures})
-
-
-def outbox(database: Path) -> dict[str, str]:
-    """Message id -> kind of all that waits in the database of a dead hub."""
-    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
-    try:
-        prefix = connection.execute("SELECT value FROM meta WHERE key = 'database_id'").fetchone()[0]
-        rows = connection.execute("SELECT id, kind FROM outbox").fetchall()
-    finally:
-        connection.close()
-    return {f"{prefix}{identifier:016x}": kind for identifier, kind in rows}
+    @staticmethod
+    def summary(durability: str, figures: dict[str, Any]) -> str:
+        return json.dumps({"faults": "storm", "durability": durability, **figures})

@@ -158,6 +158,22 @@ async def test_a_window_for_an_install_code_opens_and_closes(rig: ZigbeeRig) -> 
         await watched.wait(JoinWindow, lambda w: w.seconds == 0, after=before)
 
 
+async def test_an_install_code_window_is_not_opened_to_strangers_by_the_window_before_it(rig: ZigbeeRig) -> None:
+    async with running(rig.driver()) as watched:
+        for turn in range(3):
+            await watched.driver.discover(Discovery(f"open-{turn}", "ZIGBEE", 60))
+            await watched.driver.stop_discovery()
+        await watched.driver.discover(Discovery("coded", "ZIGBEE", 60, "Z:" + CODED.replace(":", "") + MATERIAL))
+        await rig.control("pair", "stranger")
+        await rig.control("pair", "coded")
+        await watched.wait(DeviceFound, lambda f: f.device.id.key == CODED, timeout=JOIN)
+        nodes = {node["name"]: node["joined"] for node in (await rig.control("list"))["devices"]}
+        assert nodes["coded"]
+        assert STRANGER not in {event.device.id.key for event in watched.events if isinstance(event, DeviceFound)}
+        if rig.stick == "ezsp":
+            assert not nodes["stranger"], "the stick itself turns it away"
+
+
 async def test_a_device_joins_with_its_install_code_and_nobody_else_does(rig: ZigbeeRig) -> None:
     async with running(rig.driver()) as watched:
         await watched.driver.discover(Discovery("d1", "ZIGBEE", 60, "Z:" + CODED.replace(":", "") + MATERIAL))
