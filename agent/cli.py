@@ -83,6 +83,10 @@ def _parser() -> argparse.ArgumentParser:
     remove = add("remove", _remove, "take a device off its network")
     remove.add_argument("id", metavar="ID")
     remove.add_argument("--force", action="store_true", help="forget it also when it does not answer")
+    add("backup", _backup, "write the radios' networks to a file; it holds their keys").add_argument("file", type=Path)
+    restore = add("restore", _restore, "write the networks of a backup to the radios")
+    restore.add_argument("file", type=Path)
+    restore.add_argument("--radio", default="", help="only this radio")
     simulate = add("simulate", _simulate, "simulated radios on ptys, from a home file", as_json=False)
     simulate.add_argument("home", type=Path, metavar="HOME.toml")
     simulate.add_argument("--links", type=Path, metavar="DIR", help="where the ports get their names")
@@ -223,6 +227,25 @@ def _remove(arguments: argparse.Namespace) -> int:
         raise HubError(last["error"], remedy="wake the device and try again, or --force to forget it")
     if not arguments.json:
         print(f"removed {last['nodeId']}")
+    return int(Exit.OK)
+
+
+def _backup(arguments: argparse.Namespace) -> int:
+    from agent import backup  # noqa: PLC0415
+
+    names = backup.take(_client(arguments), arguments.file)
+    if arguments.json:
+        print(json.dumps({"file": str(arguments.file), "radios": names}))
+    else:
+        print(f"{arguments.file}: {', '.join(names)}. It holds the network keys: whoever has it can join.")
+    return int(Exit.OK)
+
+
+def _restore(arguments: argparse.Namespace) -> int:
+    from agent import backup  # noqa: PLC0415
+
+    names = backup.restore(_client(arguments), arguments.file, arguments.radio)
+    print(json.dumps({"radios": names}) if arguments.json else f"restored: {', '.join(names)}; they start afresh")
     return int(Exit.OK)
 
 

@@ -7,6 +7,7 @@ POST remove {device, force?}                     lines until the device is gone
 """
 
 import asyncio
+import json
 import secrets
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agent.control import Answer, ApiError, Call
+from agent.driver import Driver, DriverError
 from agent.home import DeviceRecord
 from agent.model import Action
 from agent.requests import LOCAL, CommandRequest, Deprovision, Progress, StartDiscovery, StopDiscovery
@@ -55,6 +57,15 @@ class RemoveBody(_Body):
     force: bool = False
 
 
+class BackupBody(_Body):
+    """Nothing: a backup is of all radios."""
+
+
+class RestoreBody(_Body):
+    radio: str
+    network: dict[str, Any]
+
+
 class ConsoleApi:
     """Callable for ControlServer."""
 
@@ -67,6 +78,8 @@ class ConsoleApi:
             ("POST", "discover"): lambda call: self._discover(_parse(DiscoverBody, call)),
             ("POST", "command"): lambda call: self._command(_parse(DoCommandBody, call)),
             ("POST", "remove"): lambda call: self._remove(_parse(RemoveBody, call)),
+            ("POST", "backup"): lambda call: self._backup(_parse(BackupBody, call)),
+            ("POST", "restore"): lambda call: self._restore(_parse(RestoreBody, call)),
         }
 
     async def __call__(self, call: Call) -> Answer:
@@ -199,6 +212,46 @@ class ConsoleApi:
                 if step.what in ("removed", "remove_failed") and step.data["device"] == device:
                     yield {"what": step.what, **step.data, "done": True}
                     return
+
+    def _backup(self, _body: BackupBody) -> AsyncGenerator[dict[str, Any]]:
+        """The network of each radio, keys included: for the owner of the socket only."""
+        radios = list(self._runtime.hub.radios.values())
+        drivers = [(radio, self._driver(radio.name)) for radio in radios]
+
+        async def lines() -> AsyncGenerator[dict[str, Any]]:
+            for radio, driver in drivers:
+                about = {"what": "backup", "hub": self._runtime.hub.hub_id, "radio": radio.name, "kind": radio.kind}
+                try:
+                    network = json.loads(await driver.backup())
+                except DriverError as error:
+                    yield _failed(error)
+                    return
+                yield {**about, "network": network, "done": radio is radios[-1]}
+
+        return lines()
+
+    def _restore(self, body: RestoreBody) -> AsyncGenerator[dict[str, Any]]:
+        driver = self._driver(body.radio)
+
+        async def lines() -> AsyncGenerator[dict[str, Any]]:
+            try:
+                await driver.restore(json.dumps(body.network).encode())
+            except DriverError as error:
+                yield _failed(error)
+                return
+            yield {"what": "restored", "radio": body.radio, "done": True}
+
+        return lines()
+
+    def _driver(self, radio: str) -> Driver:
+        driver = self._runtime.drivers.get(radio)
+        if driver is None:
+            raise ApiError(503, f"the radio {radio!r} is away", remedy="`agent status` shows the radios and why")
+        return driver
+
+
+def _failed(error: DriverError) -> dict[str, Any]:
+    return {"what": "failed", "error": str(error), "remedy": error.remedy, "done": True}
 
 
 def _parse(model: type[T], call: Call) -> T:

@@ -118,7 +118,7 @@ class Stage:
         if tool is None:
             raise UsageError("no mosquitto_sub on this machine", remedy="sudo apt-get install mosquitto-clients")
         self._listener = await asyncio.create_subprocess_exec(
-            tool, "-p", str(self.port), "-t", "north/#", "-q", "1", stdout=asyncio.subprocess.PIPE
+            tool, "-h", "127.0.0.1", "-p", str(self.port), "-t", "north/#", "-q", "1", stdout=asyncio.subprocess.PIPE
         )
         output = self._listener.stdout
         if output is None:
@@ -186,7 +186,7 @@ async def _demo(*, once: bool) -> None:
             if not once:
                 _say("the hub stays up until Ctrl-C. In another terminal:")
                 _say(f"  agent devices -c {folder}/agent.toml")
-                _say(f"  mosquitto_sub -v -p {stage.port} -t 'north/#'")
+                _say(f"  mosquitto_sub -v -h 127.0.0.1 -p {stage.port} -t 'north/#'")
                 await asyncio.Event().wait()
         finally:
             await stage.stop()

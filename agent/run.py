@@ -47,6 +47,8 @@ async def run(settings: Settings, env: dict[str, str]) -> int:
     notifier = Notifier.from_env(env)
     _folders(settings)
     store = Store.open(settings.hub.state_dir, _limits(settings))
+    code = Exit.OK
+    failures: list[BaseException] = []
     try:
         async with asyncio.TaskGroup() as group:
             daemon = Daemon(settings, store, Supervisor(group), notifier)
@@ -54,10 +56,12 @@ async def run(settings: Settings, env: dict[str, str]) -> int:
             code = await daemon.wait()
             await daemon.stop()
     except* HubError as errors:
-        raise errors.exceptions[0] from None
+        failures += errors.exceptions  # raised here it would be a group again, on Python 3.11.2 at least
     finally:
         if not store.stats.failed:
             await store.close()
+    if failures:
+        raise failures[0]
     return int(code)
 
 

@@ -1,6 +1,10 @@
 """The whole daemon as users run it: real broker, simulated stick on a pty, unplugging and hostile messages."""
 
+import asyncio
+import json
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -71,3 +75,35 @@ async def test_an_orderly_stop_is_quick_and_says_offline(house: House) -> None:
     assert house.process.wait(5) == 0
     await until(lambda: house.told("HUB_STATUS")[-1]["payload"]["status"] == "offline")
     assert house.told("HUB_STATUS")[-1]["payload"]["reason"] == "stopped"
+
+
+async def test_a_backup_of_the_radio_is_for_its_owner_and_can_be_restored(house: House, tmp_path: Path) -> None:
+    def agent(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "agent.cli", *words, "-c", str(house.config)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    loop, file = asyncio.get_running_loop(), tmp_path / "hub.backup"
+    taken = await loop.run_in_executor(None, agent, "backup", str(file))
+    assert taken.returncode == 0, taken.stderr
+    assert file.stat().st_mode & 0o777 == 0o600
+    key = json.loads(file.read_text())["radios"]["zigbee"]["network"]["network_key"]["key"]
+    assert key not in taken.stdout + taken.stderr + (tmp_path / "agent.log").read_text()
+    restored = await loop.run_in_executor(None, agent, "restore", str(file), "--json")
+    assert (restored.returncode, json.loads(restored.stdout)) == (0, {"radios": ["zigbee"]}), restored.stderr
+    await house.online()
+    bulb = await house.device("SIM-BULB-RGB")
+    house.send(bulb["managedThingId"], "after", "On")
+    await until(lambda: house.outcomes("after") == ["succeeded"], 20.0, "a command after the restore")
+    whole = json.loads(file.read_text())
+    for wrong, words in (
+        ("{}", "is no backup of a hub"),
+        ("[", "is no JSON"),
+        (json.dumps({**whole, "version": 9}), "has version 9"),
+        (json.dumps({**whole, "radios": {}}), "holds no networks"),
+        (json.dumps({**whole, "radios": {"zigbee": {"network": {"a": 1}}}}), "not a network backup"),
+        (json.dumps({**whole, "radios": {"other": {"network": {}}}}), "is away"),
+    ):
+        file.write_text(wrong)
+        refused = await loop.run_in_executor(None, agent, "restore", str(file))
+        assert refused.returncode in (64, 69), refused.stderr
+        assert words in " ".join(refused.stderr.split())

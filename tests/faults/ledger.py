@@ -8,6 +8,8 @@ import shutil
 import sqlite3
 import tempfile
 from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -164,18 +166,21 @@ def _result(message: Message) -> str:
     return f"failed {'/'.join(sorted(codes))}"
 
 
-def outbox(database: Path) -> dict[str, str]:
-    """Message id -> what it is, of all that waits in the database of a dead hub. Reads a copy: the hub must recover its own log."""
+@contextmanager
+def remains(database: Path) -> Iterator[Path]:
+    """A copy of the database of a dead hub: the hub must recover its log by itself."""
     with tempfile.TemporaryDirectory() as folder:
         for name in (database.name, f"{database.name}-wal"):
             if (database.parent / name).exists():
                 shutil.copy(database.parent / name, folder)
-        connection = sqlite3.connect(Path(folder) / database.name)
-        try:
-            prefix = connection.execute("SELECT value FROM meta WHERE key = 'database_id'").fetchone()[0]
-            rows = connection.execute("SELECT id, kind, device, trace_id, body FROM outbox").fetchall()
-        finally:
-            connection.close()
+        yield Path(folder) / database.name
+
+
+def outbox(database: Path) -> dict[str, str]:
+    """Message id -> what it is, of all that waits on disk."""
+    with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+        prefix = connection.execute("SELECT value FROM meta WHERE key = 'database_id'").fetchone()[0]
+        rows = connection.execute("SELECT id, kind, device, trace_id, body FROM outbox").fetchall()
     return {
         f"{prefix}{identifier:016x}": " ".join(filter(None, (kind, device, trace, body)))
         for identifier, kind, device, trace, body in rows

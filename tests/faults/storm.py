@@ -6,11 +6,12 @@ import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 from conftest import Broker, until, until_async
 from faults.home import CLIMATES, CORRUPTION, DEVICES, DIMMED, SWITCHED, SimulatedHome
-from faults.ledger import Ledger, outbox
+from faults.ledger import Ledger, outbox, remains
 from house import House
 
 UNDER_FAULTS, IN_CALM, WITHOUT_BROKER = 1, 2, 3  # buttons of the remote: presses of the last two must all arrive
@@ -33,6 +34,7 @@ class Storm:
         }
         self._rng = random.Random(seed)
         self._value = 0
+        self._sent: list[tuple[str, str, str]] = []  # managed thing, trace and action of every command
         self._started = time.monotonic()
 
     async def begin(self) -> None:
@@ -59,8 +61,10 @@ class Storm:
         await self.load(max(6, int(seconds * RATE)))
         while (left := end - time.monotonic()) > 0:
             what = self._rng.random()
-            if what < 0.4:
+            if what < 0.35:
                 self.command()
+            elif what < 0.4:
+                self.command_again()
             elif what < 0.7:
                 await self.press(UNDER_FAULTS)
             else:
@@ -68,14 +72,22 @@ class Storm:
             await asyncio.sleep(min(left, self._rng.uniform(0.01, 0.15)))
 
     def command(self) -> None:
-        trace, thing = f"trace-{len(self.ledger.commands)}", self.ledger.things[self._rng.choice(SWITCHED)]
+        trace, thing = f"trace-{len(self._sent)}", self.ledger.things[self._rng.choice(SWITCHED)]
         self.ledger.commands[trace] = thing
-        self.house.send(thing, trace, self._rng.choice(("On", "Off", "Toggle")))
+        self._sent.append((thing, trace, self._rng.choice(("On", "Off", "Toggle"))))
+        self.house.send(*self._sent[-1])
+
+    def command_again(self) -> None:
+        """A cloud that is not sure repeats itself: one of the last commands, which may have ended before a kill."""
+        if self._sent:
+            self.house.send(*self._rng.choice(self._sent[-10:]))
+            self.done["repeated commands"] += 1
 
     async def press(self, button: int) -> None:
+        """Press the remote; a press in calm is a promise."""
         await self.home.control("press", device="remote", button=button)
         self.done["presses"] += 1
-        if button != UNDER_FAULTS:
+        if button == IN_CALM:
             self.ledger.presses[button] += 1
 
     async def change(self) -> None:
@@ -116,7 +128,8 @@ class Storm:
 
     def _kill(self) -> None:
         self.house.kill()
-        self.ledger.accepted.update(outbox(self.house.folder / "state" / "hub.db"))
+        with remains(self._database) as database:
+            self.ledger.accepted.update(outbox(database))
         self.done["kills"] += 1
 
     async def _kill_under_traffic(self) -> None:
@@ -126,6 +139,7 @@ class Storm:
         self._kill()
         await traffic
         self.command()
+        self.command_again()
         self.house.run()
 
     async def _kill_at_the_start(self) -> None:
@@ -141,18 +155,16 @@ class Storm:
         """The stick is away, a command waits for it; both come back, the stick at another path."""
         await self._pull(2.5, new_path=True)
         self.command()
-        await self._accepted()
+        await until_async(self._open_commands, bool)
         self._kill()
         self.house.run()
         self.done["unplugs"] += 1
 
     async def _kill_without_broker(self) -> None:
         """The broker is dead, the hub writes to its disk and dies as well."""
+        await self._press_without_broker()
         await self.load(RATE)
-        await self._stop_broker()
-        for _ in range(3):
-            await self.press(UNDER_FAULTS)
-            await self.change()
+        await self.change()
         await asyncio.sleep(self._rng.uniform(0.0, 2.5))
         self._kill()
         self.broker.start()
@@ -165,15 +177,13 @@ class Storm:
         """kill -9 of the broker under load, and again with a command under way. The hub lives: all that it hears must arrive."""
         promised = await self.load(RATE)
         await asyncio.sleep(self._rng.uniform(0.0, 1.0))
-        await self._stop_broker()
-        for _ in range(3):
-            await self.press(WITHOUT_BROKER)
+        await self._press_without_broker()
         self.broker.start()
         self.ledger.temperatures |= promised
         await self.settled()
         await self._pull(1.0)
         self.command()
-        await self._accepted()
+        await until_async(self._open_commands, bool)
         self.broker.stop(kill=True)
         self.broker.start()
         await self.house.online()
@@ -181,13 +191,27 @@ class Storm:
         self.done["brokers"] += 2
         self.done["unplugs"] += 1
 
-    async def _stop_broker(self) -> None:
-        """What a broker has acknowledged and not yet handed on is its own loss: nothing of ours may be with it."""
+    async def _press_without_broker(self) -> None:
+        """Kill the broker, press, and wait until the hub has the presses on its disk: from then on they are promised."""
+        # What a broker has acknowledged and not yet handed on is its own loss: no command may be with it.
         await self.settled()
         self.broker.stop(kill=True)
+        before = self._events_on_disk()
+        for _ in range(3):
+            await self.press(WITHOUT_BROKER)
+        await until(lambda: self._events_on_disk() >= before + 6, 10.0, f"3 presses on disk; seed {self.seed}")
+        self.ledger.presses[WITHOUT_BROKER] += 3
+
+    @property
+    def _database(self) -> Path:
+        return self.house.folder / "state" / "hub.db"
+
+    def _events_on_disk(self) -> int:
+        return sum(what.startswith("event ") for what in outbox(self._database).values())
 
     async def unplug(self) -> None:
         """The stick goes and comes back, every other time at another path; commands meanwhile wait for it within their deadline."""
+        files = self._open_files()
         await self._pull(self._rng.uniform(0.05, 1.0), new_path=self.done["unplugs"] % 2 == 0)
         self.command()
         await self.change()
@@ -195,7 +219,14 @@ class Storm:
         await self.agrees()
         await self.press(IN_CALM)
         await self.settled()
+        await until(
+            lambda: self._open_files() <= files, 10.0, f"{files} open files, as before the unplug; seed {self.seed}"
+        )
         self.done["unplugs"] += 1
+
+    def _open_files(self) -> int:
+        assert self.house.process is not None
+        return len(list(Path(f"/proc/{self.house.process.pid}/fd").iterdir()))
 
     async def _pull(self, seconds: float, *, new_path: bool = False) -> None:
         """Unplug for `seconds`, and wait until the cloud has been told."""
@@ -211,13 +242,14 @@ class Storm:
 
         await until(told, 10.0, f"the word that the radio is away; seed {self.seed}")
 
-    async def _accepted(self) -> None:
-        """The hub has the command."""
+    async def _open_commands(self) -> int:
+        return int((await self.house.ask("status"))["openCommands"])
 
-        async def open_commands() -> int:
-            return int((await self.house.ask("status"))["openCommands"])
-
-        await until_async(open_commands, bool, 10.0)
+    async def _left(self) -> tuple[int, int, int]:
+        """What the hub still holds: open commands, messages on disk, messages in memory."""
+        status = await self.house.ask("status")
+        uplink = status["uplinks"]["main"]
+        return status["openCommands"], uplink["onDisk"], uplink["inMemory"]
 
     # ---- checks -----------------------------------------------------------------------------------------------------
 
@@ -250,6 +282,7 @@ class Storm:
         await self.house.online()
         await self.settled()
         await self.agrees()
+        await until_async(self._left, lambda left: not any(left))
         faults = self.ledger.faults()
         assert not faults, f"{faults}; seed {self.seed}"
         status = self.house.told("HUB_STATUS")[-1]["payload"]
