@@ -255,9 +255,10 @@ async def _switch(stage: Stage, *, on: bool) -> None:
     }
     tool = shutil.which("mosquitto_pub") or "mosquitto_pub"
     for _ in range(2):  # a cloud may send twice; the bulb moves once
-        arguments = ["-p", str(stage.port), "-q", "1", "-t", "south/demo-hub/control", "-m", json.dumps(command)]
-        process = await asyncio.create_subprocess_exec(tool, *arguments)
-        await process.wait()
+        message = ["-q", "1", "-t", "south/demo-hub/control", "-m", json.dumps(command)]
+        process = await asyncio.create_subprocess_exec(tool, "-h", "127.0.0.1", "-p", str(stage.port), *message)
+        if await process.wait():
+            raise StepFailed("mosquitto_pub could not send the command")
 
     def outcomes() -> list[dict[str, Any]]:
         return [message for message in stage.told("DEVICE_COMMAND") if message.get("traceId") == trace]
