@@ -68,7 +68,7 @@ def test_nothing_is_lost_and_memory_is_bounded(records: list[tuple[int, float]],
         told += sum(count for _, count, _ in repeats)
         assert len(fold._keys) <= MAX_KEYS
         deadline = fold.deadline()
-        assert deadline is None or deadline > now
+        assert deadline is None or deadline > now - 1e-6  # sums of floats
     told += sum(repeats.count for repeats in fold.flush())
     assert shown + told == len(records)
 

@@ -16,7 +16,7 @@ from faults.home import STICKS, SimulatedHome
 from faults.storm import Storm
 from house import House
 
-KILLS = int(os.environ.get("HUB_AGENT_FAULT_CYCLES", "3"))
+KILLS = int(os.environ.get("HUB_AGENT_FAULT_CYCLES", "2"))
 SEED = int(os.environ.get("HUB_AGENT_FAULT_SEED", "0")) or random.SystemRandom().randrange(1, 1_000_000)
 ORDER = {
     "default": ("busy", "starting", "busy", "radio", "broker"),
