@@ -21,7 +21,7 @@ from drivers.sim.zigbee.model import (
     Params,
 )
 from drivers.sim.zigbee.network import Network
-from drivers.sim.zigbee.node import Node
+from drivers.sim.zigbee.node import Node, Reporting
 from drivers.sim.zigbee.zdo import Binding
 
 OWN, PLUG, CLIMATE = 0x00124B00_0000AA01, 0x00124B00_00000001, 0x00124B00_00000002
@@ -238,3 +238,22 @@ def test_the_coordinator_follows_its_own_channel_change() -> None:
 def answered(effects: list[Effect]) -> bytes:
     """What the device has sent back."""
     return next(effect.aps.data for effect in effects if isinstance(effect, Incoming))
+
+
+def test_a_report_at_its_longest_interval_comes_whatever_its_time_rounds_to() -> None:
+    maximum = 60
+    awkward = next(at for at in (n / 10 + 0.01 for n in range(1, 100_000)) if (at + maximum) - at < maximum)
+    house = House()
+    house.join()
+    node = house.network.nodes[CLIMATE]
+    node.bindings.add(Binding(1, TEMPERATURE, OWN, 1))
+    house.network._now = awkward
+    value = node.get(1, TEMPERATURE, 0)
+    found = Reporting(node.tables[(1, TEMPERATURE)][0][0], 0, maximum, 1, value, awkward)
+    node.reporting[(1, TEMPERATURE, 0)] = found
+    house.network._heap.clear()
+    node.changed(node, 1, TEMPERATURE, 0)
+    due = house.network.next_deadline()
+    assert due == awkward + maximum
+    house.network._heap[0][2](due)
+    assert found.at == due, "reported, not put off to the same instant again"

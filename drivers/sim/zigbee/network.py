@@ -348,7 +348,7 @@ class Network:
         found.timed = False
         if node.reporting.get((endpoint, cluster, attribute)) is not found:
             return  # configured anew since
-        if now - found.at >= found.maximum:
+        if now >= found.at + found.maximum:  # as the timer was set: another sum may round to just before it, for ever
             self._report(node, endpoint, cluster, attribute, now)
         else:
             self._time_report(found, node, endpoint, cluster, attribute)
