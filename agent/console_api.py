@@ -4,6 +4,8 @@ GET  status | devices | devices/<ref>
 POST discover {kind, radio?, auth?, duration?}   lines until the window has closed
 POST command {device, actions, ttl?}             lines until the Outcome
 POST remove {device, force?}                     lines until the device is gone
+POST backup                                      a line for each radio, with its network and keys
+POST restore {radio, network}                    a line once the radio has it
 """
 
 import asyncio
@@ -216,6 +218,8 @@ class ConsoleApi:
     def _backup(self, _body: BackupBody) -> AsyncGenerator[dict[str, Any]]:
         """The network of each radio, keys included: for the owner of the socket only."""
         radios = list(self._runtime.hub.radios.values())
+        if not radios:
+            raise ApiError(404, "this hub has no radio to back up", remedy="add a [radios.<name>] table")
         drivers = [(radio, self._driver(radio.name)) for radio in radios]
 
         async def lines() -> AsyncGenerator[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """The control socket: HTTP over a Unix socket, for the command line and for programs of this machine. Mode 0600, no network.
 
-One request a connection; what comes after it is not read. Answers are JSON; discover, command and remove answer with one JSON object a
-line while they run, the last of which has `"done": true`. Whoever closes the connection, or only its sending half, has gone: the lines
+One request a connection; what comes after it is not read. Answers are JSON; what takes time (every POST) answers with one JSON object a
+line while it runs, the last of which has `"done": true`. Whoever closes the connection, or only its sending half, has gone: the lines
 end there, and what they held open (a join window) is let go. An error is `{"error", "remedy"}` with a status of 400 or more.
 What may be asked is one table (agent.console_api); this file knows only HTTP.
 """
@@ -117,8 +117,10 @@ class ControlServer:
             await exchange.refuse(error)
         except ConnectionError:
             raise
-        except Exception:
-            log.exception("a control request failed")  # a bug in a question is no reason to end a hub that works
+        except (
+            Exception
+        ):  # a bug in the answer to a question is told to both sides; it is no reason to end a hub that works
+            log.exception("a control request failed")
             await exchange.refuse(ApiError(500, "the agent has a bug here", remedy="the agent's log says where"))
 
 
@@ -175,6 +177,8 @@ class _Exchange:
             if event is h11.NEED_DATA:
                 self._http.receive_data(await self._reader.read(READ))
             elif isinstance(event, h11.Request):
+                if event.method == b"CONNECT":
+                    raise ApiError(405, "the agent is no proxy")
                 request, self._method = event, event.method
             elif isinstance(event, h11.Data):
                 body += event.data

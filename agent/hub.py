@@ -273,9 +273,13 @@ class Hub:
             return []
         before, record.availability = record.availability, event.availability
         data = {"device": str(event.id), "nodeId": record.device.node_id, "availability": str(event.availability)}
-        if not record.managed_thing_id or (before, event.availability) == (Availability.UNKNOWN, Availability.ONLINE):
-            return [Progress("availability", data)]  # a restart of the hub is no news of the device
-        return [lifecycle(record, now), Progress("availability", data)]
+        effects: list[Effect] = [Progress("availability", data)]
+        restarted = (before, event.availability) == (Availability.UNKNOWN, Availability.ONLINE)
+        if record.managed_thing_id and not restarted:  # a restart of the hub is no news of the device
+            effects.insert(0, lifecycle(record, now))
+        if record.stale and event.availability is Availability.ONLINE:  # it did not answer when it was to be read
+            effects.append(Refresh(event.id))
+        return effects
 
     # ---- state and events -------------------------------------------------------------------------------------------
 

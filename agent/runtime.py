@@ -192,9 +192,11 @@ class Runtime:
         if driver is None:
             self.dispatch(CommandParked(command.trace_id, "the radio is away"))
             return
+        end = asyncio.get_running_loop().time() + command.deadline - self.clock.now().mono
         try:
-            async with asyncio.timeout_at(asyncio.get_running_loop().time() + command.deadline - self.clock.now().mono):
-                outcome = await driver.execute(command)
+            with self.pulses[command.device.radio].until(end):
+                async with asyncio.timeout_at(end):
+                    outcome = await driver.execute(command)
         except (NotNow, DriverLost) as error:
             self.dispatch(CommandParked(command.trace_id, str(error)))
             return

@@ -144,8 +144,8 @@ class Store:
         return self._put(_Job((), self._loop.create_future(), query), 0.0)
 
     def stalled(self) -> bool:
-        """The writer hangs in one step."""
-        return self._pulse.stalled()
+        """The writer hangs in one step, or is dead although nobody ended it."""
+        return self._pulse.stalled() or not (self._thread.is_alive() or self._closing)
 
     async def close(self) -> None:
         """Write what waits, give the log back to the file, and end the writer."""
@@ -180,13 +180,20 @@ class Store:
                 jobs, self._jobs, self._due = self._jobs, [], float("inf")
             if jobs:
                 with self._pulse.work():
-                    self._commit(jobs)
+                    self._commit_or_fail(jobs)
             elif self._closing:
                 with contextlib.suppress(sqlite3.Error):  # the log is replayed at the next open
                     self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                 return
             if self.stats.failed:
                 return
+
+    def _commit_or_fail(self, jobs: list[_Job]) -> None:
+        try:
+            self._commit(jobs)
+        except Exception as error:  # a bug; without its writer the agent would take messages and keep none
+            log.exception("the writer failed")
+            self._fail(jobs, f"the writer failed: {error!r}")
 
     def _commit(self, jobs: list[_Job]) -> None:
         """Write what `jobs` want as one transaction, then read for those that ask; each future gets its own end."""
@@ -264,9 +271,9 @@ class Store:
         for lane in SHED_ORDER:
             for uplink, number in [key for key, rows in backlog.items() if key[1] == lane and rows > 0]:
                 cursor = self._db.execute(
-                    "DELETE FROM outbox WHERE uplink = ?1 AND lane = ?2 AND id IN "
-                    "(SELECT id FROM outbox WHERE uplink = ?1 AND lane = ?2 ORDER BY id LIMIT ?3)",
-                    (uplink, number, SHED_CHUNK),
+                    "DELETE FROM outbox WHERE uplink = :uplink AND lane = :lane AND id IN "
+                    "(SELECT id FROM outbox WHERE uplink = :uplink AND lane = :lane ORDER BY id LIMIT :rows)",
+                    {"uplink": uplink, "lane": number, "rows": SHED_CHUNK},
                 )
                 dropped = cursor.rowcount
                 backlog[(uplink, number)] = backlog[(uplink, number)] - dropped if dropped else 0

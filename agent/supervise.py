@@ -32,6 +32,7 @@ class Pulse:
     limit: float
     open: int = 0
     moved: float = field(default_factory=time.monotonic)
+    ends: list[float] = field(default_factory=list)
 
     def beat(self) -> None:
         self.moved = time.monotonic()
@@ -48,8 +49,18 @@ class Pulse:
             self.open -= 1
             self.beat()
 
+    @contextmanager
+    def until(self, end: float) -> Iterator[None]:
+        """Work that ends by itself at `end` (monotonic seconds): it hangs when it is still open `limit` seconds later."""
+        self.ends.append(end)
+        try:
+            yield
+        finally:
+            self.ends.remove(end)
+
     def stalled(self) -> bool:
-        return self.open > 0 and time.monotonic() - self.moved > self.limit
+        late = time.monotonic() - self.limit
+        return (self.open > 0 and self.moved < late) or any(end < late for end in self.ends)
 
 
 @dataclass(slots=True)

@@ -55,7 +55,7 @@ if [ "$purpose" = test ]; then
         folder=$(dirname "$lock")
         if [ "$(cat "$folder/node_modules/.hub-agent" 2>/dev/null)" != "$(stamp "$lock")" ]; then
             echo "installing Node modules of $folder ..." >&2
-            npm ci --prefix "$folder" --ignore-scripts --no-audit --no-fund --silent
+            npm ci --prefix "$folder" --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
             stamp "$lock" >"$folder/node_modules/.hub-agent"
         fi
     done

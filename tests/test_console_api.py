@@ -1,151 +1,27 @@
 """Every question that the hub answers on its control socket, asked with the client of the command line and with raw HTTP."""
 
 import asyncio
-import http.client
 import json
-import socket
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import free_port, until
+from console_rig import BULB, BULB_ID, ON, ON_OFF, REMOTE, Daemon, raw
 
-from agent.client import Client
 from agent.clock import SystemClock
 from agent.cloud.link import Link, LinkPolicy
 from agent.cloud.managed_integrations import ManagedIntegrations
 from agent.cloud.mqtt import Endpoint, MqttLost
-from agent.console_api import ConsoleApi
-from agent.control import SOCKET, ControlServer
-from agent.driver import DeviceUnreachable, InvalidParameters, Sink, execute_each
-from agent.errors import HubError, PermissionDeniedError, TryAgainError, UsageError
-from agent.home import RadioRecord
-from agent.hub import Hub
+from agent.control import SOCKET
+from agent.errors import HubError, UsageError
 from agent.model import (
-    Action,
-    Capability,
-    Command,
-    Device,
     DeviceFound,
-    DeviceId,
-    DeviceLost,
-    Discovery,
     JoinWindow,
-    Outcome,
-    RadioUp,
     Report,
 )
-from agent.model import Endpoint as DeviceEndpoint
 from agent.outbox import Outbox
-from agent.runtime import Runtime
-from agent.store import Limits, Store
-from agent.supervise import Pulse, Supervisor
-
-ON_OFF = "matter.OnOff@1.4"
-BULB_ID = DeviceId("zigbee", "00:12:4b:00:00:00:00:01")
-BULB = Device(
-    BULB_ID,
-    "zb.1A62+4A1D",
-    (DeviceEndpoint("1", ("On/Off Light",), (Capability(ON_OFF, "On/Off", "6", ("OnOff",), ("On", "Off")),)),),
-    manufacturer="ACME",
-    model="bulb ü",
-    address="00:12:4b:00:00:00:00:01",
-    unmapped=("0xfc00",),
-)
-REMOTE = Device(DeviceId("zigbee", "00:12:4b:00:00:00:00:02"), "zb.1A62+0002", (), battery=True)
-ON = {"endpoint": "1", "capability": ON_OFF, "name": "On"}
-
-
-class Radio:
-    """A driver whose devices do what the test says."""
-
-    def __init__(self) -> None:
-        self.windows: list[Discovery] = []
-        self.closed = 0
-        self.executed: list[Command] = []
-        self.sink: Sink = lambda _event: None
-        self.remove_error = ""
-        self.answer = asyncio.Event()
-        self.answer.set()
-
-    async def run(self, sink: Sink) -> None:
-        self.sink = sink
-        sink(RadioUp("zigbee", "00:aa", {"channel": "15"}))
-        await asyncio.Event().wait()
-
-    async def execute(self, command: Command) -> Outcome:
-        self.executed.append(command)
-        await self.answer.wait()
-
-        async def perform(_action: Action) -> dict[str, Any]:
-            return {}
-
-        return await execute_each(command, perform, lambda: SystemClock().now().mono)
-
-    async def discover(self, request: Discovery) -> None:
-        if request.material == "bad":
-            raise InvalidParameters("not an install code")
-        self.windows.append(request)
-        self.sink(JoinWindow("zigbee", request.duration))
-
-    async def stop_discovery(self) -> None:
-        self.closed += 1
-        self.sink(JoinWindow("zigbee", 0))
-
-    async def interview(self, key: str) -> None: ...
-
-    async def refresh(self, key: str) -> None: ...
-
-    async def remove(self, key: str, *, force: bool) -> None:
-        if self.remove_error and not force:
-            raise DeviceUnreachable(self.remove_error)
-        self.sink(DeviceLost(DeviceId("zigbee", key), "removed"))
-
-    async def backup(self) -> bytes:
-        return b""
-
-    async def restore(self, document: bytes) -> None: ...
-
-
-class Daemon:
-    """Hub, store and control socket with one radio and no cloud."""
-
-    def __init__(self, folder: Path, group: asyncio.TaskGroup) -> None:
-        self.folder = folder
-        self.radio = Radio()
-        hub = Hub("hub-1", onboarding="local", default_ttl=60.0)
-        hub.radios["zigbee"] = RadioRecord("zigbee", "zigbee", ("ZIGBEE",), reason="starting")
-        self.store = Store.open(folder, Limits(ballast=4096))
-        self.supervisor = Supervisor(group)
-        self.failures: list[BaseException] = []
-        self.supervisor.on_end = self.failures.append
-        self.runtime = Runtime(hub, self.store, SystemClock(), self.supervisor)
-        self.runtime.pulses["zigbee"] = Pulse(60.0)
-        self.server = ControlServer(folder, ConsoleApi(self.runtime, "1.2.3"), patience=5.0)
-        self.client = Client(folder)
-
-    async def plug_in(self, *devices: Device) -> None:
-        self.supervisor.spawn("radio", self.runtime.radio_life("zigbee", lambda: self.radio))
-        await until(lambda: self.runtime.drivers)
-        for device in devices:
-            self.runtime.dispatch(DeviceFound(device, known=True))
-
-    async def get(self, path: str) -> Any:
-        return await _in_thread(self.client.get, path)
-
-    async def ask(self, path: str, **body: Any) -> list[dict[str, Any]]:
-        return await _in_thread(lambda: list(self.client.stream(path, body)))
-
-    async def bulb(self) -> None:
-        """A joined bulb and a remote, with the radio up."""
-        await self.plug_in(BULB, REMOTE)
-
-
-async def _in_thread(work: Callable[..., Any], *arguments: Any) -> Any:
-    return await asyncio.get_running_loop().run_in_executor(None, work, *arguments)
 
 
 @pytest.fixture
@@ -159,31 +35,6 @@ async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
         made.supervisor.cancel_all()
     await made.store.close()
     assert not made.failures
-
-
-class Raw(http.client.HTTPConnection):
-    def __init__(self, folder: Path) -> None:
-        super().__init__("hub", timeout=10)
-        self._folder = folder
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.connect(str(self._folder / SOCKET))
-
-
-async def raw(folder: Path, method: str, path: str, body: Any = None) -> tuple[int, str | None, Any]:
-    """Status, `allow` and answer of one request that no client of ours checks beforehand."""
-
-    def run() -> tuple[int, str | None, Any]:
-        connection = Raw(folder)
-        connection.request(method, path, json.dumps(body) if body is not None else None)
-        response = connection.getresponse()
-        answer = response.status, response.getheader("allow"), json.loads(response.read() or b"null")
-        connection.close()
-        return answer
-
-    answer: tuple[int, str | None, Any] = await _in_thread(run)
-    return answer
 
 
 # ---- questions --------------------------------------------------------------------------------------------------------
@@ -427,7 +278,7 @@ async def test_a_removed_device_is_gone(daemon: Daemon) -> None:
 
 async def test_a_device_that_does_not_answer_stays_unless_forced(daemon: Daemon) -> None:
     await daemon.bulb()
-    daemon.radio.remove_error = "no answer"
+    daemon.radio.error = "no answer"
     (line,) = await daemon.ask("remove", device=BULB.node_id)
     assert (line["what"], line["error"], line["code"]) == ("remove_failed", "no answer", 504)
     assert len(await daemon.get("devices")) == 2
@@ -442,92 +293,33 @@ async def test_removing_what_is_not_there_is_an_error_before_any_line(daemon: Da
         await daemon.ask("remove", device="nobody")
 
 
-# ---- the client -------------------------------------------------------------------------------------------------------
+# ---- backup and restore -----------------------------------------------------------------------------------------------
 
 
-def test_no_daemon_is_said_with_what_to_do(tmp_path: Path) -> None:
-    for _ in ("no socket", "a socket of a killed daemon"):
-        with pytest.raises(HubError, match="not running") as caught:
-            Client(tmp_path).get("status")
-        assert "agent run" in caught.value.remedy
-        with socket.socket(socket.AF_UNIX) as left, suppress(OSError):
-            left.bind(str(tmp_path / SOCKET))
+async def test_a_backup_has_the_network_of_each_radio_and_a_restore_gives_it_back(daemon: Daemon) -> None:
+    with pytest.raises(HubError, match="is away"):
+        await daemon.ask("backup")
+    await daemon.bulb()
+    (line,) = await daemon.ask("backup")
+    assert (line["radio"], line["kind"], line["network"]) == ("zigbee", "zigbee", {"network_key": "k"})
+    assert await daemon.ask("restore", radio="zigbee", network=line["network"]) == [
+        {"what": "restored", "radio": "zigbee", "done": True}
+    ]
+    assert daemon.radio.restored == [b'{"network_key": "k"}']
 
 
-def test_a_socket_of_another_user_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_arguments: Any) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    with pytest.raises(PermissionDeniedError, match="not yours"):
-        Client(tmp_path).get("status")
-
-
-@pytest.fixture
-def answers(tmp_path: Path) -> Iterator[Callable[[bytes | None], None]]:
-    """A server that answers the next request with these bytes and the end; with None it says nothing."""
-    server = socket.socket(socket.AF_UNIX)
-    server.bind(str(tmp_path / SOCKET))
-    server.listen()
-    threads: list[threading.Thread] = []
-    over = threading.Event()
-
-    def serve(answer: bytes | None) -> None:
-        peer, _ = server.accept()
-        with peer:
-            peer.recv(65536)
-            if answer is None:
-                over.wait(10)
-            else:
-                peer.sendall(answer)
-                peer.shutdown(socket.SHUT_WR)
-                while peer.recv(65536):  # what is left unread at the end would reset the connection
-                    pass
-
-    def answer_with(answer: bytes | None) -> None:
-        threads.append(threading.Thread(target=serve, args=(answer,)))
-        threads[-1].start()
-
-    yield answer_with
-    over.set()
-    for thread in threads:
-        thread.join(10)
-    server.close()
+async def test_what_the_radio_refuses_is_the_last_line(daemon: Daemon) -> None:
+    await daemon.bulb()
+    (line,) = await daemon.ask("restore", radio="zigbee", network={})
+    assert (line["what"], line["error"]) == ("failed", "not a network backup")
+    daemon.radio.error = "no answer"
+    (line,) = await daemon.ask("backup")
+    assert (line["what"], line["error"]) == ("failed", "no answer")
+    with pytest.raises(HubError, match="'other' is away"):
+        await daemon.ask("restore", radio="other", network={})
 
 
-HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        b"",
-        b"HTTP/1.1 2",
-        b"\x00\x01\x02\r\n",
-        HEAD,
-        HEAD + b'c\r\n{"done": fal',
-    ],
-)
-def test_a_daemon_that_ends_in_its_answer_is_said(
-    tmp_path: Path, answers: Callable[[bytes | None], None], answer: bytes
-) -> None:
-    for ask in (lambda: list(Client(tmp_path).stream("command", {})), lambda: Client(tmp_path).get("status")):
-        answers(answer)
-        with pytest.raises(HubError, match="ended before"):
-            ask()
-
-
-def test_a_stream_without_its_last_line_is_not_taken_for_whole(
-    tmp_path: Path, answers: Callable[[bytes | None], None]
-) -> None:
-    answers(HEAD + b'10\r\n{"done": false}\n\r\n0\r\n\r\n')
-    lines = Client(tmp_path).stream("command", {})
-    assert next(lines) == {"done": False}
-    with pytest.raises(HubError, match="ended before"):
-        next(lines)
-
-
-def test_a_daemon_that_hangs_is_said(tmp_path: Path, answers: Callable[[bytes | None], None]) -> None:
-    answers(None)
-    with pytest.raises(TryAgainError, match="does not answer"):
-        Client(tmp_path, patience=0.05).get("status")
+async def test_a_hub_without_radios_has_nothing_to_back_up(daemon: Daemon) -> None:
+    daemon.runtime.hub.radios.clear()
+    with pytest.raises(HubError, match="no radio to back up"):
+        await daemon.ask("backup")

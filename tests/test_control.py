@@ -416,6 +416,7 @@ async def _feed(chunks: list[bytes]) -> bytes:
 @given(st.lists(st.one_of(PIECES, st.binary(max_size=40)), max_size=8))
 @example([b"HEAD / HTTP/1.1\r\nhost: hub\r\ncontent-length: 1\r\n\r\n{"])
 @example([b"\r\n\r\n"])
+@example([b"CONNECT hub:1 HTTP/1.1\r\nhost: hub\r\n\r\n"])
 def test_any_bytes_are_answered_with_http_or_the_end(chunks: list[bytes]) -> None:
     answer = asyncio.run(_feed(chunks))
     if answer:

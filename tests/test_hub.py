@@ -376,6 +376,16 @@ def test_availability_is_told_when_it_changes_and_not_at_a_restart() -> None:
     assert world(AvailabilityChanged(BULB_ID, Availability.OFFLINE)) == []
 
 
+def test_a_device_that_could_not_be_read_after_a_crash_is_read_once_it_is_heard() -> None:
+    world = World()
+    world.hub.devices[BULB_ID].stale = True
+    world(RadioWorkEnded(Refresh(BULB_ID), "the device cannot be reached", 503))
+    assert of(world(AvailabilityChanged(BULB_ID, Availability.ONLINE)), Refresh) == [Refresh(BULB_ID)]
+    world(RadioWorkEnded(Refresh(BULB_ID)))
+    world(AvailabilityChanged(BULB_ID, Availability.OFFLINE))
+    assert not of(world(AvailabilityChanged(BULB_ID, Availability.ONLINE)), Refresh)
+
+
 def test_network_wide_exclusion_needs_a_radio_that_knows_it() -> None:
     world = World()
     world(SetNetworkMode("NETWORK_WIDE_EXCLUSION"))

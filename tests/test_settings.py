@@ -8,73 +8,17 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, ConfigDict, Field
+from settings_home import Home, LaxSettings, StickSettings, fake_driver
 
-from agent.driver import DriverInfo
-from agent.errors import ConfigError, Exit, HubError
-from agent.settings import Secret, Settings, describe, load
+from agent.errors import ConfigError, HubError
+from agent.settings import Settings, describe, load
 from agent.settings.model import UplinkSettings
 from agent.settings.toml_keys import key_lines
-
-
-class StickSettings(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    port: str = "auto"
-    radio: str = Field("auto", pattern="^(auto|znp|ezsp)$", description="auto, znp or ezsp")
-    channel: int = Field(15, ge=11, le=26)
-    network_key: Secret = Secret()
-
-
-class LaxSettings(BaseModel):
-    port: str = "auto"
-    needed: int
-
-
-def fake_driver(kind: str) -> DriverInfo:
-    models: dict[str, type[BaseModel]] = {"zigbee": StickSettings, "lax": LaxSettings}
-    if kind not in models:
-        raise ConfigError(f"no driver for radios of kind {kind!r}", remedy="installed kinds: lax, zigbee")
-    return DriverInfo(kind, models[kind], open=lambda _context: pytest.fail("nothing is opened"), discovery_kinds=())
 
 
 @pytest.fixture(autouse=True)
 def drivers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent.settings.loader.load_driver", fake_driver)
-
-
-class Home:
-    """A folder with agent.toml and conf.d."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.main = folder / "agent.toml"
-        self.state = folder / "state"
-        self.env: dict[str, str] = {"STATE_DIRECTORY": str(self.state)}
-
-    def write(self, text: str, name: str = "agent.toml") -> Path:
-        path = self.folder / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-        return path
-
-    def load(self, *, deep: bool = True) -> Settings:
-        return load(self.main, self.env, deep=deep)
-
-    def problems(self) -> list[tuple[str, str, str]]:
-        """(place below the folder, message, remedy) of each problem; a text never lacks its remedy."""
-        with pytest.raises(ConfigError) as caught:
-            self.load()
-        assert caught.value.exit_code is Exit.CONFIG
-        found = caught.value.problems
-        assert all(problem.remedy for problem in found)
-        assert all(isinstance(problem, ConfigError) for problem in found)
-        return [(p.place.removeprefix(f"{self.folder}/"), p.message, p.remedy) for p in found]
-
-    def problem(self, text: str) -> tuple[str, str, str]:
-        self.write(text)
-        (found,) = self.problems()
-        return found
 
 
 @pytest.fixture
@@ -335,88 +279,6 @@ def test_any_text_is_settings_or_a_config_error(tmp_path_factory: pytest.TempPat
         tops = {key for key, *_ in key_lines(text)}
     assert tops <= set(Settings.model_fields)
     assert all(problem.place.startswith(str(path)) and problem.remedy for problem in problems)
-
-
-# ---- cross checks ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost", "LOCALHOST."])
-def test_loopback_needs_no_tls(home: Home, host: str) -> None:
-    home.write(f"{UPLINK}tls = false\nhost = '{host}'\n")
-    assert home.load().uplinks["a"].tls is False
-
-
-@pytest.mark.parametrize("host", ["192.168.1.2", "example.com", "localhost.example.com", "fe80::1", "0.0.0.0"])  # noqa: S104
-def test_others_do(home: Home, host: str) -> None:
-    place, message, remedy = home.problem(f"{UPLINK}host = '{host}'\ntls = false\n")
-    assert place == "agent.toml:3"
-    assert message.startswith("uplinks.a.tls: without TLS")
-    assert "tls = true" in remedy
-
-
-def test_files_must_be_readable_and_keys_private(home: Home) -> None:
-    ca, certificate, key = (home.write("PEM", name) for name in ("ca.pem", "hub.crt", "hub.key"))
-    key.chmod(0o640)
-    text = f"{UPLINK}ca = '{ca}'\ncertificate = '{certificate}'\nkey = '{key}'\n"
-    place, message, remedy = home.problem(text)
-    assert (place, remedy) == ("agent.toml:4", f"chmod 600 {key}")
-    assert "mode 0640" in message
-    key.chmod(0o600)
-    assert home.load().uplinks["a"].key == str(key)
-    ca.unlink()
-    ca.mkdir()
-    assert home.problem(text)[:2] == ("agent.toml:2", f"uplinks.a.ca: {ca} is not a regular file")
-    ca.rmdir()
-    assert home.problem(text)[:2] == ("agent.toml:2", f"uplinks.a.ca: {ca} cannot be read: {os.strerror(errno.ENOENT)}")
-
-
-def test_systemd_credentials_are_found_by_name_whatever_their_mode(home: Home) -> None:
-    credentials = home.folder / "credentials"
-    home.write("key", "credentials/hub.key").chmod(0o440)
-    home.write("crt", "credentials/hub.crt")
-    home.env["CREDENTIALS_DIRECTORY"] = str(credentials)
-    home.write(f"{UPLINK}certificate = 'credential:hub.crt'\nkey = 'credential:hub.key'\n")
-    assert home.load().uplinks["a"].key == str(credentials / "hub.key")
-    assert "plain name" in home.problem(f"{UPLINK}ca = 'credential:../x'\n")[1]
-
-
-@pytest.mark.parametrize(("key", "needs"), [("key", "certificate"), ("password", "username")])
-def test_keys_that_come_in_pairs(home: Home, key: str, needs: str) -> None:
-    value = home.write("x", "private")
-    value.chmod(0o600)
-    place, message, remedy = home.problem(f"{UPLINK}\n{key} = '{value if key == 'key' else 'x'}'\n")
-    assert (place, remedy) == ("agent.toml:3", f"give `{needs}` too")
-    assert message.startswith(f"uplinks.a.{key}: ")
-
-
-def test_two_radios_on_one_port_also_by_another_name(home: Home) -> None:
-    home.write("", "tty")
-    (home.folder / "link").symlink_to("tty")
-    text = f"[radios.a]\nkind='zigbee'\nport = '{home.folder}/tty'\n[radios.b]\nkind='zigbee'\nport = '{home.folder}/link'\n"
-    assert home.problem(text)[:2] == ("agent.toml:6", "radios.b.port: the same port as radios.a")
-    home.write("[radios.a]\nkind='zigbee'\n[radios.b]\nkind='zigbee'\n")
-    assert set(home.load().radios) == {"a", "b"}
-
-
-def test_two_uplinks_with_one_session(home: Home) -> None:
-    found = home.problem("[uplinks.a]\nclient_id = 'x'\n[uplinks.b]\nclient_id = 'x'\n")
-    assert found[:2] == (
-        "agent.toml:3",
-        "uplinks.b: the same broker and client id as uplinks.a: each would throw the other out",
-    )
-    home.write("[uplinks.a]\n[uplinks.b]\nport = 8884\n")
-    assert set(home.load().uplinks) == {"a", "b"}
-
-
-def test_the_state_folder_must_be_usable(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = home.write("", "file")
-    found = home.problem(f"[hub]\nstate_dir = '{file}/below'\n")
-    assert found[:2] == ("agent.toml:2", f"hub.state_dir: {file} is not a folder")
-    home.write("")
-    home.load()
-    assert not home.state.exists()
-    monkeypatch.setattr(os, "access", lambda _path, _mode: False)
-    assert "cannot be written" in home.problem("")[1]
 
 
 # ---- drivers -----------------------------------------------------------------------------------------------------------------

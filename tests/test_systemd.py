@@ -3,6 +3,8 @@
 import subprocess
 from pathlib import Path
 
+from agent.errors import Exit
+
 SYSTEMD = Path(__file__).parent.parent / "systemd"
 
 
@@ -27,6 +29,12 @@ def test_systemd_understands_every_line_of_the_unit(tmp_path: Path) -> None:
     unit.write_text("\n".join(line for line in text.splitlines() if not line.startswith("Documentation=")))
     result = run("systemd-analyze", "verify", "--man=no", str(unit))
     assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_a_hub_that_nobody_watches_comes_back_for_ever_but_not_with_a_wrong_configuration() -> None:
+    lines = (SYSTEMD / "agent.service").read_text().splitlines()
+    wanted = {"Type=notify", "WatchdogSec=30", "Restart=on-failure", "StartLimitIntervalSec=0"}
+    assert wanted | {f"RestartPreventExitStatus={int(Exit.CONFIG)}", "Environment=PYTHONFAULTHANDLER=1"} <= set(lines)
 
 
 def test_the_user_and_the_folders_are_made(tmp_path: Path) -> None:

@@ -4,19 +4,31 @@ import asyncio
 import os
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
 import pytest
 from conftest import until
 
 from agent import run, store
-from agent.errors import HubError
+from agent.clock import SystemClock
+from agent.driver import Driver
+from agent.errors import HubError, StorageError
+from agent.hub import Hub
+from agent.model import Command, DeviceId, Outcome
 from agent.notify import Notifier
+from agent.requests import Execute
+from agent.runtime import Runtime
 from agent.settings import Settings
-from agent.store import Limits, Store
+from agent.store import Limits, Statement, Store
 from agent.supervise import Pulse, Supervisor, Unit
 
 CONFIG = """
@@ -35,17 +47,36 @@ class Manager:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self._socket.bind(self.address)
         self.heard: list[str] = []
+        self.meals: list[float] = []
 
     def fed(self) -> int:
         """How often the watchdog has been fed so far."""
         try:
             while True:
                 self.heard.append(self._socket.recv(4096).decode())
+                if "WATCHDOG=1" in self.heard[-1]:
+                    self.meals.append(time.monotonic())
         except BlockingIOError:
-            return sum("WATCHDOG=1" in text for text in self.heard)
+            return len(self.meals)
 
     def close(self) -> None:
         self._socket.close()
+
+
+@asynccontextmanager
+async def running_watchdog(folder: Path, manager: Manager) -> AsyncIterator[Store]:
+    """A daemon's watchdog and store, and nothing else of it."""
+    opened = Store.open(folder, Limits(ballast=4096))
+    settings = Settings.model_validate({"hub": {"id": "hub-1", "runtime_dir": str(folder / "run")}}, strict=False)
+    async with asyncio.TaskGroup() as group:
+        supervisor = Supervisor(group)
+        notifier = Notifier(manager.address, 0.05)
+        daemon = run.Daemon(settings, opened, supervisor, notifier)
+        supervisor.spawn("watchdog", daemon._watchdog(0.02))
+        yield opened
+        supervisor.cancel_all()
+    await opened.close()
+    notifier.close()
 
 
 async def test_a_running_daemon_feeds_it_and_a_hung_one_does_not(tmp_path: Path) -> None:
@@ -56,7 +87,9 @@ async def test_a_running_daemon_feeds_it_and_a_hung_one_does_not(tmp_path: Path)
         [sys.executable, "-m", "agent.cli", "run", "-c", str(tmp_path / "agent.toml")], env=environment
     )
     try:
-        await until(lambda: manager.fed() >= 4, 15.0, "a fed watchdog")
+        await until(lambda: manager.fed() >= 6, 15.0, "a fed watchdog")
+        gaps = [after - before for before, after in pairwise(manager.meals)]
+        assert 0.15 <= statistics.median(gaps) <= 0.3, "every half of WATCHDOG_USEC"
         assert any("READY=1" in text for text in manager.heard)
         process.send_signal(signal.SIGSTOP)
         before = manager.fed()
@@ -73,14 +106,8 @@ async def test_a_running_daemon_feeds_it_and_a_hung_one_does_not(tmp_path: Path)
 async def test_a_writer_that_hangs_starves_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "STALLED_AFTER", 0.1)
     manager = Manager(tmp_path)
-    opened = Store.open(tmp_path, Limits(ballast=4096))
     release = threading.Event()
-    settings = Settings.model_validate({"hub": {"id": "hub-1", "runtime_dir": str(tmp_path / "run")}}, strict=False)
-    async with asyncio.TaskGroup() as group:
-        supervisor = Supervisor(group)
-        notifier = Notifier(manager.address, 0.05)
-        daemon = run.Daemon(settings, opened, supervisor, notifier)
-        supervisor.spawn("watchdog", daemon._watchdog(0.02))
+    async with running_watchdog(tmp_path, manager) as opened:
         await until(lambda: manager.fed() > 2, what="a fed watchdog")
         hung = opened.read(lambda _db: release.wait(30))
         await until(opened.stalled, what="the hung writer noticed")
@@ -91,10 +118,30 @@ async def test_a_writer_that_hangs_starves_it(tmp_path: Path, monkeypatch: pytes
         release.set()
         await hung
         await until(lambda: manager.fed() > before, what="fed again")
-        supervisor.cancel_all()
-    await opened.close()
-    notifier.close()
     manager.close()
+
+
+async def test_a_loop_that_is_blocked_starves_it(tmp_path: Path) -> None:
+    manager = Manager(tmp_path)
+    async with running_watchdog(tmp_path, manager):
+        await until(lambda: manager.fed() > 2, what="a fed watchdog")
+        before = manager.fed()
+        threading.Event().wait(0.2)  # in the loop's own thread
+        assert manager.fed() == before, "fed although the loop hangs"
+        await until(lambda: manager.fed() > before, what="fed again")
+    manager.close()
+
+
+async def test_a_writer_that_died_ends_the_store_and_starves_it(tmp_path: Path) -> None:
+    opened = Store.open(tmp_path, Limits(ballast=4096))
+    assert not opened.stalled()
+    with pytest.raises(StorageError, match="the writer failed"):
+        await opened.submit([Statement("INSERT INTO meta VALUES (?, ?)", [("key", "\ud800")])])
+    assert "the writer failed" in await opened.failed
+    await until(opened.stalled, what="the dead writer noticed")
+    with pytest.raises(StorageError):
+        await opened.submit([])
+    await opened.close()
 
 
 async def test_a_unit_that_hangs_is_named() -> None:
@@ -125,3 +172,42 @@ async def test_work_that_moves_is_not_stalled_and_idleness_never_is() -> None:
         pulse.beat()
         assert not pulse.stalled()
     assert not pulse.stalled()
+
+
+async def test_work_is_stalled_long_after_its_own_deadline_only() -> None:
+    pulse = Pulse(0.05)
+    end = asyncio.get_running_loop().time() + 0.1
+    with pulse.until(end), pulse.until(end + 60.0):
+        assert not pulse.stalled()
+        await until(pulse.stalled, what="the late work noticed")
+        assert asyncio.get_running_loop().time() >= end + 0.05
+        pulse.beat()
+        assert pulse.stalled(), "other work does not excuse it"
+    assert not pulse.stalled()
+
+
+async def test_a_command_that_outlives_its_deadline_is_a_radio_that_hangs(tmp_path: Path) -> None:
+    release = asyncio.Event()
+
+    class Stubborn:
+        async def execute(self, command: Command) -> Outcome:
+            while not release.is_set():
+                with suppress(asyncio.CancelledError):
+                    await release.wait()
+            return Outcome(command.trace_id, ())
+
+    opened = Store.open(tmp_path, Limits(ballast=4096))
+    async with asyncio.TaskGroup() as group:
+        supervisor = Supervisor(group)
+        hub = Hub("hub-1", onboarding="local", default_ttl=60.0)
+        runtime = Runtime(hub, opened, SystemClock(), supervisor)
+        pulse = runtime.pulses["zigbee"] = Pulse(0.05)
+        runtime.drivers["zigbee"] = cast("Driver", Stubborn())
+        command = Command("trace", DeviceId("zigbee", "bulb"), (), SystemClock().now().mono + 0.1)
+        runtime.apply([Execute(command)], SystemClock().now())
+        await until(lambda: pulse.ends, what="the command under way")
+        assert not pulse.stalled()
+        await until(pulse.stalled, what="the hung command noticed")
+        release.set()
+        await until(lambda: not pulse.stalled(), what="the radio well again")
+    await opened.close()

@@ -8,6 +8,7 @@ _OTHER_PORT = (
     "this port may not speak TLS 1.2 or newer (8883 usually does), or the broker wants another client certificate"
 )
 CLOSED_AFTER_HANDSHAKE = "the broker is starting, or wants another client certificate: see its log"
+_PEM = "check that the file is PEM and readable by the agent's user"
 _REMEDIES = (  # part of OpenSSL's words -> remedy; the first that fits
     ("Hostname mismatch", "use a name that the broker's certificate holds as `host`"),
     ("IP address mismatch", "use a name or address that the broker's certificate holds as `host`"),
@@ -60,17 +61,12 @@ def tls_context(*, ca: str, certificate: str, key: str, alpn: str = "") -> ssl.S
     except (OSError, ssl.SSLError) as error:
         text, remedy = f"the certificate and its key cannot be used: {error}", _PEM
         if "KEY_VALUES_MISMATCH" in str(error):
-            text, remedy = (
-                f"the key {key} is not the certificate's",
-                "give the certificate that was issued for this key",
-            )
+            text = f"the key {key} is not the certificate's"
+            remedy = "give the certificate that was issued for this key"
         raise ConfigError(text, place=certificate, remedy=remedy) from error
     if alpn:
         context.set_alpn_protocols([alpn])
     return context
-
-
-_PEM = "check that the file is PEM and readable by the agent's user"
 
 
 def is_tls_trouble(reason: str) -> bool:

@@ -20,7 +20,8 @@ READ_TIMEOUT = 60.0  # seconds; zigpy's own time-outs and tries end a read long 
 PING_TIMEOUT = 10.0
 BASIC, ZCL_VERSION, SOFTWARE_BUILD = 0x0000, 0x0000, 0x4000
 IAS_ZONE, ENROL_REQUEST, ENROL_RESPONSE = 0x0500, 0x01, 0x00
-EVENTS = ("attribute_report", "attribute_read", "attribute_updated")
+ANSWERED = "attribute_read"
+EVENTS = ("attribute_report", ANSWERED, "attribute_updated")
 
 
 @dataclass(slots=True)
@@ -65,6 +66,8 @@ class Node:
         self.awaited = False  # something was refused because the device slept
         self.told_awake = float("-inf")
         self.tried = float("-inf")  # when its configuration was last tried
+        self._reads = 0  # under way
+        self._overtaken: set[tuple[str, str, str]] = set()  # told by the device itself while a read was under way
         self._owner = owner
         self._sink = owner.sink
         self._unsubscribe: list[Callable[[], None]] = []
@@ -127,9 +130,8 @@ class Node:
     def _attribute(self, event: Any) -> None:
         try:
             endpoint, cluster = event.endpoint_id, event.cluster_id
-            for values in self.map.report(endpoint, cluster, event.attribute_id, event.value):
-                self.fresh.add((endpoint, cluster))
-                self._sink(Report(self.id, values.endpoint, values.capability, values.properties))
+            for told in self.map.report(endpoint, cluster, event.attribute_id, event.value):
+                self._tell(endpoint, cluster, told, answer=event.event_type == ANSWERED)
         except ValueError as error:
             log.info(
                 "%s: attribute 0x%04X of cluster 0x%04X is nonsense: %s",
@@ -141,6 +143,19 @@ class Node:
         except Exception as error:  # noqa: BLE001  as above
             self._owner.bug(error)
 
+    def _tell(self, endpoint: int, cluster: int, told: Values, *, answer: bool = False) -> None:
+        """Hand on a value. zigpy tells a report at once and an answer a turn of the loop later: then a newer value is known already."""
+        self.fresh.add((endpoint, cluster))
+        properties = told.properties
+        if self._reads:
+            names = {name: (told.endpoint, told.capability, name) for name in properties}
+            if answer:
+                properties = {name: properties[name] for name, key in names.items() if key not in self._overtaken}
+            else:
+                self._overtaken.update(names.values())
+        if properties:
+            self._sink(Report(self.id, told.endpoint, told.capability, properties))
+
     def commanded(self, cluster: Any, command: int, arguments: Any) -> None:
         """A cluster command came from the device: a button, an alarm, a lock."""
         try:
@@ -150,8 +165,7 @@ class Node:
                 cluster.endpoint.endpoint_id, cluster.cluster_id, command, arguments.as_tuple()
             ):
                 if isinstance(told, Values):
-                    self.fresh.add((cluster.endpoint.endpoint_id, cluster.cluster_id))
-                    self._sink(Report(self.id, told.endpoint, told.capability, told.properties))
+                    self._tell(cluster.endpoint.endpoint_id, cluster.cluster_id, told)
                 else:
                     self._sink(DeviceEvent(self.id, told.endpoint, told.capability, told.event, told.fields))
         except ValueError as error:
@@ -178,12 +192,18 @@ class Node:
         known = [attribute for attribute in read.attributes if _defined(cluster, attribute)]
         if not known:
             return {}, {}
-        return await requests.ask(
-            lambda: cluster.read_attributes(known, retries=self.retries),
-            limit=READ_TIMEOUT,
-            priority=priority,
-            sleepy=self.sleepy,
-        )
+        self._reads += 1
+        try:
+            return await requests.ask(
+                lambda: cluster.read_attributes(known, retries=self.retries),
+                limit=READ_TIMEOUT,
+                priority=priority,
+                sleepy=self.sleepy,
+            )
+        finally:
+            self._reads -= 1
+            if not self._reads:
+                self._overtaken.clear()
 
     async def read_all(self, requests: Requests, reads: Iterable[ZclRead] | None = None) -> None:
         """Read the whole state. Raises DriverError when the device does not answer at all."""

@@ -91,7 +91,16 @@ class Link:
 
     def lose(self, reason: str) -> None:
         if not self.lost.done():
+            if self.radio == "ezsp":
+                _see_to_orphans()
             self.lost.set_result(reason)
+
+
+def _see_to_orphans() -> None:
+    """A request that is cut leaves its frame behind: bellows shields the sending, which then fails with the link, unasked for."""
+    for task in asyncio.all_tasks():
+        if getattr(task.get_coro(), "__qualname__", "") == "AshProtocol._send_data_frame":
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
 def raw_config(settings: ZigbeeSettings, port: str, database: Path) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Every id of the catalogue, judged by zigpy's cluster definitions, which we did not write."""
 
+from importlib.metadata import version
+
 import pytest
 from zigpy.zcl import Cluster
 
@@ -25,4 +27,6 @@ def test_simulated_attributes_have_the_types_of_the_specification(profile: str) 
         for number, table in part.inputs.items():
             known = {attribute.id: attribute for attribute in Cluster._registry[number].AttributeDefs}
             for attribute, (kind, _) in table.items():
+                if (number, attribute) == (0x0406, 0x0001) and version("zigpy").startswith("2.3."):
+                    continue  # OccupancySensorType, an enum8; that zigpy, which the extra `quirks` brings, has a bitmap in its place
                 assert kind == known[attribute].zcl_type, f"cluster {number:#06x} attribute {attribute:#06x}"

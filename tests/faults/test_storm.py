@@ -20,7 +20,7 @@ KILLS = int(os.environ.get("HUB_AGENT_FAULT_CYCLES", "2"))
 SEED = int(os.environ.get("HUB_AGENT_FAULT_SEED", "0")) or random.SystemRandom().randrange(1, 1_000_000)
 ORDER = {
     "default": ("busy", "starting", "busy", "radio", "broker"),
-    "strict": ("broker", "busy", "radio", "busy", "starting"),
+    "strict": ("broker", "radio", "busy", "busy", "starting"),
 }
 COMPLAINTS = ("Traceback", "was never awaited", "was never retrieved", "Task was destroyed", "ResourceWarning")
 
