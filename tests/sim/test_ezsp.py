@@ -226,7 +226,7 @@ def test_devices_follow_their_own_network_only(host: Host) -> None:
     plug = Node(0x00124B00_0A0B0C0D, "plug", "plug")
     network.add(plug)
     host.form()
-    network.enter(plug, 0x1234, JoinKind.ASSOCIATION, host.now)
+    network.joining.enter(plug, 0x1234, JoinKind.ASSOCIATION, host.now)
     host.call("leave_network")
     assert host.form() == EmberStatus.SUCCESS
     assert host.call("lookup_node_id_by_eui64", eui64=plug.ieee)["node"] == 0x1234

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from drivers.sim.zigbee import zcl
-from drivers.sim.zigbee.control import ControlError
+from drivers.sim.zigbee.control_values import ControlError
 from drivers.sim.zigbee.model import (
     PROFILE_HOME,
     PROFILE_ZDO,
@@ -198,7 +198,7 @@ def test_told_failures_are_what_the_device_answers_as_often_as_told() -> None:
 
 def test_a_full_network_turns_devices_away() -> None:
     house = House()
-    house.control(op="capacity", devices=1)
+    house.control(op="capacity", table="key", size=1)
     joins = [effect for effect in house.join() if isinstance(effect, DeviceJoined)]
     assert [join.how for join in joins] == [JoinKind.ASSOCIATION, JoinKind.DENIED]
 
@@ -247,7 +247,7 @@ def test_a_report_at_its_longest_interval_comes_whatever_its_time_rounds_to() ->
     house.join()
     node = house.network.nodes[CLIMATE]
     node.bindings.add(Binding(1, TEMPERATURE, OWN, 1))
-    house.network._now = awkward
+    house.network.now = awkward
     value = node.get(1, TEMPERATURE, 0)
     found = Reporting(node.tables[(1, TEMPERATURE)][0][0], 0, maximum, 1, value, awkward)
     node.reporting[(1, TEMPERATURE, 0)] = found
@@ -257,3 +257,51 @@ def test_a_report_at_its_longest_interval_comes_whatever_its_time_rounds_to() ->
     assert due == awkward + maximum
     house.network._heap[0][2](due)
     assert found.at == due, "reported, not put off to the same instant again"
+
+
+def test_without_room_for_a_child_the_coordinator_takes_none_and_the_host_hears_nothing() -> None:
+    house = House()
+    house.control(op="capacity", table="child", size=0)
+    assert [join.ieee for join in house.join() if isinstance(join, DeviceJoined)] == [PLUG]
+    house.control(op="capacity", table="child", size=1)
+    assert [join.ieee for join in house.run(5.0) if isinstance(join, DeviceJoined)] == [CLIMATE]
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"op": "press", "device": "plug"},
+        {"op": "press", "device": "remote", "kind": "thrice"},
+        {"op": "zone", "device": "plug", "status": 1},
+        {"op": "set", "device": "plug", "name": "on_off"},
+        {"op": "set", "device": "plug", "name": "on_off", "value": "loud"},
+        {"op": "ramp", "device": "climate", "name": "temperature", "to": 10**9, "seconds": 1},
+        {"op": "power", "device": "plug", "on": "yes"},
+        {"op": "load", "rate": 0, "count": 1},
+        {"op": "capacity", "table": "moon", "size": 1},
+        {"op": "fly"},
+        {},
+    ],
+)
+def test_a_request_that_cannot_be_is_refused_and_changes_nothing(request_: dict[str, Any]) -> None:
+    house = House()
+    house.network.add(Node(0x00124B00_00000003, "remote", "remote"))
+    house.join()
+    before = house.network.snapshot()
+    with pytest.raises(ControlError):
+        house.control(**request_)
+    assert house.network.snapshot() == before
+
+
+def test_a_ramp_ends_at_its_value_and_a_mute_device_says_nothing() -> None:
+    house = House()
+    house.join()
+    node = house.network.nodes[CLIMATE]
+    house.control(op="ramp", device="climate", name="temperature", to=3000, seconds=4)
+    house.run(2.0)
+    assert 2100 < node.get(1, TEMPERATURE, 0) < 3000
+    house.run(2.1)
+    assert node.get(1, TEMPERATURE, 0) == 3000
+    house.control(op="mute", device="climate", seconds=60)
+    house.control(op="set", device="climate", name="temperature", value=1000, report=True)
+    assert not [effect for effect in house.run(1.0) if isinstance(effect, Incoming)]

@@ -1,80 +1,54 @@
-"""What a test or a person does to simulated devices: press, set, zone, pair, leave, power, rejoin, list, load. PURE.
+"""What a test or a person does to simulated devices, by a control socket or a script. PURE.
 
-One JSON object in (`{"op": "press", "device": "hall remote"}`), one out.
+One JSON object in (`{"op": "press", "device": "hall remote"}`), one out; README.md lists the operations.
+An operation reads its request first, and has an act to do when nothing is wrong with it.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from drivers.sim.zigbee import zcl
+from drivers.sim.zigbee.control_values import ControlError, attribute_of, fit, node_of, real, truth, whole
 from drivers.sim.zigbee.model import PROFILE_HOME, JoinKind, Json, ieee_text
 from drivers.sim.zigbee.node import Node
 
 if TYPE_CHECKING:
     from drivers.sim.zigbee.network import Network
 
-TEMPERATURE = 0x0402
+Act = Callable[[float], Json]  # does it at a time, and tells what came of it. Raises ControlError
+
+ZONE, TEMPERATURE = 0x0500, 0x0402
+MEASURED = frozenset({0x0400, 0x0402, 0x0403, 0x0404, 0x0405, 0x040D, 0x042A})  # clusters with a minimum and a maximum
 # What real devices and stacks answer: ZCL FAILURE, ZDP TABLE_FULL, ZCL INSUFFICIENT_SPACE.
 FAILURES = {"command": 0x01, "bind": 0x8C, "configure": 0x89}
+LAST_ADDRESS = 0xFFF7  # of a device (Zigbee 3.6.5)
+BUTTONS = {1: (0x0006, 0x01, b""), 2: (0x0006, 0x00, b""), 3: (0x0006, 0x02, b""), 4: (0x0005, 0x05, b"\x00\x00\x01")}
+HOLDS = {1: (0x0008, 0x01, b"\x00\x32"), 2: (0x0008, 0x01, b"\x01\x32")}  # Move up and down, 50 a second
+STOP = (0x0008, 0x03, b"")
+PRESSES = ("single", "double", "hold", "release", "long")  # long: a hold, and its release a second later
 
 
-class ControlError(ValueError):
-    """The request names something that is not there; the text says what."""
-
-
-NAMES: dict[str, tuple[int, int]] = {  # what people call an attribute -> (cluster, attribute)
-    "on_off": (0x0006, 0x0000),
-    "level": (0x0008, 0x0000),
-    "battery": (0x0001, 0x0021),  # half percents
-    "temperature": (0x0402, 0x0000),  # hundredths of a degree
-    "humidity": (0x0405, 0x0000),  # hundredths of a percent
-    "illuminance": (0x0400, 0x0000),
-    "pressure": (0x0403, 0x0000),
-    "flow": (0x0404, 0x0000),
-    "occupancy": (0x0406, 0x0000),
-    "power": (0x0B04, 0x050B),
-    "energy": (0x0702, 0x0000),
-    "co2": (0x040D, 0x0000),
-    "pm25": (0x042A, 0x0000),
-}
-
-
-def check(node: Node, request: Json) -> None:
-    """Whether a request can ever be done by `node`. Raises ControlError."""
-    operation = request.get("op")
-    if operation not in _OPERATIONS:
-        raise ControlError(f"no operation {operation!r}; there are {', '.join(sorted(_OPERATIONS))}")
-    if operation in ("set", "drift"):
-        endpoint, cluster, attribute = _attribute(node, request)
-        if attribute not in node.tables.get((endpoint, cluster), {}):
-            raise ControlError(f"{node.name} has no attribute 0x{cluster:04x}/0x{attribute:04x}")
+def prepare(network: "Network", request: Mapping[str, Any]) -> Act:
+    """The act of a request. Raises ControlError when it can never be done."""
+    operation = _OPERATIONS.get(str(request.get("op")))
+    if operation is None:
+        known = ", ".join(sorted({*_OPERATIONS, *STICK_OPERATIONS}))
+        raise ControlError(f"no operation {request.get('op')!r}; there are {known}")
+    return operation(network, request)
 
 
 def perform(network: "Network", request: Json, now: float) -> Json:
     """Do one request. Raises ControlError."""
-    operation = _OPERATIONS.get(str(request.get("op")))
-    if operation is None:
-        raise ControlError(f"no operation {request.get('op')!r}; there are {', '.join(sorted(_OPERATIONS))}")
-    try:
-        return operation(network, request, now)
-    except (KeyError, TypeError, zcl.ZclError) as error:
-        raise ControlError(f"{request.get('op')}: {error}") from error
+    return prepare(network, request)(now)
 
 
-def _node(network: "Network", request: Json) -> Node:
-    node = network.named(str(request.get("device", "")))
-    if node is None:
-        raise ControlError(f"no device {request.get('device')!r}")
-    return node
+# ---- what devices measure and say ---------------------------------------------------------------------------------------
 
 
-def _number(value: Any) -> int:
-    return int(value, 0) if isinstance(value, str) else int(value)
-
-
-def _list(network: "Network", _request: Json, _now: float) -> Json:
-    return {"devices": [_describe(node) for node in network.nodes.values()]}
+def _list(network: "Network", _request: Mapping[str, Any]) -> Act:
+    return lambda _now: {"devices": [_describe(node) for node in network.nodes.values()]}
 
 
 def _describe(node: Node) -> Json:
@@ -96,170 +70,290 @@ def _describe(node: Node) -> Json:
     }
 
 
-def _attribute(node: Node, request: Json) -> tuple[int, int, int]:
-    """(endpoint, cluster, attribute) of a request, by `name` or by numbers. Raises ControlError, KeyError."""
-    endpoint = _number(request.get("endpoint", 1))
-    if "name" not in request:
-        return endpoint, _number(request["cluster"]), _number(request.get("attribute", 0))
-    if request["name"] not in NAMES:
-        raise ControlError(f"no attribute {request['name']!r}; there are {', '.join(sorted(NAMES))}")
-    cluster, attribute = NAMES[request["name"]]
-    if "endpoint" not in request:
-        endpoint = next((place for place, number in node.tables if number == cluster), endpoint)
-    return endpoint, cluster, attribute
+def _set(network: "Network", request: Mapping[str, Any]) -> Act:
+    """Another value; with `report` it is sent whatever the reporting rules say."""
+    node = node_of(network, request)
+    place = endpoint, cluster, attribute = attribute_of(node, request)
+    if "value" not in request:
+        raise ControlError("no value")
+    cell = node.tables[(endpoint, cluster)][attribute]
+    value, at_once = fit(cell[0], request["value"]), truth(request, "report", default=False)
+
+    def act(now: float) -> Json:
+        if at_once:
+            cell[1] = value
+            _say(network, node, endpoint, cluster, node.report(endpoint, cluster, (attribute,)), now)
+        else:
+            network.at(now, lambda _: node.set(*place, value))
+        return {"ok": True}
+
+    return act
 
 
-def _set(network: "Network", request: Json, now: float) -> Json:
-    node = _node(network, request)
-    endpoint, cluster, attribute = _attribute(node, request)
-    if request.get("report"):  # whatever the reporting rules say
-        node.tables[(endpoint, cluster)][attribute][1] = request["value"]
-        data = node.report(endpoint, cluster, (attribute,))
-        network.incoming(node, endpoint, 1, PROFILE_HOME, cluster, data)
-    else:
-        network.at(now, lambda _: node.set(endpoint, cluster, attribute, request["value"]))
-    return {"ok": True}
+def _number_cell(node: Node, request: Mapping[str, Any]) -> tuple[tuple[int, int, int], list[Any]]:
+    """The place of an attribute that is a number, and its cell."""
+    place = endpoint, cluster, attribute = attribute_of(node, request)
+    cell = node.tables[(endpoint, cluster)][attribute]
+    if cell[0] not in zcl.ANALOG:
+        raise ControlError(f"attribute 0x{cluster:04x}/0x{attribute:04x} is no measured number")
+    return place, cell
 
 
-def _drift(network: "Network", request: Json, now: float) -> Json:
-    """A random step of at most `by`, within the attribute's minimum and maximum where the cluster has them."""
-    node = _node(network, request)
-    endpoint, cluster, attribute = _attribute(node, request)
-    table = node.tables[(endpoint, cluster)]
-    value = table[attribute][1] + network.rng.uniform(-1.0, 1.0) * float(request["by"])
-    if attribute == 0 and {0x0001, 0x0002} <= set(table):
-        value = min(max(value, table[0x0001][1]), table[0x0002][1])
-    value = value if isinstance(table[attribute][1], float) else round(value)
-    network.at(now, lambda _: node.set(endpoint, cluster, attribute, value))
-    return {"value": value}
+def _rounded(kind: int, value: float) -> Any:
+    return fit(kind, value if kind == zcl.FLOAT else round(value))
 
 
-def _zone(network: "Network", request: Json, _now: float) -> Json:
+def _drift(network: "Network", request: Mapping[str, Any]) -> Act:
+    """A random step of at most `by`, within the sensor's range."""
+    node, by = node_of(network, request), real(request, "by", most=1e9)
+    place, cell = _number_cell(node, request)
+    table = node.tables[place[:2]]
+    ranged = place[1] in MEASURED and place[2] == 0
+
+    def act(now: float) -> Json:
+        value = cell[1] + network.rng.uniform(-1.0, 1.0) * by
+        if ranged:
+            value = min(max(value, table[0x0001][1]), table[0x0002][1])
+        value = _rounded(cell[0], value)
+        network.at(now, lambda _: node.set(*place, value))
+        return {"value": value}
+
+    return act
+
+
+def _ramp(network: "Network", request: Mapping[str, Any]) -> Act:
+    """Straight from the value that it has to the value `to`, a step a second, within `seconds`."""
+    node, seconds = node_of(network, request), real(request, "seconds")
+    place, cell = _number_cell(node, request)
+    to = fit(cell[0], request.get("to"))
+    steps = max(1, math.ceil(seconds))
+
+    def act(now: float) -> Json:
+        first = cell[1]
+
+        def step(number: int, due: float) -> None:
+            node.set(*place, _rounded(cell[0], first + (to - first) * number / steps))
+            if number < steps:
+                network.at(due + seconds / steps, partial(step, number + 1))
+
+        network.at(now + seconds / steps, partial(step, 1))
+        return {"steps": steps}
+
+    return act
+
+
+def _zone(network: "Network", request: Mapping[str, Any]) -> Act:
     """IAS zone status change: the attribute, and the notification to the enrolled controller."""
-    node, status = _node(network, request), _number(request["status"])
-    node.tables[(1, 0x0500)][0x0002][1] = status
-    payload = zcl.u16(status) + b"\x00" + bytes([node.get(1, 0x0500, 0x0011)]) + zcl.u16(0)
-    frame = zcl.Frame(zcl.CLUSTER_SPECIFIC | zcl.FROM_SERVER, node.next_sequence(), 0x00, payload)
-    if node.get(1, 0x0500, 0x0010) == network.ieee:
-        network.incoming(node, 1, 1, PROFILE_HOME, 0x0500, frame.pack())
-    return {"enrolled": node.get(1, 0x0500, 0x0000) == 1}
+    node, status = node_of(network, request), whole(request, "status")
+    endpoint = next((place for place, cluster in node.tables if cluster == ZONE), None)
+    if endpoint is None:
+        raise ControlError(f"{node.name} is no IAS zone")
+
+    def act(now: float) -> Json:
+        node.tables[(endpoint, ZONE)][0x0002][1] = status
+        payload = zcl.u16(status) + b"\x00" + bytes([node.get(endpoint, ZONE, 0x0011)]) + zcl.u16(0)
+        frame = zcl.Frame(zcl.CLUSTER_SPECIFIC | zcl.FROM_SERVER, node.next_sequence(), 0x00, payload)
+        if node.get(endpoint, ZONE, 0x0010) == network.ieee:
+            _say(network, node, endpoint, ZONE, frame.pack(), now)
+        return {"enrolled": node.get(endpoint, ZONE, 0x0000) == 1}
+
+    return act
 
 
-_BUTTONS = {1: (0x0006, 0x01, b""), 2: (0x0006, 0x00, b""), 3: (0x0006, 0x02, b"")}
+def _press(network: "Network", request: Mapping[str, Any]) -> Act:
+    """A press is a command of the button; a held one moves the level, and stops it when it is let go."""
+    node, button, kind = node_of(network, request), whole(request, "button", 1, 0xFF), request.get("kind", "single")
+    if kind not in PRESSES:
+        raise ControlError(f"no kind of press {kind!r}; there are {', '.join(PRESSES)}")
+    buttons = BUTTONS if kind in ("single", "double") else HOLDS
+    if button not in buttons:
+        raise ControlError(f"no button {button} for {kind}; there are {', '.join(map(str, buttons))}")
+    pressed = buttons[button]
+    commands = {
+        "single": [(0.0, pressed)],
+        "double": [(0.0, pressed), (0.3, pressed)],
+        "hold": [(0.0, pressed)],
+        "release": [(0.0, STOP)],
+        "long": [(0.0, pressed), (1.0, STOP)],
+    }[kind]
+    endpoint = next((part.endpoint for part in node.profile.parts if pressed[0] in part.outputs), None)
+    if endpoint is None:
+        raise ControlError(f"{node.name} has no such button")
+
+    def act(now: float) -> Json:
+        for after, (cluster, command, payload) in commands:
+            frame = zcl.Frame(zcl.CLUSTER_SPECIFIC | zcl.NO_DEFAULT, node.next_sequence(), command, payload)
+            network.at(now + after, partial(_say, network, node, endpoint, cluster, frame.pack()))
+        return {"ok": True}
+
+    return act
 
 
-def _press(network: "Network", request: Json, now: float) -> Json:
-    """A short press is a command; a long one moves the level and stops it."""
-    node, button = _node(network, request), _number(request.get("button", 1))
-    kind = request.get("kind", "short")
-    if kind not in ("short", "long"):
-        raise ControlError(f"no kind of press {kind!r}; there are short, long")
-    commands = [_BUTTONS[button]]
-    if kind == "long":
-        commands = [(0x0008, 0x01, bytes([button - 1, 50])), (0x0008, 0x03, b"")]
-    for place, (cluster, command, payload) in enumerate(commands):
-        frame = zcl.Frame(zcl.CLUSTER_SPECIFIC | zcl.NO_DEFAULT, node.next_sequence(), command, payload)
-        network.at(now + place, partial(_say, network, node, cluster, frame.pack()))
-    return {"ok": True}
+def _say(network: "Network", node: Node, endpoint: int, cluster: int, data: bytes, _now: float) -> None:
+    network.incoming(node, endpoint, 1, PROFILE_HOME, cluster, data)
 
 
-def _say(network: "Network", node: Node, cluster: int, data: bytes, _now: float) -> None:
-    network.incoming(node, 1, 1, PROFILE_HOME, cluster, data)
+# ---- where devices are --------------------------------------------------------------------------------------------------
 
 
-def _pair(network: "Network", request: Json, now: float) -> Json:
-    node = _node(network, request)
-    node.pairing = True
-    if network.permit_until is not None and network.permit_until > now:
-        network.permit(min(254, max(1, int(network.permit_until - now))), now)
-    return {"joined": node.joined}
+def _pair(network: "Network", request: Mapping[str, Any]) -> Act:
+    node = node_of(network, request)
+
+    def act(now: float) -> Json:
+        node.pairing = True
+        network.joining.invite(now)
+        return {"joined": node.joined}
+
+    return act
 
 
-def _fail(network: "Network", request: Json, _now: float) -> Json:
+def _leave(network: "Network", request: Mapping[str, Any]) -> Act:
+    node, rejoin = node_of(network, request), truth(request, "rejoin", default=False)
+
+    def act(_now: float) -> Json:
+        if not node.joined:
+            raise ControlError(f"{node.name} has not joined")
+        network.joining.depart(node, rejoin=rejoin)
+        return {"ok": True}
+
+    return act
+
+
+def _rejoin(network: "Network", request: Mapping[str, Any]) -> Act:
+    """The device comes back, under another short address (`nwk`, or any free one)."""
+    node, wanted = node_of(network, request), whole(request, "nwk", 0, LAST_ADDRESS)
+
+    def act(now: float) -> Json:
+        if not network.running:
+            raise ControlError("there is no network")
+        if wanted and network.ieee_of(wanted) not in (None, node.ieee):
+            raise ControlError(f"another device has the address 0x{wanted:04x}")
+        network.joining.enter(node, wanted or network.joining.free_address(), JoinKind.SECURED_REJOIN, now)
+        return {"nwk": node.nwk}
+
+    return act
+
+
+def _power(network: "Network", request: Mapping[str, Any]) -> Act:
+    node, on = node_of(network, request), truth(request, "on")
+
+    def act(_now: float) -> Json:
+        node.powered = on
+        return {"powered": on}
+
+    return act
+
+
+def _sleep(network: "Network", request: Mapping[str, Any]) -> Act:
+    """How often a sleepy device polls from now on."""
+    node, every = node_of(network, request), real(request, "every", most=1e9)
+
+    def act(_now: float) -> Json:
+        node.poll_every = every
+        network.doze(node)
+        return {"ok": True}
+
+    return act
+
+
+# ---- what goes wrong ----------------------------------------------------------------------------------------------------
+
+
+def _mute(network: "Network", request: Mapping[str, Any]) -> Act:
+    """A device that hangs: its radio acknowledges, and it neither does nor says anything. 0 seconds end it."""
+    node, seconds = node_of(network, request), real(request, "seconds", 10.0)
+
+    def act(now: float) -> Json:
+        node.mute_until = now + seconds
+        return {"ok": True}
+
+    return act
+
+
+def _fail(network: "Network", request: Mapping[str, Any]) -> Act:
     """The next `count` requests of a sort are answered with `status`: commands, bindings, or report configurations."""
-    node, sort = _node(network, request), str(request.get("what", "command"))
+    node, sort = node_of(network, request), str(request.get("what", "command"))
     if sort not in FAILURES:
         raise ControlError(f"no failure {sort!r}; there are {', '.join(FAILURES)}")
-    status = _number(request.get("status", FAILURES[sort]))
-    node.failures[sort] = (status, _number(request.get("count", 1)))
-    return {"status": status}
+    status, count = whole(request, "status", FAILURES[sort], 0xFF), whole(request, "count", 1)
+
+    def act(_now: float) -> Json:
+        node.failures[sort] = (status, count)
+        return {"status": status}
+
+    return act
 
 
-def _capacity(network: "Network", request: Json, _now: float) -> Json:
-    """How many devices the coordinator has room for; more are turned away."""
-    network.capacity = _number(request["devices"])
-    return {"free": network.capacity - sum(node.joined for node in network.nodes.values())}
+def _capacity(network: "Network", request: Mapping[str, Any]) -> Act:
+    """How many entries a table of the coordinator has room for: child, neighbour, or key."""
+    table, size = str(request.get("table")), whole(request, "size")
+    joining = network.joining
+    if table not in joining.capacity:
+        raise ControlError(f"no table {table!r}; there are {', '.join(joining.capacity)}")
+
+    def act(now: float) -> Json:
+        joining.capacity[table] = size
+        joining.invite(now)
+        return {"used": joining.used(table)}
+
+    return act
 
 
-def _leave(network: "Network", request: Json, _now: float) -> Json:
-    network.depart(_node(network, request))
-    return {"ok": True}
+# ---- traffic ------------------------------------------------------------------------------------------------------------
 
 
-def _power(network: "Network", request: Json, _now: float) -> Json:
-    node = _node(network, request)
-    node.powered = bool(request["on"])
-    return {"powered": node.powered}
-
-
-def _rejoin(network: "Network", request: Json, now: float) -> Json:
-    node = _node(network, request)
-    network.enter(node, _number(request.get("nwk", node.nwk ^ 0x0101)), JoinKind.SECURED_REJOIN, now)
-    return {"nwk": node.nwk}
-
-
-def _sleep(network: "Network", request: Json, _now: float) -> Json:
-    """How often a sleepy device polls from now on."""
-    node = _node(network, request)
-    node.poll_every = float(request["every"])
-    network.doze(node)
-    return {"ok": True}
-
-
-def _load(network: "Network", request: Json, now: float) -> Json:
+def _load(network: "Network", request: Mapping[str, Any]) -> Act:
     """Temperature reports at `rate` a second in all, `count` of them, with values that grow by one for each device.
 
     When each frame left (CLOCK_MONOTONIC, seconds) is what the operation `sent` answers.
     """
-    names = request.get("devices")
-    able = [n for n in network.nodes.values() if n.joined and (1, TEMPERATURE) in n.tables]
-    nodes = [n for n in able if names is None or n.name in names]
-    if not nodes:
-        raise ControlError("no joined device measures temperature")
-    rate, count, first = float(request["rate"]), int(request["count"]), int(request.get("first", 0))
+    names, rate = request.get("devices"), real(request, "rate", most=1e6)
+    count, first = whole(request, "count", most=10**9), fit(zcl.S16, request.get("first", 0))
+    if not rate or not count or not isinstance(names, list | None):
+        raise ControlError("rate and count are more than 0, devices is a list of names")
 
-    network.sent_times = []
+    def act(now: float) -> Json:
+        able = [n for n in network.nodes.values() if n.joined and (1, TEMPERATURE) in n.tables]
+        nodes = [n for n in able if names is None or n.name in names]
+        if not nodes:
+            raise ControlError("no joined device measures temperature")
+        fit(zcl.S16, first + (count - 1) // len(nodes))
+        network.sent_times = []
 
-    def send(number: int, _due: float) -> None:
-        network.sent_times.append(network.polled_at)
-        node = nodes[number % len(nodes)]
-        node.tables[(1, TEMPERATURE)][0x0000][1] = first + number // len(nodes)
-        data = node.report(1, TEMPERATURE, (0x0000,))
-        network.incoming(node, 1, 1, PROFILE_HOME, TEMPERATURE, data)
-        if number + 1 < count:
-            network.at(now + (number + 1) / rate, partial(send, number + 1))
+        def send(number: int, due: float) -> None:
+            network.sent_times.append(network.polled_at)
+            node = nodes[number % len(nodes)]
+            node.tables[(1, TEMPERATURE)][0x0000][1] = first + number // len(nodes)
+            _say(network, node, 1, TEMPERATURE, node.report(1, TEMPERATURE, (0x0000,)), due)
+            if number + 1 < count:
+                network.at(now + (number + 1) / rate, partial(send, number + 1))
 
-    network.at(now, partial(send, 0))
-    return {"devices": [node.name for node in nodes], "count": count}
+        network.at(now, partial(send, 0))
+        return {"devices": [node.name for node in nodes], "count": count}
 
-
-def _sent(network: "Network", _request: Json, _now: float) -> Json:
-    return {"times": network.sent_times}
+    return act
 
 
-_OPERATIONS: dict[str, Callable[["Network", Json, float], Json]] = {
+def _sent(network: "Network", _request: Mapping[str, Any]) -> Act:
+    return lambda _now: {"times": network.sent_times}
+
+
+STICK_OPERATIONS = ("unplug", "mute", "reset", "fault", "faults")  # server.py does them; mute without a device
+_OPERATIONS: dict[str, Callable[["Network", Mapping[str, Any]], Act]] = {
     "list": _list,
     "set": _set,
     "drift": _drift,
-    "fail": _fail,
-    "capacity": _capacity,
+    "ramp": _ramp,
     "zone": _zone,
     "press": _press,
     "pair": _pair,
     "leave": _leave,
-    "power": _power,
     "rejoin": _rejoin,
+    "power": _power,
     "sleep": _sleep,
+    "mute": _mute,
+    "fail": _fail,
+    "capacity": _capacity,
     "load": _load,
     "sent": _sent,
 }

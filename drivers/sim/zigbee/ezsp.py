@@ -289,9 +289,6 @@ class Ezsp:
         if broadcast or multicast:
             self._settings.count(Counter.APS_TX_BROADCAST)
         self._submit(message, sent)
-        answer = self._networking.obey(message)
-        if answer is not None:
-            self._show_message(answer)
 
     def _submit(self, message: Aps, sent: _Sent | None) -> None:
         self._tag += 1

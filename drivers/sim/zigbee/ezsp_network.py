@@ -20,7 +20,7 @@ from drivers.sim.zigbee.ezsp_tables import (
     decode,
     encode,
 )
-from drivers.sim.zigbee.model import COORDINATOR_NWK, NO_IEEE, NO_NWK, Aps, Json, Params
+from drivers.sim.zigbee.model import COORDINATOR_NWK, NO_IEEE, NO_NWK, Json, Params
 
 _COORDINATOR = 1
 _END_DEVICE = 3
@@ -33,8 +33,6 @@ _POWERS = range(-20, 21)  # dBm that the radio can do
 _ENERGY_SCAN = 0
 _FIRST_INVALID_PAN = 0xFFFF
 _CHILD_FLAGS = 0x80
-_MGMT_NWK_UPDATE = 0x0038
-_CHANGE_CHANNEL = b"\xfe"  # in place of a scan duration
 
 
 class Networking:
@@ -144,21 +142,6 @@ class Networking:
         network.link_keys.clear()
         self.security.forget()
         self.restored_children.clear()
-
-    def obey(self, message: Aps) -> Aps | None:
-        """Change the channel when the host tells the whole network to; the answer if it tells the stick alone."""
-        params = self.context.network.params
-        request = message.dst_ep == 0 and message.cluster == _MGMT_NWK_UPDATE and message.group is None
-        addressed = message.broadcast or message.dst == COORDINATOR_NWK
-        if params is None or not (request and addressed) or message.data[5:6] != _CHANGE_CHANNEL:
-            return None
-        channel = int.from_bytes(message.data[1:5], "little").bit_length() - 1
-        if channel in _CHANNELS and channel != params.channel:
-            self.context.network.move(channel, self.context.now)
-        if message.broadcast:
-            return None
-        notify = message.data[:1] + b"\x00" + message.data[1:5] + bytes(5)  # success, and no energies
-        return replace(message, cluster=_MGMT_NWK_UPDATE | 0x8000, data=notify, src=COORDINATOR_NWK, ack=False)
 
     def permit_joining(self, request: Values) -> Values:
         if not self.context.network.running:

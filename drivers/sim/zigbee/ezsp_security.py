@@ -135,6 +135,8 @@ class Security:
         if request["eui64"] in _WILDCARDS:
             self._wildcard = True
             self.apply_policy()
+        elif not self.context.network.joining.room("key"):
+            return {"status": SlStatus.ALLOCATION_FAILED}
         else:
             self.context.network.add_transient_key(request["eui64"], request["key"])
         return {"status": SlStatus.OK}

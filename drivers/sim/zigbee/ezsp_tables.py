@@ -75,6 +75,7 @@ class SlStatus(IntEnum):
     """Status of the security manager's frames (32 bits)."""
 
     OK = 0x00
+    ALLOCATION_FAILED = 0x19
     INVALID_TYPE = 0x26
     INVALID_INDEX = 0x27
     NOT_FOUND = 0x2D

@@ -48,6 +48,7 @@ class Node:
     parent: int = 0x0000
     joined: bool = False
     powered: bool = True
+    mute_until: float = float("-inf")  # the radio acknowledges, and the device does and says nothing
     bindings: set[Binding] = field(default_factory=set)
     groups: dict[int, set[int]] = field(default_factory=dict)
     tables: dict[tuple[int, int], dict[int, list[Any]]] = field(default_factory=dict)

@@ -48,6 +48,7 @@ def _pack_node(node: Node) -> Json:
     return {
         "ieee": node.ieee,
         "nwk": node.nwk,
+        "parent": node.parent,
         "joined": node.joined,
         "pairing": node.pairing,
         "powered": node.powered,
@@ -59,7 +60,7 @@ def _pack_node(node: Node) -> Json:
 
 
 def _unpack_node(node: Node, saved: Json) -> None:
-    node.nwk, node.joined = saved["nwk"], saved["joined"]
+    node.nwk, node.joined, node.parent = saved["nwk"], saved["joined"], saved.get("parent", 0x0000)
     node.pairing, node.powered = saved["pairing"], saved["powered"]
     node.bindings = {Binding(**binding) for binding in saved["bindings"]}
     node.groups = {int(endpoint): set(groups) for endpoint, groups in saved["groups"].items()}

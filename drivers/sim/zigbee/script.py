@@ -11,6 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from drivers.sim.zigbee import control
+from drivers.sim.zigbee.control_values import ControlError
+from drivers.sim.zigbee.model import ieee_text
 from drivers.sim.zigbee.node import Node
 
 if TYPE_CHECKING:
@@ -23,13 +25,13 @@ class Script:
     """The steps of one device. Raises ControlError when a step can never be done."""
 
     def __init__(self, network: "Network", node: Node, steps: Sequence[Mapping[str, Any]], *, repeat: bool) -> None:
-        self._network, self._node, self._repeat = network, node, repeat
-        self._steps = [(float(step["after"]), {k: v for k, v in step.items() if k != "after"}) for step in steps]
+        self._network, self._repeat = network, repeat
+        device = {"device": ieee_text(node.ieee)}
+        self._steps = [(float(step["after"]), control.prepare(network, {**step, **device})) for step in steps]
         self.failed = 0
-        for _, request in self._steps:
-            control.check(node, request)
 
     def start(self, now: float) -> None:
+        """Begin to wait for the first step."""
         self._wait(0, now)
 
     def _wait(self, place: int, now: float) -> None:
@@ -38,8 +40,8 @@ class Script:
 
     def _do(self, place: int, now: float) -> None:
         try:
-            control.perform(self._network, {**self._steps[place][1], "device": self._node.name}, now)
-        except control.ControlError:
+            self._steps[place][1](now)
+        except ControlError:
             self.failed += 1  # a step may not fit the moment; the next ones still come
         if place + 1 < len(self._steps) or self._repeat:
             self._wait((place + 1) % len(self._steps), now)

@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from agent import files
-from agent.errors import ConfigError
+from agent.errors import ConfigError, HubError
 from drivers.sim import home
 from drivers.sim.capture import Capture
 from drivers.sim.faults import Faults
 from drivers.sim.zigbee import air
-from drivers.sim.zigbee.control import ControlError
+from drivers.sim.zigbee.control_values import ControlError, real, truth, whole
 from drivers.sim.zigbee.ezsp import Ezsp
 from drivers.sim.zigbee.install_code import link_key
-from drivers.sim.zigbee.model import Aps, FrontEnd, Json, parse_ieee
+from drivers.sim.zigbee.model import Aps, Delivery, FrontEnd, Json
 from drivers.sim.zigbee.network import Network
 from drivers.sim.zigbee.node import Node
 from drivers.sim.zigbee.profiles import PROFILES
@@ -31,6 +31,7 @@ from drivers.sim.zigbee.znp import Znp
 
 SAVE_EVERY = 1.0  # seconds; a power cut of the simulated stick may cost this much of its devices' values
 READ = 65536
+LONGEST_REQUEST = 1 << 20  # octets of a line on the control socket
 
 
 async def start(
@@ -47,7 +48,7 @@ async def start(
 
     `capture` is a new file for what is on the air. Raises ConfigError.
     """
-    network = Network(parse_ieee(str(spec.get("ieee", "00:12:4b:00:00:00:aa:01"))), seed=seed)
+    network = Network(home.own_ieee(name, spec), seed=seed)
     scripts = [script for device in home.devices(name, spec, PROFILES) if (script := _add(network, device))]
     simulation = Simulation(network, _front_end(name, spec, network), link, state, Faults.parse(faults, seed))
     await simulation.open(spec.get("port", "pty") == "tcp" or link is None)
@@ -59,12 +60,12 @@ async def start(
 
 def _add(network: Network, device: home.DeviceSpec) -> Script | None:
     """Put a device into the house; its script, if it has one. Raises ConfigError."""
-    key = link_key(bytes.fromhex(device.install_code)) if device.install_code else b""
+    key = link_key(device.install_code) if device.install_code else b""
     node = Node(device.ieee, device.name, device.profile, device.pairing, key, device.poll)
     network.add(node)
     try:
         return Script(network, node, device.script, repeat=device.repeat) if device.script else None
-    except (ControlError, KeyError) as error:
+    except ControlError as error:
         text = f"the script cannot be played: {error}"
         raise ConfigError(text, place=device.place, remedy="see config/examples/home.toml") from error
 
@@ -95,12 +96,14 @@ class Simulation:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._saver: asyncio.TimerHandle | None = None
+        self._replug: asyncio.TimerHandle | None = None
         self._master = self._slave = -1
         self._writer: asyncio.StreamWriter | None = None
         self._servers: list[asyncio.Server] = []
         self._out = b""
         self._capture: Capture | None = None
         self._mute_until = 0.0
+        self._tcp = False
         self._saved = ""
 
     async def open(self, tcp: bool) -> None:  # noqa: FBT001  a pty or a port
@@ -109,17 +112,17 @@ class Simulation:
             saved = json.loads(self._state.read_text(encoding="utf-8"))
             self.network.restore(saved["network"], self._loop.time())
             self._front_end.restore(saved["stick"])
+        self._tcp = tcp
         if tcp:
             server = await asyncio.start_server(self._serve_tcp, "127.0.0.1", 0)
             self._servers.append(server)
             self.port = f"socket://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-            self.plugged = True
-        else:
-            self._plug()
+        self._plug()
         if self._link is not None:
             self.control_path = self._link.with_name(self._link.name + ".control")
             self.control_path.unlink(missing_ok=True)
-            self._servers.append(await asyncio.start_unix_server(self._serve_control, self.control_path))
+            serve = asyncio.start_unix_server(self._serve_control, self.control_path, limit=LONGEST_REQUEST)
+            self._servers.append(await serve)
         self._save_later()
 
     def record(self, path: Path) -> None:
@@ -145,7 +148,7 @@ class Simulation:
             self._capture.close()
         for server in self._servers:
             server.close()
-        for timer in (self._timer, self._saver):
+        for timer in (self._timer, self._saver, self._replug):
             if timer is not None:
                 timer.cancel()
         if self.control_path is not None:
@@ -155,56 +158,100 @@ class Simulation:
     # ---- control ----------------------------------------------------------------------------------------------------
 
     async def control(self, request: Json) -> Json:
-        """One request of a test or a person; `unplug`, `mute`, `reset` and `faults` are the stick's, the rest is the network's."""
-        if request.get("op") == "unplug":
-            self._unplug()
-            if request.get("new_path") and self._link is not None:
-                self._link = self._link.with_name(self._link.name.split("~")[0] + f"~{self.unplugs}")
-            self._loop.call_later(float(request.get("seconds", 1.0)), self._plug)
-            return {"ok": True}
-        if request.get("op") == "faults":
-            self._faults = Faults.parse(str(request.get("spec", "")), int(request.get("seed", 1)))
-            return {"ok": True}
-        if request.get("op") == "mute":  # a stick that hangs: it neither hears nor says anything
-            self._mute_until = self._loop.time() + float(request.get("seconds", 10.0))
-            return {"ok": True}
-        if request.get("op") == "reset":
-            self._front_end.reset(self._loop.time())
-            self._pump()
-            return {"ok": True}
-        answer = self.network.control(request, self._loop.time())
+        """One request of a test or a person: the stick's own, or the network's (control.py). Raises ControlError, ConfigError."""
+        operation = {
+            "unplug": self._unplug_for,
+            "reset": self._reset,
+            "fault": self._fault,
+            "faults": self._set_faults,
+            "mute": self._mute,
+        }.get(str(request.get("op")))
+        if operation is None or (request.get("op") == "mute" and request.get("device")):
+            answer = self.network.control(request, self._loop.time())
+        else:
+            operation(request)
+            answer = {"ok": True}
         self._pump()
         return answer
+
+    def _unplug_for(self, request: Json) -> None:
+        """The stick is away for some seconds; with `new_path` it comes back under another name, as a real one does."""
+        seconds, elsewhere = real(request, "seconds", 1.0), truth(request, "new_path", default=False)
+        self._plugged_in("unplugged already")
+        self._unplug()
+        if elsewhere and self._link is not None:
+            self._link = self._link.with_name(self._link.name.split("~")[0] + f"~{self.unplugs}")
+        self._replug = self._loop.call_later(seconds, self._plug)
+
+    def _reset(self, _request: Json) -> None:
+        """The stick restarts by itself."""
+        self._plugged_in("unplugged: it restarts when it is plugged in")
+        self._front_end.reset(self._loop.time())
+
+    def _fault(self, request: Json) -> None:
+        """The next `count` messages of the hub end in `kind`."""
+        kind, count = str(request.get("kind")), whole(request, "count", 1)
+        known = [delivery.value for delivery in Delivery if delivery is not Delivery.DELIVERED]
+        if kind not in known:
+            raise ControlError(f"no fault {kind!r}; there are {', '.join(known)}")
+        for _ in range(count):
+            self._front_end.fault(kind, self._loop.time())
+
+    def _set_faults(self, request: Json) -> None:
+        """Faults at the wire from now on, by a text of faults.py."""
+        self._faults = Faults.parse(str(request.get("spec", "")), whole(request, "seed", 1, 1 << 62))
+
+    def _mute(self, request: Json) -> None:
+        """A stick that hangs: it neither hears nor says anything for some seconds. 0 seconds end it."""
+        self._mute_until = self._loop.time() + real(request, "seconds", 10.0)
+
+    def _plugged_in(self, otherwise: str) -> None:
+        if not self.plugged:
+            raise ControlError(f"the stick is {otherwise}")
 
     async def _serve_control(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while line := await reader.readline():
-                try:
-                    answer = await self.control(json.loads(line))
-                except (ControlError, ValueError) as error:
-                    answer = {"error": str(error)}
-                writer.write(json.dumps(answer).encode() + b"\n")
+                writer.write(json.dumps(await self._answer(line)).encode() + b"\n")
                 await writer.drain()
+        except ValueError:
+            writer.write(json.dumps({"error": f"a line has at most {LONGEST_REQUEST} octets"}).encode() + b"\n")
         except ConnectionError:
             return
         finally:
             writer.close()
 
+    async def _answer(self, line: bytes) -> Json:
+        try:
+            request = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            return {"error": f"no JSON: {error}"}
+        if not isinstance(request, dict):
+            return {"error": 'a request is an object, for example {"op": "list"}'}
+        try:
+            return await self.control(request)
+        except (ControlError, HubError) as error:
+            return {"error": str(error)}
+
     # ---- the wire ---------------------------------------------------------------------------------------------------
 
     def _plug(self) -> None:
-        if self._link is None or self.plugged:
+        if self.plugged:
             return
+        self.plugged = True
+        if not self._tcp and self._link is not None:
+            self._open_pty(self._link)
+        self._front_end.reset(self._loop.time())
+        self._pump()
+
+    def _open_pty(self, link: Path) -> None:
         self._master, self._slave = os.openpty()
         tty.setraw(self._slave, termios.TCSANOW)
         os.set_blocking(self._master, False)
-        self.port = str(self._link)
-        self._link.unlink(missing_ok=True)
-        self._link.symlink_to(os.ttyname(self._slave))
+        self.port = str(link)
+        link.unlink(missing_ok=True)
+        link.symlink_to(os.ttyname(self._slave))
         self._loop.add_reader(self._master, self._readable)
-        self.plugged = True
-        self._front_end.reset(self._loop.time())
-        self._pump()
 
     def _unplug(self) -> None:
         self.unplugs += 1
@@ -223,6 +270,11 @@ class Simulation:
         self._out = b""
 
     async def _serve_tcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not self.plugged:
+            writer.close()
+            return
+        if self._writer is not None:
+            self._writer.close()  # the newest host has the line
         self._writer = writer
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(READ):

@@ -11,9 +11,11 @@ from drivers.sim.zigbee.model import Neighbour, SimpleDescriptor
 from drivers.sim.zigbee.zcl import u16
 
 SUCCESS, INVALID_REQUEST, NO_DEVICE, NOT_ACTIVE, NOT_SUPPORTED, NO_ENTRY = 0x00, 0x80, 0x81, 0x83, 0x84, 0x88
-DEVICE_ANNCE, PERMIT, LEAVE, BIND, UNBIND, NWK_UPDATE = 0x0013, 0x0036, 0x0034, 0x0021, 0x0022, 0x0038
+NWK_ADDRESS, MATCH, DEVICE_ANNCE, BIND, UNBIND = 0x0000, 0x0006, 0x0013, 0x0021, 0x0022
+LEAVE, PERMIT, NWK_UPDATE = 0x0034, 0x0036, 0x0038
 LEAVE_REJOIN = 0x80  # flag of Mgmt_Leave_req
-CHANGE_CHANNEL = 0xFE  # scan duration of Mgmt_NWK_Update_req
+LONGEST_SCAN, CHANGE_CHANNEL = 0x05, 0xFE  # scan durations of Mgmt_NWK_Update_req
+CHANNELS = range(11, 27)
 STACK_REVISION = 22
 
 
@@ -55,20 +57,50 @@ def node_descriptor(kind: int, capability: int, manufacturer: int) -> bytes:
     return head + u16(manufacturer) + bytes([82]) + u16(128) + u16(server) + u16(128) + b"\x00"
 
 
-def answer(subject: Subject, cluster: int, data: bytes, energy: Callable[[list[int]], list[int]]) -> bytes | None:
-    """The response payload (with the request's sequence number), None for what has none."""
+def answer(
+    subject: Subject, cluster: int, data: bytes, energy: Callable[[list[int]], list[int]], *, broadcast: bool = False
+) -> bytes | None:
+    """The response payload (with the request's sequence number), None for what has none.
+
+    To a broadcast only those answer who are meant by it.
+    """
     handler = _HANDLERS.get(cluster)
     if not data or cluster & 0x8000 or cluster == DEVICE_ANNCE:
         return None
     sequence, body = data[:1], data[1:]
     if cluster == NWK_UPDATE:
-        return _energy(sequence, body, energy)
+        return None if broadcast else _energy(sequence, body, energy)
     if handler is None:
-        return sequence + bytes([NOT_SUPPORTED])
+        return None if broadcast else sequence + bytes([NOT_SUPPORTED])
     try:
-        return sequence + handler(subject, body)
+        answered = handler(subject, body)
     except IndexError:
-        return sequence + bytes([INVALID_REQUEST])
+        answered = bytes([INVALID_REQUEST])
+    meant = answered[0] == SUCCESS and (cluster == NWK_ADDRESS or (cluster == MATCH and answered[-1:] != b"\0"))
+    return None if broadcast and not meant else sequence + answered
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a Mgmt request changes in the network, beside its answer."""
+
+    cluster: int
+    seconds: int = 0  # Mgmt_Permit_Joining_req
+    rejoin: bool = False  # Mgmt_Leave_req
+    channel: int = 0  # Mgmt_NWK_Update_req
+
+
+def change(cluster: int, data: bytes) -> Change | None:
+    """The change that a request (with its sequence number) asks for; None if it asks for none or is malformed."""
+    if cluster == PERMIT and len(data) >= 3:  # noqa: PLR2004  sequence, seconds, significance
+        return Change(cluster, seconds=data[1])
+    if cluster == LEAVE and len(data) >= 10:  # noqa: PLR2004  sequence, EUI-64, flags
+        return Change(cluster, rejoin=bool(data[9] & LEAVE_REJOIN))
+    if cluster == NWK_UPDATE and data[5:6] == bytes([CHANGE_CHANNEL]):
+        mask = int.from_bytes(data[1:5], "little")
+        wanted = next((channel for channel in CHANNELS if mask >> channel & 1), None)
+        return Change(cluster, channel=wanted) if wanted is not None else None
+    return None
 
 
 def _word(body: bytes, at: int = 0) -> int:
@@ -181,31 +213,40 @@ def _routes(_subject: Subject, body: bytes) -> bytes:
     return bytes([SUCCESS, 0, body[0], 0])
 
 
-def _accepted(_subject: Subject, _body: bytes) -> bytes:
-    return bytes([SUCCESS])
+def _leave(subject: Subject, body: bytes) -> bytes:
+    """Only the device itself can leave: an address that is another's would be a child of it."""
+    if len(body) < 9:  # noqa: PLR2004  EUI-64, flags
+        return bytes([INVALID_REQUEST])
+    return bytes([SUCCESS if _long(body) in (0, subject.ieee) else NO_DEVICE])
+
+
+def _permit(_subject: Subject, body: bytes) -> bytes:
+    return bytes([SUCCESS if len(body) >= 2 else INVALID_REQUEST])  # noqa: PLR2004  seconds, significance
 
 
 def _energy(sequence: bytes, body: bytes, energy: Callable[[list[int]], list[int]]) -> bytes | None:
-    if len(body) < 5 or body[4] > 5:  # noqa: PLR2004  mask and duration; above 5 it is no scan
+    """Mgmt_NWK_Update_notify: the energies of a scan, or none after a change of the channel."""
+    scan = len(body) >= 5 and body[4] <= LONGEST_SCAN  # noqa: PLR2004  mask and duration
+    if not scan and body[4:5] != bytes([CHANGE_CHANNEL]):
         return None
     mask = int.from_bytes(body[:4], "little")
-    channels = [channel for channel in range(11, 27) if mask & 1 << channel]
+    channels = [channel for channel in CHANNELS if scan and mask & 1 << channel]
     values = bytes(energy(channels))
     return sequence + bytes([SUCCESS]) + body[:4] + u16(0) + u16(0) + bytes([len(values)]) + values
 
 
 _HANDLERS: dict[int, Callable[[Subject, bytes], bytes]] = {
-    0x0000: lambda subject, body: _address(subject, body, by_ieee=True),
+    NWK_ADDRESS: lambda subject, body: _address(subject, body, by_ieee=True),
     0x0001: lambda subject, body: _address(subject, body, by_ieee=False),
     0x0002: _node,
     0x0003: _power,
     0x0004: _simple,
     0x0005: _active,
-    0x0006: _match,
+    MATCH: _match,
     BIND: _bind,
     UNBIND: _unbind,
     0x0031: _lqi,
     0x0032: _routes,
-    LEAVE: _accepted,
-    PERMIT: _accepted,
+    LEAVE: _leave,
+    PERMIT: _permit,
 }

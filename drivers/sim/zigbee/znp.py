@@ -242,6 +242,8 @@ class Znp:
         return OK
 
     def _install_code(self, form: int, ieee: int, code: bytes) -> bytes:
+        if not self.network.joining.room("key"):
+            return bytes([Status.TABLE_FULL])
         self.network.add_transient_key(ieee, link_key(code) if form == 1 else code[:16])
         return OK
 
@@ -327,14 +329,7 @@ class Znp:
     def _send(self, aps: Aps, confirm: tuple[int, int] | None) -> None:
         self._tag += 1
         self._sent[self._tag] = confirm
-        if aps.dst_ep == 0 and aps.group is None and aps.cluster == NWK_UPDATE:
-            self._move(aps.data)
         self.network.send(aps, self._tag, self._now)
-
-    def _move(self, data: bytes) -> None:
-        mask = int.from_bytes(data[1:5], "little")
-        if len(data) > 5 and data[5] == CHANGE_CHANNEL and mask:  # noqa: PLR2004  mask and duration
-            self.network.move(mask.bit_length() - 1, self._now)
 
     def _zdo(self, nwk: int, cluster: int, body: bytes) -> None:
         self._sequence = (self._sequence + 1) & 0xFF

@@ -53,6 +53,8 @@ class Storage:
         return _status(Status.ITEM_UNINIT)
 
     def item_read(self, item: int, offset: int) -> bytes:
+        if item in OWNED:
+            self.save()
         value = self.memory.items.get(item)
         if value is None or offset > len(value):
             return _status(Status.INVALID_PARAMETER) + b"\x00"

@@ -23,6 +23,7 @@ class Status(IntEnum):
     OPERATION_FAILED = 0x0A
     BAD_LENGTH = 0x0C
     MEMORY = 0x10
+    TABLE_FULL = 0xB2  # of the APS layer
     DUPLICATE = 0xB8
     NO_ROUTE = 0xCD
     NO_ACK = 0xE9
