@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as paho
+from conftest import Broker, until
 from paho.mqtt.enums import CallbackAPIVersion
 
 from agent import records
@@ -124,3 +125,19 @@ def pressed(watcher: Watcher) -> list[int]:
 
 def rows(rig: Rig) -> int:
     return sum(rig.store.stats.backlog.values())
+
+
+async def live_through_a_kill(rig: Rig, broker: Broker, watcher: Watcher) -> None:
+    """300 values and events, a broker killed at the 100th and back at the 200th: all of them arrive."""
+    rig.start()
+    await until(lambda: rig.link.connected and watcher.ready, what="the connection")
+    for number in range(300):
+        rig.link.offer_live(rig.state(number))
+        await rig.durable(rig.event(number))
+        if number == 100:
+            broker.stop(kill=True)
+        if number == 200:
+            broker.start()
+    await until(lambda: set(watcher.values()) == set(range(300)), 20.0, "every value")
+    await until(lambda: set(pressed(watcher)) == set(range(300)), 20.0, "every event")
+    await until(lambda: rows(rig) == 0, 20.0)

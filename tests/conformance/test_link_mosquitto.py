@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Broker, free_port, until
-from link_rig import FAST, Rig, Watcher, pressed, rows
+from link_rig import FAST, Rig, Watcher, live_through_a_kill, pressed, rows
 
 from agent import records
 from agent.cloud.link import HISTORY, LinkPolicy
@@ -66,18 +66,7 @@ async def test_state_of_an_outage_is_spooled_and_told_in_order(rig: Rig, watcher
 
 
 async def test_a_broker_killed_in_the_middle_loses_nothing(rig: Rig, broker: Broker, watcher: Watcher) -> None:
-    rig.start()
-    await until(lambda: rig.link.connected)
-    for number in range(300):
-        rig.link.offer_live(rig.state(number))
-        await rig.durable(rig.event(number))
-        if number == 100:
-            broker.stop(kill=True)
-        if number == 200:
-            broker.start()
-    await until(lambda: set(watcher.values()) == set(range(300)), 20.0, "every value")
-    await until(lambda: set(pressed(watcher)) == set(range(300)), 20.0, "every event")
-    await until(lambda: rows(rig) == 0, 20.0)
+    await live_through_a_kill(rig, broker, watcher)
     seen: dict[str, int] = {}
     for body, value in zip(watcher.of("DEVICE_EVENT"), pressed(watcher), strict=True):
         assert seen.setdefault(body["messageId"], value) == value, "an id means one message for ever"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from certificates import Authority
 from conftest import Broker, free_port, until
-from link_rig import FAST, Rig, Watcher, pressed, rows
+from link_rig import FAST, Rig, Watcher, live_through_a_kill, rows
 
 from agent.cloud.tls import remedy_of, tls_context
 from agent.errors import ConfigError
@@ -58,18 +58,7 @@ async def test_a_broker_killed_under_tls_loses_nothing(
 ) -> None:
     watcher = Watcher(secure.port)
     rig = Rig(tmp_path, secure.tls_port, FAST, context_of(authority))
-    rig.start()
-    await until(lambda: rig.link.connected and watcher.ready, what="TLS connection")
-    for number in range(300):
-        rig.link.offer_live(rig.state(number))
-        await rig.durable(rig.event(number))
-        if number == 100:
-            secure.stop(kill=True)
-        if number == 200:
-            secure.start()
-    await until(lambda: set(watcher.values()) == set(range(300)), 20.0, "every value")
-    await until(lambda: set(pressed(watcher)) == set(range(300)), 20.0, "every event")
-    await until(lambda: rows(rig) == 0, 20.0)
+    await live_through_a_kill(rig, secure, watcher)
     watcher.client.publish("south/hub-1/setup", b'{"version": "1.0.0"}', 1)
     await until(lambda: rig.link.counters["malformed"] == 1, what="a message of the cloud")
     await rig.stop()
