@@ -42,15 +42,21 @@ class CapabilitySchema:
 
 @cache
 def load(identifier: str) -> CapabilitySchema:
-    """The document of `matter.OnOff@1.4`. Raises CapabilityError when there is none."""
+    """The compiled document of `matter.OnOff@1.4`. Raises CapabilityError when there is none."""
+    return compile_document(identifier, document(identifier))
+
+
+@cache
+def document(identifier: str) -> Any:
+    """The schema document of `matter.OnOff@1.4`, as JSON. Raises CapabilityError when there is none."""
     name = identifier.partition("@")[0].partition(".")[2]
     file = resources.files("agent.schema") / "capabilities" / f"{name}.json"
     if not name.isalnum() or not file.is_file():
         raise CapabilityError(f"no schema document for {identifier!r}")
-    document = json.loads(file.read_text(encoding="utf-8"))
-    if document["$id"].rpartition("/")[2] != identifier:
-        raise CapabilityError(f"no schema document for {identifier!r}: this version has {document['$id']}")
-    return compile_document(identifier, document)
+    found = json.loads(file.read_text(encoding="utf-8"))
+    if found["$id"].rpartition("/")[2] != identifier:
+        raise CapabilityError(f"no schema document for {identifier!r}: this version has {found['$id']}")
+    return found
 
 
 def known() -> tuple[str, ...]:
@@ -61,24 +67,24 @@ def known() -> tuple[str, ...]:
     return tuple(document["$id"].rpartition("/")[2] for document in documents)
 
 
-def compile_document(identifier: str, document: Mapping[str, Any]) -> CapabilitySchema:
+def compile_document(identifier: str, source: Mapping[str, Any]) -> CapabilitySchema:
     """A document's checks, once."""
     properties = {
         name: Property(compile_check(body["value"]), body.get("mutable", False))
-        for name, body in document.get("properties", {}).items()
+        for name, body in source.get("properties", {}).items()
     }
     actions = {
         action["name"]: {
             name: (compile_check(body["value"]), name in action["request"].get("required", ()))
             for name, body in action.get("request", {}).get("parameters", {}).items()
         }
-        for action in document.get("actions", ())
+        for action in source.get("actions", ())
     }
     events = {
         event["name"]: {name: compile_check(body["value"]) for name, body in event.get("parameters", {}).items()}
-        for event in document.get("events", ())
+        for event in source.get("events", ())
     }
-    return CapabilitySchema(identifier, document["name"], document["extrinsicVersion"], properties, actions, events)
+    return CapabilitySchema(identifier, source["name"], source["extrinsicVersion"], properties, actions, events)
 
 
 def validate_report(identifier: str, values: Mapping[str, Any]) -> None:

@@ -1,0 +1,141 @@
+"""The stand-in cloud's certificate authority: P-256, kept in its data folder. It signs claim, device and broker certificates."""
+
+import ipaddress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from agent.files import write_atomic
+
+YEARS = timedelta(days=3650)
+SKEW = timedelta(minutes=5)  # a device's clock may be behind
+
+
+class Authority:
+    """The CA of `folder`: `ca.pem` and `ca.key`, made at the first use."""
+
+    def __init__(self, folder: Path) -> None:
+        self.certificate_path = folder / "ca.pem"
+        key_path = folder / "ca.key"
+        if key_path.exists() and self.certificate_path.exists():
+            self._key = _read_key(key_path)
+            self.certificate = x509.load_pem_x509_certificate(self.certificate_path.read_bytes())
+            return
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        name = _name("hub-agent stand-in CA")
+        builder = _builder(name, name, self._key.public_key(), YEARS)
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        builder = builder.add_extension(_usage(ca=True), critical=True)
+        self.certificate = builder.sign(self._key, hashes.SHA256())
+        write_atomic(key_path, _key_pem(self._key).encode())
+        write_atomic(self.certificate_path, self.certificate.public_bytes(serialization.Encoding.PEM), mode=0o644)
+
+    def claim(self, name: str) -> tuple[str, str]:
+        """A claim certificate and its private key, both PEM."""
+        return self.issue_with_key(name)
+
+    def issue_with_key(self, name: str, *, hosts: tuple[str, ...] = ()) -> tuple[str, str]:
+        """A certificate and a key made here, both PEM; with `hosts` it is a server's."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        return self._issue(name, key.public_key(), hosts), _key_pem(key)
+
+    def issue_from_csr(self, csr: str, name: str) -> str:
+        """A device certificate for the key of a CSR. Raises ValueError when the CSR cannot be read or is not signed by its key."""
+        request = x509.load_pem_x509_csr(csr.encode())
+        public = request.public_key()
+        if not request.is_signature_valid:
+            raise ValueError("the CSR is not signed by its own key")
+        if not isinstance(public, ec.EllipticCurvePublicKey):
+            raise ValueError("the CSR's key is not an elliptic-curve key")  # noqa: TRY004  a stranger's file, not a caller's type
+        return self._issue(name, public, ())
+
+    def signed(self, pem: str) -> bool:
+        """True when a certificate is of this CA."""
+        try:
+            x509.load_pem_x509_certificate(pem.encode()).verify_directly_issued_by(self.certificate)
+        except (ValueError, TypeError, InvalidSignature):
+            return False
+        return True
+
+    def _issue(self, name: str, public: ec.EllipticCurvePublicKey, hosts: tuple[str, ...]) -> str:
+        usage = ExtendedKeyUsageOID.SERVER_AUTH if hosts else ExtendedKeyUsageOID.CLIENT_AUTH
+        builder = _builder(_name(name), self.certificate.subject, public, YEARS)
+        builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        builder = builder.add_extension(_usage(ca=False), critical=True)
+        builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+        identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        builder = builder.add_extension(identifier, critical=False)
+        if hosts:
+            builder = builder.add_extension(x509.SubjectAlternativeName([_host(h) for h in hosts]), critical=False)
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+
+
+def certificate_problem(pem: str) -> str:
+    """Why a certificate cannot be used, empty when it can."""
+    try:
+        certificate = x509.load_pem_x509_certificate(pem.encode())
+    except ValueError:
+        return "is not a PEM certificate (are its line breaks the two characters \\n?)"
+    now = datetime.now(UTC)
+    if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
+        return f"is valid from {certificate.not_valid_before_utc} to {certificate.not_valid_after_utc} only"
+    return ""
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, public: ec.EllipticCurvePublicKey, life: timedelta
+) -> x509.CertificateBuilder:
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(public)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - SKEW)
+        .not_valid_after(now + life)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+    )
+
+
+def _usage(*, ca: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=ca,
+        crl_sign=ca,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _name(common: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
+
+
+def _host(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def _read_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    key = serialization.load_pem_private_key(path.read_bytes(), None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise TypeError(f"{path} holds no elliptic-curve key")
+    return key
+
+
+def _key_pem(key: ec.EllipticCurvePrivateKey) -> str:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()

@@ -1,0 +1,176 @@
+"""`agent cloud`: the stand-in cloud as one process: broker, HTTP, records, and what joins them."""
+
+import asyncio
+import base64
+import json
+import logging
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from agent.cloud.dialect import Publication
+from agent.cloud.mqtt import Endpoint
+from agent.errors import ConfigError, TryAgainError, UsageError
+from agent.sim.authority import Authority
+from agent.sim.broker import LOOPBACK, MASTER, Mosquitto
+from agent.sim.bus import Bus
+from agent.sim.http import MANAGED_INTEGRATIONS, HttpServer
+from agent.sim.managed_integrations.service import SERVICE, ManagedIntegrations
+from agent.sim.managed_integrations.world import INDEXED, Leaving, Notice, ToHub, Told, World, new_id
+from agent.sim.objects import Objects
+from agent.sim.records import Records
+from agent.sim.service_model import Answer, Query, RestJson
+
+log = logging.getLogger(__name__)
+
+TICK = 0.5  # seconds
+STREAMS = "streams"
+
+
+class StandIn:
+    """The stand-in cloud over `folder`. `mqtt`: HOST:PORT of a broker without TLS; by default it starts its own mosquitto."""
+
+    def __init__(self, folder: Path, *, mqtt: str = "") -> None:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._folder = folder
+        self._authority = Authority(folder)
+        self._broker = None if mqtt else Mosquitto(folder / "broker", self._authority)
+        self._outer = _address(mqtt) if mqtt else (LOOPBACK, 0)
+        self._records = Records(folder / "cloud.db", INDEXED)
+        self._objects = folder / "s3"
+        self._streams = folder / STREAMS
+        self._streams.mkdir(exist_ok=True)
+        self._work: list[asyncio.Task[None]] = []
+        self._bus: Bus | None = None
+        self._http: HttpServer | None = None
+        self._admission = -1
+
+    async def start(self, port: int) -> dict[str, Any]:
+        """Start all of it; returns the addresses. Raises HubError."""
+        user, password = "", ""
+        host, inner = self._outer
+        if self._broker is not None:
+            await self._broker.start()
+            inner, user, password = self._broker.inner, MASTER, self._broker.password
+        self._http = HttpServer({MANAGED_INTEGRATIONS: self._request}, self._objects)
+        try:
+            port = await self._http.start(port)
+        except OSError as error:
+            raise TryAgainError(
+                f"cannot listen on port {port}: {error}", remedy="choose another with --port"
+            ) from error
+        base = f"http://{LOOPBACK}:{port}"
+        world = World(RestJson(SERVICE), self._records, time.time, host)
+        self._service = ManagedIntegrations(world, self._authority, Objects(self._objects, base))
+        endpoint = Endpoint(host, inner, "stand-in-cloud", 60, None, user, password)
+        self._bus = Bus(endpoint, self._heard)
+        self._deliver()
+        self._work = [asyncio.ensure_future(work) for work in (self._bus.run(), self._tick())]
+        await self._bus.ready.wait()
+        return {
+            "managed_integrations": f"{base}{MANAGED_INTEGRATIONS}",
+            "mqtt": f"{host}:{self._broker.port if self._broker else inner}",
+            "tls": self._broker is not None,
+            "ca": str(self._authority.certificate_path),
+            "streams": str(self._streams),
+        }
+
+    async def stop(self) -> None:
+        for work in self._work:
+            work.cancel()
+        await asyncio.gather(*self._work, return_exceptions=True)
+        if self._http is not None:
+            await self._http.stop()
+        if self._broker is not None:
+            await self._broker.stop()
+        self._records.close()
+
+    # ---- what joins the parts ---------------------------------------------------------------------------------------
+
+    def _request(self, method: str, path: str, query: Query, body: bytes) -> Answer:
+        answer = self._service.handle(method, path, query, body)
+        self._deliver()
+        return answer
+
+    def _heard(self, topic: str, payload: bytes) -> None:
+        self._service.hear(topic, payload)
+        self._deliver()
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK)
+            self._service.tick()
+            self._deliver()
+
+    def _deliver(self) -> None:
+        """Let in who has become known, then send: a device connects as soon as it is told its certificate."""
+        if self._broker is not None and self._service.admission != self._admission:
+            self._admission = self._service.admission
+            self._broker.allow(*self._service.admitted())
+        for message in self._service.take_leaving():
+            publication = self._publication(message)
+            if publication is not None and self._bus is not None:
+                self._bus.publish(publication)
+
+    def _publication(self, message: Leaving) -> Publication | None:
+        match message:
+            case ToHub():
+                return Publication(f"south/{message.hub}/{message.channel}", _envelope(message))
+            case Told():
+                return Publication(message.topic, message.payload)
+            case Notice():
+                return self._record(message)
+
+    def _record(self, notice: Notice) -> Publication | None:
+        """A notification as a record of its stream: a line of the stream's file, and a message."""
+        found = self._service.notifications.delivery(notice)
+        if found is None:
+            return None
+        stream, body = found
+        record = {
+            "SequenceNumber": f"{time.time_ns():056d}",
+            "ApproximateArrivalTimestamp": time.time(),
+            "PartitionKey": notice.resource,
+            "Data": base64.b64encode(json.dumps(body).encode()).decode(),
+        }
+        line = json.dumps(record)
+        with (self._streams / f"{stream}.jsonl").open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+        return Publication(f"{STREAMS}/{stream}", line.encode())
+
+
+async def serve(folder: Path, *, port: int, mqtt: str) -> None:
+    """Print one JSON line with the addresses when ready; serve until SIGINT or SIGTERM."""
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    cloud = StandIn(folder, mqtt=mqtt)
+    try:
+        print(json.dumps(await cloud.start(port)), flush=True)  # noqa: T201  the one line that programs read
+        await stop.wait()
+    finally:
+        await cloud.stop()
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit():
+        raise UsageError(f"--mqtt {text!r} is not HOST:PORT", remedy="for example --mqtt 127.0.0.1:1883")
+    if host not in (LOOPBACK, "localhost"):
+        raise ConfigError(
+            f"--mqtt {host}: the stand-in speaks without TLS, and so to loopback only", remedy=f"use {LOOPBACK}"
+        )
+    return host, int(port)
+
+
+def _envelope(message: ToHub) -> bytes:
+    envelope: dict[str, Any] = {
+        "version": "1.0.0",
+        "messageId": new_id(),
+        "messageType": message.message_type,
+        "timestamp": time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime()),
+    }
+    members = {"managedThingId": message.thing, "traceId": message.trace_id, "expiresAt": message.expires_at}
+    envelope |= {name: value for name, value in members.items() if value}
+    return json.dumps({**envelope, "payload": dict(message.payload)}).encode()

@@ -1,0 +1,152 @@
+"""The whole service: REST requests and hubs' messages in, answers and messages out."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from agent.sim.authority import Authority
+from agent.sim.iot.jobs import Jobs
+from agent.sim.iot.provisioning import Provisioning, common_name
+from agent.sim.managed_integrations.account import Account, NoConnectors
+from agent.sim.managed_integrations.control import Control
+from agent.sim.managed_integrations.discoveries import Discoveries
+from agent.sim.managed_integrations.hub_side import HubSide
+from agent.sim.managed_integrations.notifications import Notifications
+from agent.sim.managed_integrations.onboarding import Onboarding
+from agent.sim.managed_integrations.ota import Ota
+from agent.sim.managed_integrations.things import Things
+from agent.sim.managed_integrations.world import Leaving, Request, Result, Told, World
+from agent.sim.objects import Objects
+from agent.sim.service_model import Answer, AwsError, Query, Route
+from agent.wire.managed_integrations import MAX_PAYLOAD, Envelope
+
+log = logging.getLogger(__name__)
+
+SERVICE = "iot-managed-integrations"
+UNKNOWN = AwsError("UnknownOperationException", "No operation has this method and path.")
+
+Action = Callable[[Request], Result | None]
+
+
+class ManagedIntegrations:
+    """The service over one World. What it wants sent is in `take_leaving` after each call."""
+
+    def __init__(self, world: World, authority: Authority, objects: Objects) -> None:
+        self._world = world
+        things, discoveries = Things(world), Discoveries(world)
+        self.jobs = Jobs(world.records, world.now, self._tell, objects.presigned)
+        self.notifications = Notifications(world)
+        self.hub_side = HubSide(world, things, discoveries)
+        self._discoveries = discoveries
+        self.provisioning = Provisioning(world.records, world.now, self._publish, authority, things.claim)
+        things.dropped = self.provisioning.revoke
+        self._ota = Ota(world, self.jobs, objects)
+        parts = (
+            things,
+            discoveries,
+            self.notifications,
+            self._ota,
+            Onboarding(world, authority),
+            Control(world),
+            Account(world),
+        )
+        self._actions: dict[str, Action] = NoConnectors().actions()
+        for part in parts:
+            self._actions |= {name: getattr(part, name) for name in world.api.names if hasattr(part, name)}
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Operations of the model that nobody answers."""
+        return tuple(name for name in self._world.api.names if name not in self._actions)
+
+    def _tell(self, topic: str, body: Mapping[str, Any]) -> None:
+        self._publish(topic, json.dumps(body).encode())
+
+    def _publish(self, topic: str, payload: bytes) -> None:
+        self._world.leaving.append(Told(topic, payload))
+
+    def take_leaving(self) -> list[Leaving]:
+        """The messages that have come up since the last call, in order."""
+        leaving, self._world.leaving = self._world.leaving, []
+        return leaving
+
+    # ---- REST -------------------------------------------------------------------------------------------------------
+
+    def handle(self, method: str, raw_path: str, query: Query, body: bytes) -> Answer:
+        """Answer one request; nothing is kept and nothing leaves when it is refused."""
+        api = self._world.api
+        route = api.route(method, raw_path)
+        if route is None or route.name not in self._actions:
+            return api.refuse(route, UNKNOWN)
+        already = len(self._world.leaving)
+        try:
+            request = api.read(route, query, body)
+            with self._world.records.transaction():
+                return api.write(route, self._once(route, request))
+        except AwsError as error:
+            del self._world.leaving[already:]
+            return api.refuse(route, error)
+
+    def _once(self, route: Route, request: Request) -> Result | None:
+        """Do an action; with a ClientToken that was used before, give the first answer again."""
+        token = request.pop("ClientToken", None)
+        if token is None:
+            return self._actions[route.name](request)
+        digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
+        key = f"{route.name}/{token}"
+        before = self._world.records.get("token", key)
+        if before is None:
+            result = self._actions[route.name](request)
+            self._world.records.put("token", key, {"digest": digest, "result": result})
+            return result
+        if before["digest"] != digest:
+            raise AwsError("ConflictException", "This ClientToken was used with another request.")
+        found: Result | None = before["result"]
+        return found
+
+    # ---- MQTT -------------------------------------------------------------------------------------------------------
+
+    def hear(self, topic: str, payload: bytes) -> None:
+        """A message of a hub: `north/<hub>/…`, or a job request of a thing."""
+        words = tuple(topic.split("/"))
+        if topic.startswith(("$aws/certificates/", "$aws/provisioning-templates/")):
+            with self._world.records.transaction():
+                self.provisioning.request(topic, payload)
+            return
+        if words[:2] == ("$aws", "things") and words[3:4] == ("jobs",):
+            with self._world.records.transaction():
+                self.jobs.executions.request(words[2], words[4:], payload)
+        elif words[0] == "north" and len(words) > 2 and payload and len(payload) <= MAX_PAYLOAD:  # noqa: PLR2004  prefix, hub, channel
+            self._from_hub(words[1], payload)
+
+    def _from_hub(self, hub: str, payload: bytes) -> None:
+        try:
+            message = Envelope.model_validate_json(payload)
+        except ValidationError as error:
+            log.warning("%s: %s", hub, error.errors(include_input=False, include_url=False)[0]["msg"])
+            return
+        with self._world.records.transaction():
+            self.hub_side.heard(hub, message)
+
+    @property
+    def admission(self) -> int:
+        """Another number once `admitted` may have changed."""
+        return self._world.records.changes("certificate") + self._world.records.changes("profile")
+
+    def admitted(self) -> tuple[dict[str, str], dict[str, str]]:
+        """Who may connect, by common name: devices with their things, claim certificates with their profiles."""
+        profiles = [entry for entry in self._world.records.all("profile") if "ClaimCertificate" in entry]
+        claims = {common_name(profile["ClaimCertificate"]): profile["Name"] for profile in profiles}
+        return self.provisioning.active(), claims
+
+    def tick(self) -> None:
+        """What is due by time; call it every second or so."""
+        with self._world.records.transaction():
+            self._discoveries.tick()
+            self._ota.tick()
+            self.jobs.tick()
+            self.provisioning.tick()

@@ -1,0 +1,48 @@
+"""The stand-in for S3: objects are files under the data folder, `s3/<bucket>/<key>`."""
+
+import re
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit
+
+PRESIGNED = re.compile(r"\$\{aws:iot:s3-presigned-url:([^}]+)\}")
+
+
+class Objects:
+    """Objects by URL. `base`: where the stand-in serves them over HTTP."""
+
+    def __init__(self, folder: Path, base: str) -> None:
+        self.folder = folder
+        self._base = base
+
+    def read(self, url: str) -> bytes | None:
+        """The object's bytes, None when there is none or the URL is no S3 URL."""
+        path = self._path(url)
+        return path.read_bytes() if path is not None and path.is_file() else None
+
+    def presigned(self, text: str) -> str:
+        """Replace each presigned-URL placeholder by an address from which the object can be fetched now."""
+        return PRESIGNED.sub(lambda found: self._address(found[1]), text)
+
+    def _address(self, url: str) -> str:
+        place = _place(url)
+        return url if place is None else f"{self._base}/s3/{quote('/'.join(place))}"
+
+    def _path(self, url: str) -> Path | None:
+        place = _place(url)
+        if place is None:
+            return None
+        path = self.folder.joinpath(*place).resolve()
+        return path if path.is_relative_to(self.folder.resolve()) else None
+
+
+def _place(url: str) -> tuple[str, str] | None:
+    """(bucket, key) of s3://bucket/key, https://bucket.s3.region.amazonaws.com/key or https://s3.region.amazonaws.com/bucket/key."""
+    parts = urlsplit(url)
+    path = unquote(parts.path).lstrip("/")
+    if parts.scheme == "s3" and parts.netloc and path:
+        return parts.netloc, path
+    host = re.fullmatch(r"(?:(?P<bucket>[a-z0-9.-]+)\.)?s3[.-][a-z0-9.-]*amazonaws\.com", parts.netloc)
+    if parts.scheme != "https" or host is None:
+        return None
+    bucket, key = (host["bucket"], path) if host["bucket"] else path.partition("/")[::2]
+    return (bucket, key) if bucket and key else None

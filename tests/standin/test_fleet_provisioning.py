@@ -1,0 +1,172 @@
+"""Fleet provisioning by claim, jobs: the AWS IoT Device SDK, unmodified, against the stand-in's broker."""
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+from awscrt import mqtt5
+from awsiot import iotidentity, iotjobs, mqtt5_client_builder
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from standin_rig import UPC, Cloud
+
+pytestmark = pytest.mark.conformance
+
+PATIENCE = 15.0
+QOS = mqtt5.QoS.AT_LEAST_ONCE
+
+
+class Device:
+    """The SDK's MQTT 5 client with a certificate; `stop` ends it."""
+
+    def __init__(self, cloud: Cloud, certificate: str, key: str, name: str) -> None:
+        host, _, port = cloud.told["mqtt"].partition(":")
+        connected: Future[None] = Future()
+        self._stopped: Future[None] = Future()
+        self.client = mqtt5_client_builder.mtls_from_bytes(
+            certificate.encode(),
+            key.encode(),
+            endpoint=host,
+            port=int(port),
+            ca_bytes=Path(cloud.told["ca"]).read_bytes(),
+            client_id=name,
+            on_lifecycle_connection_success=lambda _data: connected.done() or connected.set_result(None),
+            on_lifecycle_stopped=lambda _data: self._stopped.set_result(None),
+        )
+        self.client.start()
+        connected.result(PATIENCE)
+        self.connection = self.client.new_connection()
+
+    def stop(self) -> None:
+        self.client.stop()
+        self._stopped.result(PATIENCE)
+
+
+def listen(subscribe: Callable[..., Any], request: Any) -> "Future[Any]":
+    """Subscribe with one of the SDK's calls; the first message."""
+    heard: Future[Any] = Future()
+    done, _topic = subscribe(
+        request=request, qos=QOS, callback=lambda message: heard.done() or heard.set_result(message)
+    )
+    done.result(PATIENCE)
+    return heard
+
+
+@pytest.fixture
+def claim(cloud: Cloud, request: pytest.FixtureRequest) -> Iterator[tuple[iotidentity.IotIdentityClient, str]]:
+    """An identity client with the claim certificate of a new profile, and the profile's name."""
+    name = f"p-{abs(hash(request.node.name)) % 10**9}"
+    made = cloud.api.create_provisioning_profile(ProvisioningType="FLEET_PROVISIONING", Name=name)
+    device = Device(cloud, made["ClaimCertificate"], made["ClaimCertificatePrivateKey"], f"claim-{name}")
+    yield iotidentity.IotIdentityClient(device.connection), name
+    device.stop()
+
+
+def from_csr(identity: iotidentity.IotIdentityClient) -> tuple[Any, str]:
+    """A certificate for a key that stays here."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    csr = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
+    wanted = iotidentity.CreateCertificateFromCsrSubscriptionRequest()
+    heard = listen(identity.subscribe_to_create_certificate_from_csr_accepted, wanted)
+    text = csr.public_bytes(serialization.Encoding.PEM).decode()
+    identity.publish_create_certificate_from_csr(
+        iotidentity.CreateCertificateFromCsrRequest(certificate_signing_request=text), QOS
+    ).result(PATIENCE)
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return heard.result(PATIENCE), pem.decode()
+
+
+def register(identity: Any, template: str, token: str, serial: str) -> tuple["Future[Any]", "Future[Any]"]:
+    wanted = iotidentity.RegisterThingSubscriptionRequest(template_name=template)
+    accepted = listen(identity.subscribe_to_register_thing_accepted, wanted)
+    rejected = listen(identity.subscribe_to_register_thing_rejected, wanted)
+    parameters = {"deviceSerialNumber": serial, "universalProductCode": UPC}
+    request = iotidentity.RegisterThingRequest(
+        template_name=template, certificate_ownership_token=token, parameters=parameters
+    )
+    identity.publish_register_thing(request, QOS).result(PATIENCE)
+    return accepted, rejected
+
+
+def test_a_hub_gets_a_certificate_for_its_own_key_and_may_then_use_its_own_topics(cloud: Cloud, claim: Any) -> None:
+    identity, profile = claim
+    hub = cloud.hub("HUB-FLEET-001")
+    certificate, key = from_csr(identity)
+    accepted, _ = register(identity, profile, certificate.certificate_ownership_token, "HUB-FLEET-001")
+    assert accepted.result(PATIENCE).thing_name == hub
+    found = cloud.api.get_managed_thing(Identifier=hub)
+    assert found["ProvisioningStatus"] == "DISCOVERED"
+    assert cloud.api.get_managed_thing_certificate(Identifier=hub)["CertificatePem"] == certificate.certificate_pem
+    device = Device(cloud, certificate.certificate_pem, key, hub)
+    jobs = iotjobs.IotJobsClient(device.connection)
+    folder = cloud.folder / "s3" / "fleet"
+    folder.mkdir(parents=True, exist_ok=True)
+    url = "${aws:iot:s3-presigned-url:https://s3.eu-west-1.amazonaws.com/fleet/image.bin}"
+    (folder / "job.json").write_text(json.dumps({"operation": "update", "url": url}))
+    notified = listen(
+        jobs.subscribe_to_next_job_execution_changed_events,
+        iotjobs.NextJobExecutionChangedSubscriptionRequest(thing_name=hub),
+    )
+    task = cloud.api.create_ota_task(S3Url="s3://fleet/job.json", OtaType="ONE_TIME", Target=[found["Arn"]])["TaskId"]
+    execution = notified.result(PATIENCE).execution
+    assert execution.job_document["url"].startswith("http://127.0.0.1:")
+    started = listen(
+        jobs.subscribe_to_start_next_pending_job_execution_accepted,
+        iotjobs.StartNextPendingJobExecutionSubscriptionRequest(thing_name=hub),
+    )
+    jobs.publish_start_next_pending_job_execution(
+        iotjobs.StartNextPendingJobExecutionRequest(thing_name=hub, status_details={"phase": "download"}), QOS
+    ).result(PATIENCE)
+    assert started.result(PATIENCE).execution.version_number == 2
+    update = {"thing_name": hub, "job_id": execution.job_id}
+    rejected = listen(
+        jobs.subscribe_to_update_job_execution_rejected, iotjobs.UpdateJobExecutionSubscriptionRequest(**update)
+    )
+    accepted = listen(
+        jobs.subscribe_to_update_job_execution_accepted, iotjobs.UpdateJobExecutionSubscriptionRequest(**update)
+    )
+    jobs.publish_update_job_execution(
+        iotjobs.UpdateJobExecutionRequest(**update, status="SUCCEEDED", expected_version=7), QOS
+    ).result(PATIENCE)
+    assert rejected.result(PATIENCE).code == "VersionMismatch"
+    jobs.publish_update_job_execution(
+        iotjobs.UpdateJobExecutionRequest(**update, status="SUCCEEDED", expected_version=2), QOS
+    ).result(PATIENCE)
+    accepted.result(PATIENCE)
+    assert cloud.api.get_ota_task(Identifier=task)["Status"] == "COMPLETED"
+    device.stop()
+
+
+def test_a_device_that_nobody_expects_is_turned_away_and_its_token_stays_good(cloud: Cloud, claim: Any) -> None:
+    identity, profile = claim
+    certificate, _key = from_csr(identity)
+    _, rejected = register(identity, profile, certificate.certificate_ownership_token, "HUB-STRANGER")
+    assert rejected.result(PATIENCE).error_code == "ACCESS_DENIED"
+    cloud.hub("HUB-FLEET-002")
+    accepted, _ = register(identity, profile, certificate.certificate_ownership_token, "HUB-FLEET-002")
+    accepted.result(PATIENCE)
+    cloud.hub("HUB-FLEET-003")
+    _, rejected = register(identity, profile, certificate.certificate_ownership_token, "HUB-FLEET-003")
+    assert rejected.result(PATIENCE).error_code == "InvalidCertificateOwnershipToken"
+
+
+def test_a_claim_certificate_hears_and_says_nothing_elsewhere(cloud: Cloud, claim: Any) -> None:
+    identity, _profile = claim
+    hub = cloud.hub("HUB-FLEET-004")
+    jobs = iotjobs.IotJobsClient(identity.mqtt_connection)
+    wanted = iotjobs.NextJobExecutionChangedSubscriptionRequest(thing_name=hub)
+    overheard = listen(jobs.subscribe_to_next_job_execution_changed_events, wanted)
+    folder = cloud.folder / "s3" / "other"
+    folder.mkdir(parents=True)
+    (folder / "job.json").write_text("{}")
+    arn = cloud.api.get_managed_thing(Identifier=hub)["Arn"]
+    task = cloud.api.create_ota_task(S3Url="s3://other/job.json", OtaType="ONE_TIME", Target=[arn])["TaskId"]
+    start = iotjobs.StartNextPendingJobExecutionRequest(thing_name=hub)
+    jobs.publish_start_next_pending_job_execution(start, QOS).result(PATIENCE)
+    from_csr(identity)  # its answer comes after all that could have been overheard
+    assert not overheard.done()
+    assert cloud.api.get_ota_task(Identifier=task)["TaskProcessingDetails"]["numberOfQueuedThings"] == 1
