@@ -24,8 +24,6 @@ from agent.model import Action
 from agent.requests import LOCAL, CommandRequest, Deprovision, Progress, StartDiscovery, StopDiscovery
 from agent.runtime import Runtime
 
-RADIO_PATIENCE = 15.0  # seconds: a stick forms its first network in two, on a slow board in ten
-
 
 class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
@@ -167,7 +165,6 @@ class ConsoleApi:
         request = StartDiscovery(identifier, body.kind.upper(), body.duration, LOCAL, body.auth, "", body.radio)
         finished = False
         with self._watch() as queue:
-            await self._radio_ready(request.kind, queue)
             self._runtime.dispatch(request)
             try:
                 while not finished:
@@ -179,16 +176,6 @@ class ConsoleApi:
             finally:
                 if not finished:  # the person went away: nobody watches who joins
                     self._runtime.dispatch(StopDiscovery(identifier))
-
-    async def _radio_ready(self, kind: str, queue: "asyncio.Queue[Progress]") -> None:
-        """Give a radio that starts its time: a person who has just started the hub is not told that it is away."""
-        radios = [radio for radio in self._runtime.hub.radios.values() if kind in radio.kinds]
-        try:
-            async with asyncio.timeout(RADIO_PATIENCE):
-                while radios and not any(radio.up for radio in radios):
-                    await queue.get()
-        except TimeoutError:
-            return
 
     async def _command(self, body: DoCommandBody) -> AsyncGenerator[dict[str, Any]]:
         trace_id = f"local-{secrets.token_hex(8)}"

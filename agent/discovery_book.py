@@ -46,6 +46,7 @@ class DiscoveryBook:
 
     def __init__(self) -> None:
         self._running: dict[str, _Running] = {}
+        self._waiting: dict[str, StartDiscovery] = {}  # for a radio that is starting
 
     def restore(self, saved: str) -> list[Effect]:
         """Discoveries that ran when the hub stopped: their windows are closed, and the clouds hear of it."""
@@ -65,6 +66,20 @@ class DiscoveryBook:
     def fail(self, request: StartDiscovery, code: str, message: str) -> list[Effect]:
         """A request that cannot run at all."""
         return [_status(request.id, request.source, "FAILED", 0, {"code": code, "message": message})]
+
+    def wait(self, request: StartDiscovery, radio: str) -> list[Effect]:
+        """A request for a radio that is starting: it runs once the radio is up, and fails when that goes wrong."""
+        effects = self._give_up(radio, "another discovery came before the radio was up")
+        self._waiting[radio] = request
+        return [*effects, self._saved()]
+
+    def radio_up(self, radio: str) -> StartDiscovery | None:
+        """The request that has waited for this radio."""
+        return self._waiting.pop(radio, None)
+
+    def _give_up(self, radio: str, why: str) -> list[Effect]:
+        request = self._waiting.pop(radio, None)
+        return [self._saved(), *self.fail(request, "503", why)] if request else []
 
     def start(self, request: StartDiscovery, radio: str, now: Moment) -> list[Effect]:
         """Open a window on `radio`. A repeated id is the same request and changes nothing."""
@@ -92,6 +107,9 @@ class DiscoveryBook:
 
     def stop(self, request: StopDiscovery) -> list[Effect]:
         effects: list[Effect] = []
+        for radio, waiting in list(self._waiting.items()):
+            if waiting.id == request.id or not request.id:
+                effects += self._give_up(radio, "stopped before the radio was up")
         for radio, running in list(self._running.items()):
             if running.request.id == request.id or not request.id:
                 effects += [CloseWindow(radio), *self._closed(running)]
@@ -138,8 +156,9 @@ class DiscoveryBook:
         return [self._saved(), _status(identifier, running.request.source, "FAILED", 0, error)]
 
     def radio_down(self, radio: str) -> list[Effect]:
+        effects = self._give_up(radio, "the radio could not be started")
         running = self._running.get(radio)
-        return self.failed(radio, running.request.id, 503, "the radio went away") if running else []
+        return effects + (self.failed(radio, running.request.id, 503, "the radio went away") if running else [])
 
     def tick(self, now: Moment) -> list[Effect]:
         effects: list[Effect] = []
@@ -164,8 +183,8 @@ class DiscoveryBook:
         return [self._saved(), _status(request.id, request.source, status, count)]
 
     def _saved(self) -> SaveMeta:
-        running = [(r.request.id, r.request.source) for r in self._running.values()]
-        return SaveMeta(META_KEY, json.dumps(running))
+        requests = [*(running.request for running in self._running.values()), *self._waiting.values()]
+        return SaveMeta(META_KEY, json.dumps([(request.id, request.source) for request in requests]))
 
 
 def _status(identifier: str, source: str, status: str, count: int, error: dict[str, str] | None = None) -> Effect:

@@ -8,6 +8,7 @@ from agent.clock import Moment
 from agent.model import Availability, Device, JsonValue
 from agent.requests import Kind, Publish, PublishState
 
+STARTING = "starting"  # why a radio is away that has not been there yet
 NOT_IN_THIS_RUN = float("-inf")  # when a value was heard that comes from the disk
 STATE_CHUNK = 25  # 5 endpoints with 5 capabilities bound a state message; single properties are the finest split
 

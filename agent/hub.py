@@ -17,6 +17,7 @@ from agent.clock import Moment
 from agent.command_book import CommandBook
 from agent.discovery_book import DiscoveryBook
 from agent.home import (
+    STARTING,
     DeviceRecord,
     RadioRecord,
     capabilities_body,
@@ -157,7 +158,8 @@ class Hub:
                 record.availability = Availability.UNKNOWN
             effects.append(Refresh(record.device.id))
             effects += self.commands.ready(record.device.id, now)
-        return effects
+        waiting = self.discoveries.radio_up(event.radio)
+        return effects if waiting is None else [*effects, *self._discover(waiting, now)]
 
     def _radio_down(self, event: RadioDown, _now: Moment) -> list[Effect]:
         radio = self.radios[event.radio]
@@ -375,7 +377,9 @@ class Hub:
             return self.discoveries.fail(request, "404", f"the hub has no radio for {request.kind}")
         up = [r for r in radios if r.up]
         if not up:
-            return self.discoveries.fail(request, "503", f"the radio is away: {radios[0].reason or 'starting'}")
+            if radios[0].reason != STARTING:
+                return self.discoveries.fail(request, "503", f"the radio is away: {radios[0].reason}")
+            return self.discoveries.wait(request, radios[0].name)
         if not request.rediscover:
             return self.discoveries.start(request, up[0].name, now)
         one = self.find(request.device) if request.device else None

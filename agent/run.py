@@ -24,7 +24,7 @@ from agent.control import ControlServer
 from agent.discovery_book import META_KEY
 from agent.driver import Driver, DriverContext, DriverInfo, load_driver
 from agent.errors import ConfigError, Exit, HubError, PermissionDeniedError
-from agent.home import RadioRecord
+from agent.home import STARTING, RadioRecord
 from agent.hub import Hub
 from agent.notify import Notifier
 from agent.outbox import Outbox
@@ -82,7 +82,7 @@ class Daemon:
     async def start(self) -> None:
         infos = {name: load_driver(radio.kind) for name, radio in self._settings.radios.items()}
         for name, info in infos.items():
-            record = RadioRecord(name, info.kind, info.discovery_kinds, reason="starting")
+            record = RadioRecord(name, info.kind, info.discovery_kinds, reason=STARTING)
             self.runtime.hub.radios[name] = record
         await self._restore()
         await self._control.start()

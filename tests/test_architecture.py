@@ -48,6 +48,9 @@ PURE = (
         )
     ),
     "drivers/sim/faults.py",
+    "agent/sim/service_model.py",
+    "agent/sim/iot/",
+    "agent/sim/managed_integrations/",
 )
 IMPURE_MODULES = {"asyncio", "socket", "threading", "subprocess", "sqlite3", "select", "os"}
 IMPURE_CALLS = {"open", "time.time", "time.monotonic", "datetime.now"}
@@ -61,6 +64,7 @@ ONE_PLACE = {  # third-party library -> where it may be imported
         "agent/settings/",
         "agent/console_api.py",
         "agent/cloud/managed_integrations.py",
+        "agent/sim/managed_integrations/service.py",
         "drivers/zigbee/",
     ),
     "zigpy": ("drivers/zigbee/",),
@@ -68,7 +72,11 @@ ONE_PLACE = {  # third-party library -> where it may be imported
     "zigpy_znp": ("drivers/zigbee/",),
     "zha": ("drivers/zigbee/",),
     "serialx": ("drivers/zigbee/",),
-    "cryptography": ("agent/identity/", "drivers/sim/zigbee/install_code.py"),
+    "cryptography": ("agent/identity/", "agent/sim/authority.py", "drivers/sim/zigbee/install_code.py"),
+    "botocore": ("agent/sim/service_model.py",),
+    "aiohttp": ("agent/sim/http.py",),
+    "cbor2": ("agent/sim/iot/provisioning.py",),
+    "cronsim": ("agent/sim/iot/jobs.py",),
 }
 CREATORS = {  # who may create tasks, and why
     "agent/supervise.py": "the one place",
@@ -121,6 +129,12 @@ def test_a_driver_stands_alone_and_no_production_code_imports_a_simulator() -> N
             words = imported.split(".")
             if words[0] == "drivers" and len(words) > 1:
                 assert words[1] in (parts[1], "serial"), f"{name(path)} imports {imported}"
+
+
+def test_the_daemon_never_imports_the_stand_in_cloud() -> None:
+    for path in FILES:
+        if not name(path).startswith(("agent/sim/", "agent/cli.py")):
+            assert not [i for i in imports(path) if i.startswith("agent.sim")], name(path)
 
 
 @pytest.mark.parametrize("path", [p for p in FILES if name(p).startswith(PURE)], ids=name)

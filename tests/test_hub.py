@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from agent.clock import ESTIMATED, Moment
-from agent.home import NOT_IN_THIS_RUN, RadioRecord
+from agent.home import NOT_IN_THIS_RUN, STARTING, RadioRecord
 from agent.hub import Hub
 from agent.model import (
     Action,
@@ -69,12 +69,13 @@ ON = Action("1", ON_OFF, "On")
 class World:
     """A hub and a clock that moves only when told."""
 
-    def __init__(self, onboarding: str = "local", *, bulb: bool = True) -> None:
+    def __init__(self, onboarding: str = "local", *, bulb: bool = True, up: bool = True) -> None:
         self.hub = Hub("hub-1", onboarding=onboarding, default_ttl=60.0)
-        self.hub.radios["zigbee"] = RadioRecord("zigbee", "zigbee", ("ZIGBEE",))
+        self.hub.radios["zigbee"] = RadioRecord("zigbee", "zigbee", ("ZIGBEE",), reason=STARTING)
         self.mono = 100.0
         self.quality = "trusted"
-        self(RadioUp("zigbee", "00:aa"))
+        if up:
+            self(RadioUp("zigbee", "00:aa"))
         if bulb:
             self.discover()
             self(DeviceFound(BULB))
@@ -177,6 +178,22 @@ def test_a_discovery_of_a_radio_that_is_not_there_fails_at_once() -> None:
     assert told(failed, Kind.DISCOVERY_STATUS)[0].body["error"]["code"] == "404"
     world(RadioDown("zigbee", "unplugged"))
     assert told(world.discover("d3"), Kind.DISCOVERY_STATUS)[0].body["error"]["code"] == "503"
+
+
+def test_a_discovery_waits_for_a_radio_that_is_starting() -> None:
+    world = World(bulb=False, up=False)
+    assert of(world.discover("d4"), OpenWindow) == []
+    assert [opened.discovery.id for opened in of(world(RadioUp("zigbee", "00:11")), OpenWindow)] == ["d4"]
+
+
+@pytest.mark.parametrize(
+    "event", [RadioDown("zigbee", "no stick"), StopDiscovery("d5"), StartDiscovery("d6", "ZIGBEE", 60, "main")]
+)
+def test_a_discovery_that_has_waited_in_vain_fails(event: Any) -> None:
+    world = World(bulb=False, up=False)
+    world.discover("d5")
+    ended = told(world(event), Kind.DISCOVERY_STATUS)[0].body
+    assert (ended["id"], ended["status"], ended["error"]["code"]) == ("d5", "FAILED", "503")
 
 
 def test_bad_material_fails_the_discovery_with_the_drivers_words() -> None:

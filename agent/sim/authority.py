@@ -87,6 +87,17 @@ def certificate_problem(pem: str) -> str:
     return ""
 
 
+def common_name(pem: str) -> str:
+    """The subject's common name, by which the broker knows a client."""
+    subject = x509.load_pem_x509_certificate(pem.encode()).subject
+    return str(subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
+
+
+def fingerprint(pem: str) -> str:
+    """SHA-256 of the certificate in hexadecimal digits: the certificateId of AWS IoT."""
+    return x509.load_pem_x509_certificate(pem.encode()).fingerprint(hashes.SHA256()).hex()
+
+
 def _builder(
     subject: x509.Name, issuer: x509.Name, public: ec.EllipticCurvePublicKey, life: timedelta
 ) -> x509.CertificateBuilder:

@@ -11,10 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import cbor2
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 
-from agent.sim.authority import Authority
+from agent.sim.authority import Authority, common_name, fingerprint
 from agent.sim.records import Record, Records
 
 TOKEN_LIFE = 3600.0  # seconds
@@ -86,9 +84,7 @@ class Provisioning:
             raise ProvisioningError(400, "InvalidCertificateSigningRequest", str(error)) from None
 
     def _pending(self, pem: str) -> Body:
-        token, certificate = secrets.token_urlsafe(48), x509.load_pem_x509_certificate(pem.encode())
-        der = certificate.public_bytes(serialization.Encoding.DER)
-        identifier = hashlib.sha256(der).hexdigest()
+        token, identifier = secrets.token_urlsafe(48), fingerprint(pem)
         record = {
             "Id": identifier,
             "pem": pem,
@@ -136,12 +132,6 @@ class Provisioning:
         """A thing that is gone has no certificate any more."""
         for certificate in list(self._records.all("certificate", thing=thing)):
             self._records.delete("certificate", certificate["Id"])
-
-
-def common_name(pem: str) -> str:
-    """The subject's common name, by which the broker knows a client."""
-    subject = x509.load_pem_x509_certificate(pem.encode()).subject
-    return str(subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value)
 
 
 def _name() -> str:

@@ -90,7 +90,10 @@ class HubSide:
         if body.get("networkMode") in ("STANDARD", "NETWORK_WIDE_EXCLUSION"):
             changes["HubNetworkMode"] = body["networkMode"]
         reason = "NONE" if online else _REASONS.get(str(body.get("reason")), "UNKNOWN")
-        self._connection(self._things.change(hub, **changes) if changes else hub, online, reason, message)
+        hub = self._things.change(hub, **changes) if changes else hub
+        if online and not hub.get("Connected"):
+            self._things.hub_is_there(hub)
+        self._connection(hub, online, reason, message)
 
     def _offboarded(self, hub: Record) -> None:
         if hub["ProvisioningStatus"] == "DELETE_IN_PROGRESS":

@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from agent.sim.authority import Authority
+from agent.sim.authority import Authority, common_name
 from agent.sim.iot.jobs import Jobs
-from agent.sim.iot.provisioning import Provisioning, common_name
+from agent.sim.iot.provisioning import Provisioning
 from agent.sim.managed_integrations.account import Account, NoConnectors
 from agent.sim.managed_integrations.control import Control
 from agent.sim.managed_integrations.discoveries import Discoveries

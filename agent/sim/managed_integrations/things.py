@@ -118,6 +118,11 @@ class Things:
             if device["MaterialType"] in materials.RADIO_CODES and device["ProvisioningStatus"] in _UNPROVISIONED:
                 self._offer(device, hubs)
 
+    def hub_is_there(self, hub: Record) -> None:
+        """Give a hub that has connected the codes that wait for it: the window of the last time may be long closed."""
+        if hub.get("CredentialLockerId"):
+            self._associate(hub)
+
     def _offer(self, device: Record, hubs: list[Record]) -> None:
         if hubs and device["ProvisioningStatus"] != "PRE_ASSOCIATED":
             self.change(device, ProvisioningStatus="PRE_ASSOCIATED")
