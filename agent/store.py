@@ -19,6 +19,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
+from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,8 @@ PAGE = 4096
 Row = tuple[Any, ...]
 
 PUT_OUTBOX = "INSERT OR REPLACE INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+TOGETHER = 20  # rows in one INSERT: each step of SQLite gives the interpreter away and takes it back
+_PUT_TOGETHER = f"{PUT_OUTBOX}{', (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)' * (TOGETHER - 1)}"
 DROP_OUTBOX = "DELETE FROM outbox WHERE uplink = ? AND lane = ? AND id = ?"
 SHED_OLD = "DELETE FROM outbox WHERE uplink = ? AND lane = ? AND wall < ? AND quality = 'trusted'"
 _LANE_OF = itemgetter(1, 2)  # of a row of PUT_OUTBOX
@@ -245,7 +248,10 @@ class Store:
 
     def _run(self, sql: str, rows: list[Row], backlog: Counter[tuple[str, int]]) -> None:
         if sql is PUT_OUTBOX:
-            self._db.executemany(sql, rows)
+            single = len(rows) % TOGETHER
+            self._db.executemany(sql, rows[:single])
+            many = range(single, len(rows), TOGETHER)
+            self._db.executemany(_PUT_TOGETHER, [list(chain.from_iterable(rows[i : i + TOGETHER])) for i in many])
             backlog.update(map(_LANE_OF, rows))
         elif sql is DROP_OUTBOX:
             for (uplink, lane), group in _by_lane(rows).items():
