@@ -18,7 +18,6 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from itertools import chain
 from operator import itemgetter
 from pathlib import Path
@@ -26,6 +25,7 @@ from typing import Any
 
 from agent import files
 from agent.errors import StorageError
+from agent.migrate import migrate
 from agent.requests import LANE_EVENT, LANE_LOG, LANE_STATE
 from agent.supervise import Pulse
 
@@ -355,7 +355,7 @@ class Store:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, limits: Limits) -> None:
-    """Pragmas, then the numbered schema files that this database has not seen. Raises StorageError for a newer one."""
+    """Pragmas, this version's schema, and the counter of starts. Raises StorageError for a newer schema."""
     connection.execute(f"PRAGMA page_size = {PAGE}")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
@@ -364,19 +364,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, limits: Limits) -> None
         f"PRAGMA wal_autocheckpoint = {max(16, limits.ballast // PAGE // 2) if limits.ballast else 1000}"
     )
     connection.execute("PRAGMA foreign_keys = ON")
-    scripts = sorted(
-        (int(file.name.split("_")[0]), file)
-        for file in resources.files("agent.schema").iterdir()
-        if file.name.endswith(".sql")
-    )
-    found = connection.execute("PRAGMA user_version").fetchone()[0]
-    if found > scripts[-1][0]:
-        text = f"the database has schema {found}, this agent knows up to {scripts[-1][0]}"
-        raise StorageError(text, place=str(path), remedy="start the newer agent that wrote it, or move the file away")
-    for number, file in scripts:
-        if number > found:
-            script = file.read_text(encoding="utf-8")
-            connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
+    migrate(connection, path)
     connection.execute("INSERT OR IGNORE INTO meta VALUES ('database_id', lower(hex(randomblob(8))))")
     connection.execute("INSERT OR IGNORE INTO meta VALUES ('epoch', '0')")
     connection.execute("UPDATE meta SET value = value + 1 WHERE key = 'epoch'")

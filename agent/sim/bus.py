@@ -18,6 +18,11 @@ SUBSCRIPTIONS = (
     "$aws/things/+/jobs/start-next",
     "$aws/things/+/jobs/+/get",
     "$aws/things/+/jobs/+/update",
+    *(
+        f"$aws/things/+/shadow/{name}{operation}"
+        for name in ("", "name/+/")
+        for operation in ("get", "update", "delete")
+    ),
     "$aws/certificates/create/+",
     "$aws/certificates/create-from-csr/+",
     "$aws/provisioning-templates/+/provision/+",

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from agent.sim.authority import Authority, common_name
 from agent.sim.iot.jobs import Jobs
 from agent.sim.iot.provisioning import Provisioning
+from agent.sim.iot.shadows import Shadows
 from agent.sim.managed_integrations.account import Account, NoConnectors
 from agent.sim.managed_integrations.control import Control
 from agent.sim.managed_integrations.discoveries import Discoveries
@@ -42,6 +43,7 @@ class ManagedIntegrations:
         self.notifications = Notifications(world)
         self.hub_side = HubSide(world, things, discoveries)
         self._discoveries = discoveries
+        self._shadows = Shadows(world.records, world.now, self._tell)
         self.provisioning = Provisioning(world.records, world.now, self._publish, authority, things.claim)
         things.dropped = self.provisioning.revoke
         self._ota = Ota(world, self.jobs, objects)
@@ -120,6 +122,9 @@ class ManagedIntegrations:
         if words[:2] == ("$aws", "things") and words[3:4] == ("jobs",):
             with self._world.records.transaction():
                 self.jobs.executions.request(words[2], words[4:], payload)
+        elif words[:2] == ("$aws", "things") and words[3:4] == ("shadow",):
+            with self._world.records.transaction():
+                self._shadows.request(words[2], words[4:], payload)
         elif words[0] == "north" and len(words) > 2 and payload and len(payload) <= MAX_PAYLOAD:  # noqa: PLR2004  prefix, hub, channel
             self._from_hub(words[1], payload)
 

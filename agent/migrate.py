@@ -1,0 +1,24 @@
+"""The database's schema: numbered SQL files, forward only, each in one transaction."""
+
+import sqlite3
+from importlib import resources
+from pathlib import Path
+
+from agent.errors import StorageError
+
+
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Run the schema files that this database has not seen. Raises StorageError when it is newer than this agent."""
+    scripts = sorted(
+        (int(file.name.split("_")[0]), file)
+        for file in resources.files("agent.schema").iterdir()
+        if file.name.endswith(".sql")
+    )
+    found = connection.execute("PRAGMA user_version").fetchone()[0]
+    if found > scripts[-1][0]:
+        text = f"the database has schema {found}, this agent knows up to {scripts[-1][0]}"
+        raise StorageError(text, place=str(path), remedy="start the newer agent that wrote it, or move the file away")
+    for number, file in scripts:
+        if number > found:
+            script = file.read_text(encoding="utf-8")
+            connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")

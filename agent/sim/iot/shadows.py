@@ -1,0 +1,224 @@
+"""Device shadows, classic and named: get, update and delete over MQTT, versions, deltas and the errors that AWS IoT answers with.
+
+Topics, documents and errors: AWS IoT developer guide, "Device Shadow MQTT topics", "Device Shadow service documents", "error messages".
+"""
+
+import json
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from agent.sim.records import Record, Records
+
+DOCUMENT = 8192  # bytes of state, without metadata
+DEPTH = 8
+TOKEN = 64  # bytes of a clientToken
+RATE = 20  # requests a second for one shadow
+PARTS = ("desired", "reported")
+
+Body = dict[str, Any]
+Publish = Callable[[str, Body], None]
+
+
+class ShadowError(Exception):
+    """A request that ends in `…/rejected`."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Shadows:
+    """Shadows in the records of kind `shadow`, by thing and name; the classic one has an empty name."""
+
+    def __init__(self, records: Records, now: Callable[[], float], publish: Publish) -> None:
+        self._records = records
+        self._now = now
+        self._publish = publish
+        self._lately: dict[str, deque[float]] = {}
+
+    def request(self, thing: str, words: tuple[str, ...], payload: bytes) -> None:
+        """Answer `$aws/things/<thing>/shadow/[name/<shadow>/]get|update|delete`."""
+        name = words[1] if words[:1] == ("name",) and len(words) > 1 else ""
+        operation = words[-1] if words else ""
+        if len(words) != (3 if name else 1):
+            return
+        prefix = f"$aws/things/{thing}/shadow" + (f"/name/{name}" if name else "")
+        token: Body = {}
+        try:
+            self._pace(f"{thing}/{name}")
+            body = _body(payload) if operation == "update" else {}
+            token = _token(body)
+            answer = self._do(operation, thing, name, body, prefix, token)
+        except ShadowError as error:
+            refused: Body = {"code": error.code, "message": str(error), "timestamp": int(self._now()), **token}
+            self._publish(f"{prefix}/{operation}/rejected", refused)
+            return
+        if answer is not None:
+            self._publish(f"{prefix}/{operation}/accepted", {**answer, "timestamp": int(self._now()), **token})
+
+    def _do(self, operation: str, thing: str, name: str, body: Body, prefix: str, token: Body) -> Body | None:
+        if operation == "get":
+            return _whole(self._need(thing, name))
+        if operation == "delete":
+            return self._delete(thing, name)
+        if operation == "update":
+            return self._update(thing, name, body, prefix, token)
+        return None
+
+    def _pace(self, key: str) -> None:
+        lately = self._lately.setdefault(key, deque())
+        while lately and lately[0] <= self._now() - 1:
+            lately.popleft()
+        if len(lately) >= RATE:
+            raise ShadowError(429, "Too many requests")
+        lately.append(self._now())
+
+    def _need(self, thing: str, name: str) -> Record:
+        shadow = self._records.get("shadow", f"{thing}/{name}")
+        if shadow is None or shadow.get("deleted"):
+            raise ShadowError(404, f"No shadow exists with name: '{name or thing}'")
+        return shadow
+
+    def _delete(self, thing: str, name: str) -> Body:
+        """The version is kept: a shadow that is made again goes on from it."""
+        shadow = self._need(thing, name)
+        kept = {"version": shadow["version"], "deleted": True, "state": {}, "metadata": {}}
+        self._records.put("shadow", f"{thing}/{name}", kept)
+        return {"version": shadow["version"]}
+
+    def _update(self, thing: str, name: str, body: Body, prefix: str, token: Body) -> Body:
+        given = _state(body)
+        before = self._records.get("shadow", f"{thing}/{name}") or {"version": 0, "state": {}, "metadata": {}}
+        wanted = body.get("version")
+        if wanted is not None and wanted != before["version"]:
+            raise ShadowError(409, "Version conflict")
+        now = int(self._now())
+        after: Record = {"version": before["version"] + 1, "state": {}, "metadata": {}}
+        for part in PARTS:
+            state, stamps = before["state"].get(part, {}), before["metadata"].get(part, {})
+            if part in given:
+                state, stamps = _merged(state, stamps, given[part] or {}, now) if given[part] is not None else ({}, {})
+            if state:
+                after["state"][part], after["metadata"][part] = state, stamps
+        if len(json.dumps(after["state"], separators=(",", ":")).encode()) > DOCUMENT:
+            raise ShadowError(413, "The payload exceeds the maximum size allowed")
+        self._records.put("shadow", f"{thing}/{name}", after)
+        self._tell(prefix, before, after, token, desired="desired" in given)
+        stamps = {part: _stamps(value, now) for part, value in given.items() if value is not None}
+        return {"state": given, "metadata": stamps, "version": after["version"]}
+
+    def _tell(self, prefix: str, before: Record, after: Record, token: Body, *, desired: bool) -> None:
+        now = int(self._now())
+        delta = _delta(after["state"].get("desired", {}), after["state"].get("reported", {}))
+        changed = delta != _delta(before["state"].get("desired", {}), before["state"].get("reported", {}))
+        if delta and (desired or changed):
+            stamps = _at(after["metadata"].get("desired", {}), delta)
+            body = {"state": delta, "metadata": stamps, "version": after["version"], "timestamp": now, **token}
+            self._publish(f"{prefix}/update/delta", body)
+        documents = {name: _document(shadow) for name, shadow in (("previous", before), ("current", after))}
+        self._publish(f"{prefix}/update/documents", {**documents, "timestamp": now, **token})
+
+
+def _document(shadow: Record) -> Body:
+    return {name: shadow[name] for name in ("state", "metadata", "version")}
+
+
+def _whole(shadow: Record) -> Body:
+    document = _document(shadow)
+    delta = _delta(shadow["state"].get("desired", {}), shadow["state"].get("reported", {}))
+    return {**document, "state": {**document["state"], "delta": delta}} if delta else document
+
+
+def _body(payload: bytes) -> Body:
+    if len(payload) > 2 * DOCUMENT:
+        raise ShadowError(413, "The payload exceeds the maximum size allowed")
+    try:
+        text = payload.decode()
+    except UnicodeDecodeError:
+        raise ShadowError(415, "Unsupported documented encoding; supported encoding is UTF-8") from None
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError):
+        raise ShadowError(400, "Invalid JSON") from None
+    if not isinstance(body, dict):
+        raise ShadowError(400, "Invalid JSON")
+    return body
+
+
+def _token(body: Body) -> Body:
+    token = body.get("clientToken")
+    if token is None:
+        return {}
+    if not isinstance(token, str) or len(token.encode()) > TOKEN:
+        raise ShadowError(400, f"Invalid clientToken: at most {TOKEN} bytes")
+    return {"clientToken": token}
+
+
+def _state(body: Body) -> dict[str, Any]:
+    """The sections that a request changes: each an object, or None to clear it."""
+    state = body.get("state")
+    if "state" not in body:
+        raise ShadowError(400, "Missing required node: state")
+    if not isinstance(state, dict):
+        raise ShadowError(400, "State node must be an object")
+    given = {part: state[part] for part in PARTS if part in state}
+    if not all(value is None or isinstance(value, dict) for value in given.values()):
+        raise ShadowError(400, "Desired and reported nodes must be objects")
+    if any(_depth(value) > DEPTH for value in given.values()):
+        raise ShadowError(400, f"JSON contains too many levels of nesting; maximum is {DEPTH}")
+    version = body.get("version")
+    if version is not None and (not isinstance(version, int) or isinstance(version, bool)):
+        raise ShadowError(400, "Invalid version")
+    return given
+
+
+def _depth(value: Any) -> int:
+    return 1 + max((_depth(entry) for entry in value.values()), default=0) if isinstance(value, dict) else 0
+
+
+def _merged(state: Body, stamps: Body, given: Mapping[str, Any], now: int) -> tuple[Body, Body]:
+    """State and metadata after an update: null deletes, objects merge, all else is replaced."""
+    state, stamps = dict(state), dict(stamps)
+    for key, value in given.items():
+        if value is None:
+            state.pop(key, None)
+            stamps.pop(key, None)
+        elif isinstance(value, dict):
+            goes_on = isinstance(state.get(key), dict)
+            held, known = (state[key], stamps.get(key, {})) if goes_on else ({}, {})
+            state[key], stamps[key] = _merged(held, known, value, now)
+            if not state[key]:
+                del state[key], stamps[key]
+        else:
+            state[key], stamps[key] = value, _stamps(value, now)
+    return state, stamps
+
+
+def _stamps(value: Any, now: int) -> Any:
+    if isinstance(value, dict):
+        return {key: _stamps(entry, now) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_stamps(entry, now) for entry in value]
+    return {"timestamp": now}
+
+
+def _delta(desired: Mapping[str, Any], reported: Mapping[str, Any]) -> Body:
+    """What is desired and not reported so; what is only reported does not count."""
+    delta: Body = {}
+    for key, value in desired.items():
+        held = reported.get(key)
+        if isinstance(value, dict) and isinstance(held, dict):
+            inside = _delta(value, held)
+            if inside:
+                delta[key] = inside
+        elif key not in reported or value != held:
+            delta[key] = value
+    return delta
+
+
+def _at(stamps: Any, shape: Any) -> Any:
+    """The metadata of what `shape` holds."""
+    if isinstance(shape, dict) and isinstance(stamps, dict):
+        return {key: _at(stamps.get(key, {}), value) for key, value in shape.items()}
+    return stamps
