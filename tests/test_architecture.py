@@ -65,6 +65,7 @@ ONE_PLACE = {  # third-party library -> where it may be imported
         "agent/console_api.py",
         "agent/cloud/managed_integrations.py",
         "agent/sim/managed_integrations/service.py",
+        "agent/sim/bulk_certificates.py",
         "drivers/zigbee/",
     ),
     "zigpy": ("drivers/zigbee/",),

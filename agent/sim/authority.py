@@ -1,19 +1,30 @@
 """The stand-in cloud's certificate authority: P-256, kept in its data folder. It signs claim, device and broker certificates."""
 
+import hashlib
 import ipaddress
+import threading
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from agent.files import write_atomic
 
 YEARS = timedelta(days=3650)
 SKEW = timedelta(minutes=5)  # a device's clock may be behind
+
+_SUBJECT = {
+    "CN": NameOID.COMMON_NAME,
+    "O": NameOID.ORGANIZATION_NAME,
+    "OU": NameOID.ORGANIZATIONAL_UNIT_NAME,
+    "ST": NameOID.STATE_OR_PROVINCE_NAME,
+    "C": NameOID.COUNTRY_NAME,
+}
 
 
 class Authority:
@@ -22,18 +33,14 @@ class Authority:
     def __init__(self, folder: Path) -> None:
         self.certificate_path = folder / "ca.pem"
         key_path = folder / "ca.key"
+        self._folder = folder
+        self._suppliers = threading.Lock()  # keys are made beside the loop
         if key_path.exists() and self.certificate_path.exists():
             self._key = _read_key(key_path)
             self.certificate = x509.load_pem_x509_certificate(self.certificate_path.read_bytes())
             return
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        name = _name("hub-agent stand-in CA")
-        builder = _builder(name, name, self._key.public_key(), YEARS)
-        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        builder = builder.add_extension(_usage(ca=True), critical=True)
-        self.certificate = builder.sign(self._key, hashes.SHA256())
-        write_atomic(key_path, _key_pem(self._key).encode())
-        write_atomic(self.certificate_path, self.certificate.public_bytes(serialization.Encoding.PEM), mode=0o644)
+        self.certificate, self._key = self._root("hub-agent stand-in CA")
+        _keep((self.certificate, self._key), self.certificate_path, key_path)
 
     def claim(self, name: str) -> tuple[str, str]:
         """A claim certificate and its private key, both PEM."""
@@ -53,6 +60,39 @@ class Authority:
         if not isinstance(public, ec.EllipticCurvePublicKey):
             raise ValueError("the CSR's key is not an elliptic-curve key")  # noqa: TRY004  a stranger's file, not a caller's type
         return self._issue(name, public, ())
+
+    def issue_rsa(self, supplier: str, subject: Mapping[str, str], days: int) -> tuple[str, str, str]:
+        """A certificate of a supplier's CA for an RSA-2048 key made here: certificate and key as PEM, and the SHA-256 of the former."""
+        key = rsa.generate_private_key(65537, 2048)
+        names = [x509.NameAttribute(_SUBJECT[short], value) for short, value in subject.items()]
+        authority, authority_key = self._supplier(supplier)
+        builder = _builder(x509.Name(names), authority.subject, key.public_key(), timedelta(days=days))
+        builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        builder = builder.add_extension(_usage(ca=False), critical=True)
+        pem = builder.sign(authority_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+        return pem, _key_pem(key), fingerprint(pem)
+
+    def certificate_of(self, supplier: str) -> str:
+        """A supplier's CA certificate, PEM."""
+        return self._supplier(supplier)[0].public_bytes(serialization.Encoding.PEM).decode()
+
+    def _supplier(self, supplier: str) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+        """The CA of a supplier, made at its first use."""
+        label = hashlib.sha256(supplier.encode()).hexdigest()[:16]  # a stranger's word never becomes a file's name
+        certificate_path, key_path = (self._folder / f"supplier-{label}{suffix}" for suffix in (".pem", ".key"))
+        with self._suppliers:
+            if not key_path.exists():
+                made = self._root(f"supplier CA {label}")
+                _keep(made, certificate_path, key_path)
+            return x509.load_pem_x509_certificate(certificate_path.read_bytes()), _read_key(key_path)
+
+    @staticmethod
+    def _root(common: str) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+        key, name = ec.generate_private_key(ec.SECP256R1()), _name(common)
+        builder = _builder(name, name, key.public_key(), YEARS)
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        builder = builder.add_extension(_usage(ca=True), critical=True)
+        return builder.sign(key, hashes.SHA256()), key
 
     def signed(self, pem: str) -> bool:
         """True when a certificate is of this CA."""
@@ -99,7 +139,7 @@ def fingerprint(pem: str) -> str:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, public: ec.EllipticCurvePublicKey, life: timedelta
+    subject: x509.Name, issuer: x509.Name, public: ec.EllipticCurvePublicKey | rsa.RSAPublicKey, life: timedelta
 ) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
@@ -139,6 +179,12 @@ def _host(name: str) -> x509.GeneralName:
         return x509.DNSName(name)
 
 
+def _keep(made: tuple[x509.Certificate, ec.EllipticCurvePrivateKey], certificate_path: Path, key_path: Path) -> None:
+    """The key last: where there is a key, there is its certificate."""
+    write_atomic(certificate_path, made[0].public_bytes(serialization.Encoding.PEM), mode=0o644)
+    write_atomic(key_path, _key_pem(made[1]).encode())
+
+
 def _read_key(path: Path) -> ec.EllipticCurvePrivateKey:
     key = serialization.load_pem_private_key(path.read_bytes(), None)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
@@ -146,7 +192,7 @@ def _read_key(path: Path) -> ec.EllipticCurvePrivateKey:
     return key
 
 
-def _key_pem(key: ec.EllipticCurvePrivateKey) -> str:
+def _key_pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> str:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     ).decode()

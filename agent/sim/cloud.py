@@ -14,13 +14,16 @@ from agent.cloud.mqtt import Endpoint
 from agent.errors import ConfigError, TryAgainError, UsageError
 from agent.sim.authority import Authority
 from agent.sim.broker import LOOPBACK, MASTER, Mosquitto
+from agent.sim.bulk_certificates import BulkCertificates
 from agent.sim.bus import Bus
-from agent.sim.http import MANAGED_INTEGRATIONS, HttpServer
+from agent.sim.exchange import Answer, Ask, Handle
+from agent.sim.http import BULK_CERTIFICATES, MANAGED_INTEGRATIONS, VAULT, HttpServer
 from agent.sim.managed_integrations.service import SERVICE, ManagedIntegrations
 from agent.sim.managed_integrations.world import INDEXED, Leaving, Notice, ToHub, Told, World, new_id
 from agent.sim.objects import Objects
 from agent.sim.records import Records
-from agent.sim.service_model import Answer, Query, RestJson
+from agent.sim.service_model import RestJson
+from agent.sim.vault import Vault
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +56,8 @@ class StandIn:
         if self._broker is not None:
             await self._broker.start()
             inner, user, password = self._broker.inner, MASTER, self._broker.password
-        self._http = HttpServer({MANAGED_INTEGRATIONS: self._request}, self._objects)
+        apis: dict[str, Handle] = {}
+        self._http = HttpServer(apis, self._objects)
         try:
             port = await self._http.start(port)
         except OSError as error:
@@ -62,14 +66,20 @@ class StandIn:
             ) from error
         base = f"http://{LOOPBACK}:{port}"
         world = World(RestJson(SERVICE), self._records, time.time, host)
-        self._service = ManagedIntegrations(world, self._authority, Objects(self._objects, base))
+        objects = Objects(self._objects, base)
+        self._service = ManagedIntegrations(world, self._authority, objects)
+        self._vault = Vault(self._records, time.time, self._folder / "vault")
+        self._bulk = BulkCertificates(self._records, time.time, objects, self._authority)
+        apis |= {MANAGED_INTEGRATIONS: self._request, BULK_CERTIFICATES: self._bulk.handle, VAULT: self._vault.handle}
         endpoint = Endpoint(host, inner, "stand-in-cloud", 60, None, user, password)
         self._bus = Bus(endpoint, self._heard)
         self._deliver()
-        self._work = [asyncio.ensure_future(work) for work in (self._bus.run(), self._tick())]
+        self._work = [asyncio.ensure_future(work) for work in (self._bus.run(), self._tick(), self._bulk.run())]
         await self._bus.ready.wait()
         return {
             "managed_integrations": f"{base}{MANAGED_INTEGRATIONS}",
+            "bulk_certificates": f"{base}{BULK_CERTIFICATES}",
+            "vault": f"{base}{VAULT}",
             "mqtt": f"{host}:{self._broker.port if self._broker else inner}",
             "tls": self._broker is not None,
             "ca": str(self._authority.certificate_path),
@@ -88,8 +98,8 @@ class StandIn:
 
     # ---- what joins the parts ---------------------------------------------------------------------------------------
 
-    def _request(self, method: str, path: str, query: Query, body: bytes) -> Answer:
-        answer = self._service.handle(method, path, query, body)
+    def _request(self, ask: Ask) -> Answer:
+        answer = self._service.handle(ask)
         self._deliver()
         return answer
 
@@ -101,6 +111,7 @@ class StandIn:
         while True:
             await asyncio.sleep(TICK)
             self._service.tick()
+            self._vault.tick()
             self._deliver()
 
     def _deliver(self) -> None:

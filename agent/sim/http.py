@@ -1,18 +1,17 @@
 """The stand-in's HTTP face: one port on loopback, one path prefix for each API, and objects to download with Range."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from aiohttp import web
 
-from agent.sim.service_model import Answer, Query
+from agent.sim.exchange import Ask, Handle
 
-MAX_BODY = 4 * 1024 * 1024
+MAX_BODY = 24 * 1024 * 1024  # the vault takes files of 20 MB
 MAX_LINE = 128 * 1024  # a NextToken may have 65,535 characters
 MANAGED_INTEGRATIONS = "/managed-integrations"
+BULK_CERTIFICATES = "/bulk-certificates"
+VAULT = "/vault"
 OBJECTS = "/s3"
-
-Handle = Callable[[str, str, Query, bytes], Answer]
 
 
 class HttpServer:
@@ -41,7 +40,8 @@ class HttpServer:
         for prefix, handle in self._apis.items():
             if path.startswith(f"{prefix}/"):
                 query = {name: request.query.getall(name) for name in request.query}
-                answer = handle(request.method, path.removeprefix(prefix), query, await request.read())
+                headers = {name.lower(): value for name, value in request.headers.items()}
+                answer = handle(Ask(request.method, path.removeprefix(prefix), query, headers, await request.read()))
                 return web.Response(status=answer.status, body=answer.body, headers=dict(answer.headers))
         known = ", ".join(f"{prefix}/" for prefix in self._apis)
         return web.json_response({"message": f"nothing is here; the APIs are under {known}"}, status=404)

@@ -21,9 +21,10 @@ class Objects:
 
     def presigned(self, text: str) -> str:
         """Replace each presigned-URL placeholder by an address from which the object can be fetched now."""
-        return PRESIGNED.sub(lambda found: self._address(found[1]), text)
+        return PRESIGNED.sub(lambda found: self.address(found[1]), text)
 
-    def _address(self, url: str) -> str:
+    def address(self, url: str) -> str:
+        """Where an object can be fetched over HTTP; a URL that is none of S3 stays as it is."""
         place = _place(url)
         return url if place is None else f"{self._base}/s3/{quote('/'.join(place))}"
 

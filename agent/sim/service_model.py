@@ -7,7 +7,7 @@ would refuse is refused, without a table of ours. Protocol `rest-json`: https://
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -17,7 +17,7 @@ import botocore.session
 from botocore import xform_name
 from botocore.model import OperationModel, ServiceModel, Shape
 
-Query = Mapping[str, Sequence[str]]
+from agent.sim.exchange import Answer, Query
 
 _PYTHON_WORDS = (("\\x{0022}", '"'), ("\\p{L}", "a-zA-Z\u00c0-\uffff"), ("\\p{N}", "0-9"))  # Java's regular expressions
 _SCALARS: Mapping[str, tuple[type, ...]] = {
@@ -42,15 +42,6 @@ class AwsError(Exception):
         self.code = code
         self.message = message
         self.extra = extra
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What goes back over HTTP."""
-
-    status: int
-    body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,8 @@ async def test_durable_messages_leave_the_disk_when_the_broker_has_them(rig: Rig
     assert {len(identifier) for identifier in ids} == {32}
 
 
-async def test_state_is_delivered_without_touching_the_disk(rig: Rig, watcher: Watcher) -> None:
+async def test_state_is_delivered_without_touching_the_disk(tmp_path: Path, broker: Broker, watcher: Watcher) -> None:
+    rig = Rig(tmp_path, broker.port, LinkPolicy(publishes_per_second=0, spool_after=60.0))  # no PUBACK is that late
     rig.start()
     await until(lambda: rig.link.connected)
     before = rig.store.stats.rows
@@ -53,6 +54,7 @@ async def test_state_is_delivered_without_touching_the_disk(rig: Rig, watcher: W
     await until(lambda: watcher.values() == list(range(200)), what="200 values in order")
     await until(lambda: not rig.link.waiting)
     assert rig.store.stats.rows == before
+    await rig.stop()
 
 
 async def test_state_of_an_outage_is_spooled_and_told_in_order(rig: Rig, watcher: Watcher) -> None:

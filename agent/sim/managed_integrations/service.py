@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from agent.sim.authority import Authority, common_name
+from agent.sim.exchange import Answer, Ask
 from agent.sim.iot.jobs import Jobs
 from agent.sim.iot.provisioning import Provisioning
 from agent.sim.iot.shadows import Shadows
@@ -22,7 +23,7 @@ from agent.sim.managed_integrations.ota import Ota
 from agent.sim.managed_integrations.things import Things
 from agent.sim.managed_integrations.world import Leaving, Request, Result, Told, World
 from agent.sim.objects import Objects
-from agent.sim.service_model import Answer, AwsError, Query, Route
+from agent.sim.service_model import AwsError, Route
 from agent.wire.managed_integrations import MAX_PAYLOAD, Envelope
 
 log = logging.getLogger(__name__)
@@ -78,15 +79,15 @@ class ManagedIntegrations:
 
     # ---- REST -------------------------------------------------------------------------------------------------------
 
-    def handle(self, method: str, raw_path: str, query: Query, body: bytes) -> Answer:
+    def handle(self, ask: Ask) -> Answer:
         """Answer one request; nothing is kept and nothing leaves when it is refused."""
         api = self._world.api
-        route = api.route(method, raw_path)
+        route = api.route(ask.method, ask.path)
         if route is None or route.name not in self._actions:
             return api.refuse(route, UNKNOWN)
         already = len(self._world.leaving)
         try:
-            request = api.read(route, query, body)
+            request = api.read(route, ask.query, ask.body)
             with self._world.records.transaction():
                 return api.write(route, self._once(route, request))
         except AwsError as error:

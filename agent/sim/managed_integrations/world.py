@@ -34,6 +34,8 @@ INDEXED = (
     "jobId",
     "thing",
     "Name",
+    "applicant_email",
+    "batch",
 )
 PAGE = 100  # entries of a list when the caller names no number
 

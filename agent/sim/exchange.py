@@ -1,0 +1,29 @@
+"""An HTTP request and its answer, as the stand-in's APIs see them: no socket, no framework."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+Query = Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request: `path` is still percent-encoded and has no prefix of ours, header names are in lower case."""
+
+    method: str
+    path: str
+    query: Query = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes back."""
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Handle = Callable[[Ask], Answer]
