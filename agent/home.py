@@ -1,5 +1,6 @@
 """The home as the hub knows it: devices and radios, and the neutral bodies of messages about them. PURE."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,8 @@ from agent.requests import Kind, Publish, PublishState
 STARTING = "starting"  # why a radio is away that has not been there yet
 NOT_IN_THIS_RUN = float("-inf")  # when a value was heard that comes from the disk
 STATE_CHUNK = 25  # 5 endpoints with 5 capabilities bound a state message; single properties are the finest split
+
+_ZIGBEE_QR = re.compile(r"^Z:([0-9A-Fa-f]{16})\$I:")
 
 
 @dataclass(slots=True)
@@ -88,6 +91,12 @@ def capabilities_body(record: DeviceRecord) -> dict[str, Any]:
             for endpoint in record.device.endpoints
         ],
     }
+
+
+def address_in(material: str) -> str:
+    """The device address in QR material, sixteen hex digits in lower case; empty when it names none."""
+    found = _ZIGBEE_QR.match(material)
+    return found[1].lower() if found else ""
 
 
 def pairs(mapping: Mapping[str, str]) -> str:

@@ -7,7 +7,6 @@ Devices: found -> (local onboarding | the cloud's DEVICE_ONBOARDED) -> capabilit
 A device that joins while nobody asked for it is *quarantined*: known, shown, but not told to any cloud and not controllable.
 """
 
-import re
 from collections.abc import Iterable
 from hashlib import sha256
 from typing import Any
@@ -20,6 +19,7 @@ from agent.home import (
     STARTING,
     DeviceRecord,
     RadioRecord,
+    address_in,
     capabilities_body,
     deletion,
     discovered_body,
@@ -78,7 +78,6 @@ from agent.requests import (
 HubEvent = DriverEvent | Request | CommandEnded | CommandParked | RadioWorkEnded | Tick
 
 DUPLICATE_WINDOW = 1.0  # seconds; a radio repeats a frame whose acknowledgement was lost within this
-_ZIGBEE_QR = re.compile(r"^Z:([0-9A-Fa-f]{16})\$I:")
 
 
 class Hub:
@@ -389,11 +388,10 @@ class Hub:
         return self.discoveries.rediscover(request, up[0].name, [d.device.id for d in devices], now)
 
     def _pre_associate(self, event: PreAssociate, now: Moment) -> list[Effect]:
-        match = _ZIGBEE_QR.match(event.discovery.material)
-        if match is None:
-            text = "the authentication material names no device address"
-            return self.discoveries.fail(event.discovery, "400", text)
-        self.expected[match[1].lower()] = event.managed_thing_id
+        address = address_in(event.discovery.material)
+        if not address:
+            return self.discoveries.fail(event.discovery, "400", "the authentication material names no device address")
+        self.expected[address] = event.managed_thing_id
         return [SaveMeta("expected", pairs(self.expected)), *self._discover(event.discovery, now)]
 
     def _deprovision(self, event: Deprovision, now: Moment) -> list[Effect]:
