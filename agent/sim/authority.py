@@ -133,6 +133,20 @@ def common_name(pem: str) -> str:
     return str(subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
 
 
+def p256_public_key(pem: str) -> str:
+    """The public key of a certificate or of a public key, PEM. Raises ValueError when it is none of P-256."""
+    text = pem.encode()
+    key = (
+        x509.load_pem_x509_certificate(text).public_key()
+        if "BEGIN CERTIFICATE" in pem
+        else serialization.load_pem_public_key(text)
+    )
+    if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != "secp256r1":
+        raise ValueError("the key is not one of P-256, which ES256 needs")
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    return key.public_bytes(serialization.Encoding.PEM, form).decode()
+
+
 def fingerprint(pem: str) -> str:
     """SHA-256 of the certificate in hexadecimal digits: the certificateId of AWS IoT."""
     return x509.load_pem_x509_certificate(pem.encode()).fingerprint(hashes.SHA256()).hex()

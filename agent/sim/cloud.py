@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import logging
+import secrets
 import signal
 import time
 from pathlib import Path
@@ -12,14 +13,16 @@ from typing import Any
 from agent.cloud.dialect import Publication
 from agent.cloud.mqtt import Endpoint
 from agent.errors import ConfigError, TryAgainError, UsageError
+from agent.files import write_atomic
 from agent.sim.authority import Authority
 from agent.sim.broker import LOOPBACK, MASTER, Mosquitto
 from agent.sim.bulk_certificates import BulkCertificates
 from agent.sim.bus import Bus
 from agent.sim.exchange import Answer, Ask, Handle
-from agent.sim.http import BULK_CERTIFICATES, MANAGED_INTEGRATIONS, VAULT, HttpServer
+from agent.sim.http import BULK_CERTIFICATES, MANAGED_INTEGRATIONS, NRF, VAULT, HttpServer
 from agent.sim.managed_integrations.service import SERVICE, ManagedIntegrations
 from agent.sim.managed_integrations.world import INDEXED, Leaving, Notice, ToHub, Told, World, new_id
+from agent.sim.nrf.rest import NrfCloud
 from agent.sim.objects import Objects
 from agent.sim.records import Records
 from agent.sim.service_model import RestJson
@@ -71,6 +74,9 @@ class StandIn:
         self._vault = Vault(self._records, time.time, self._folder / "vault")
         self._bulk = BulkCertificates(self._records, time.time, objects, self._authority)
         apis |= {MANAGED_INTEGRATIONS: self._request, BULK_CERTIFICATES: self._bulk.handle, VAULT: self._vault.handle}
+        key = self._api_key()
+        self._nrf = NrfCloud(self._records, time.time, objects, self._authority, self._service.shadows, key)
+        apis[NRF] = self._nrf.handle
         endpoint = Endpoint(host, inner, "stand-in-cloud", 60, None, user, password)
         self._bus = Bus(endpoint, self._heard)
         self._deliver()
@@ -78,6 +84,8 @@ class StandIn:
         await self._bus.ready.wait()
         return {
             "managed_integrations": f"{base}{MANAGED_INTEGRATIONS}",
+            "nrf": f"{base}{NRF}/v1",
+            "nrf_api_key": key,
             "bulk_certificates": f"{base}{BULK_CERTIFICATES}",
             "vault": f"{base}{VAULT}",
             "mqtt": f"{host}:{self._broker.port if self._broker else inner}",
@@ -85,6 +93,13 @@ class StandIn:
             "ca": str(self._authority.certificate_path),
             "streams": str(self._streams),
         }
+
+    def _api_key(self) -> str:
+        """The account's key for nRF Cloud, made once; it opens this stand-in and nothing else."""
+        path = self._folder / "nrf-api-key"
+        if not path.exists():
+            write_atomic(path, secrets.token_hex(20).encode())
+        return path.read_text(encoding="ascii")
 
     async def stop(self) -> None:
         for work in self._work:
@@ -112,6 +127,7 @@ class StandIn:
             await asyncio.sleep(TICK)
             self._service.tick()
             self._vault.tick()
+            self._nrf.tick()
             self._deliver()
 
     def _deliver(self) -> None:

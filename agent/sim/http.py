@@ -11,6 +11,7 @@ MAX_LINE = 128 * 1024  # a NextToken may have 65,535 characters
 MANAGED_INTEGRATIONS = "/managed-integrations"
 BULK_CERTIFICATES = "/bulk-certificates"
 VAULT = "/vault"
+NRF = "/nrf"
 OBJECTS = "/s3"
 
 

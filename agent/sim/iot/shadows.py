@@ -89,11 +89,24 @@ class Shadows:
 
     def _update(self, thing: str, name: str, body: Body, prefix: str, token: Body) -> Body:
         given = _state(body)
-        before = self._records.get("shadow", f"{thing}/{name}") or {"version": 0, "state": {}, "metadata": {}}
+        before, after = self.change(thing, name, body)
+        self._tell(prefix, before, after, token, desired="desired" in given)
+        stamps = {part: _stamps(value, int(self._now())) for part, value in given.items() if value is not None}
+        return {"state": given, "metadata": stamps, "version": after["version"]}
+
+    def document(self, thing: str, name: str) -> Body:
+        """State, metadata and version of a shadow, empty when there is none."""
+        return _document(self._held(thing, name))
+
+    def _held(self, thing: str, name: str) -> Record:
+        return self._records.get("shadow", f"{thing}/{name}") or {"version": 0, "state": {}, "metadata": {}}
+
+    def change(self, thing: str, name: str, body: Body) -> tuple[Record, Record]:
+        """Keep an update request's change, without telling anybody; before and after. Raises ShadowError."""
+        given, before, now = _state(body), self._held(thing, name), int(self._now())
         wanted = body.get("version")
         if wanted is not None and wanted != before["version"]:
             raise ShadowError(409, "Version conflict")
-        now = int(self._now())
         after: Record = {"version": before["version"] + 1, "state": {}, "metadata": {}}
         for part in PARTS:
             state, stamps = before["state"].get(part, {}), before["metadata"].get(part, {})
@@ -104,9 +117,7 @@ class Shadows:
         if len(json.dumps(after["state"], separators=(",", ":")).encode()) > DOCUMENT:
             raise ShadowError(413, "The payload exceeds the maximum size allowed")
         self._records.put("shadow", f"{thing}/{name}", after)
-        self._tell(prefix, before, after, token, desired="desired" in given)
-        stamps = {part: _stamps(value, now) for part, value in given.items() if value is not None}
-        return {"state": given, "metadata": stamps, "version": after["version"]}
+        return before, after
 
     def _tell(self, prefix: str, before: Record, after: Record, token: Body, *, desired: bool) -> None:
         now = int(self._now())

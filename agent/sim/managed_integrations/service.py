@@ -44,7 +44,7 @@ class ManagedIntegrations:
         self.notifications = Notifications(world)
         self.hub_side = HubSide(world, things, discoveries)
         self._discoveries = discoveries
-        self._shadows = Shadows(world.records, world.now, self._tell)
+        self.shadows = Shadows(world.records, world.now, self._tell)
         self.provisioning = Provisioning(world.records, world.now, self._publish, authority, things.claim)
         things.dropped = self.provisioning.revoke
         self._ota = Ota(world, self.jobs, objects)
@@ -125,7 +125,7 @@ class ManagedIntegrations:
                 self.jobs.executions.request(words[2], words[4:], payload)
         elif words[:2] == ("$aws", "things") and words[3:4] == ("shadow",):
             with self._world.records.transaction():
-                self._shadows.request(words[2], words[4:], payload)
+                self.shadows.request(words[2], words[4:], payload)
         elif words[0] == "north" and len(words) > 2 and payload and len(payload) <= MAX_PAYLOAD:  # noqa: PLR2004  prefix, hub, channel
             self._from_hub(words[1], payload)
 

@@ -36,6 +36,7 @@ INDEXED = (
     "Name",
     "applicant_email",
     "batch",
+    "open",
 )
 PAGE = 100  # entries of a list when the caller names no number
 

@@ -1,0 +1,93 @@
+"""FOTA jobs: bundles of firmware, jobs for devices or tags, and the executions that devices fetch one at a time, oldest first."""
+
+import re
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from agent.clock import iso
+from agent.sim.nrf.answers import INVALID, NOT_FOUND, NrfError
+from agent.sim.objects import Objects
+from agent.sim.records import Record, Records
+
+BUCKET = "nrf-bundles"
+BUNDLE = re.compile(r"(APP|MODEM|BOOT|SOFTDEVICE|BOOTLOADER|MDM_FULL|SMP|CUSTOM)\*[0-9a-zA-Z]{8}\*.*")
+OPEN = ("QUEUED", "IN_PROGRESS", "DOWNLOADING")
+ENDED = ("FAILED", "SUCCEEDED", "TIMED_OUT", "CANCELLED", "REJECTED")
+DEVICES = 100
+
+
+class Fota:
+    """Executions in the records of kind `nrf-execution`; a bundle is a file of the objects' bucket."""
+
+    def __init__(self, records: Records, now: Callable[[], float], objects: Objects) -> None:
+        self._records = records
+        self._now = now
+        self._objects = objects
+
+    def create(self, body: dict[str, Any]) -> str:
+        """Make a job; returns its id. Raises NrfError."""
+        bundle = str(body.get("bundleId", ""))
+        if not BUNDLE.fullmatch(bundle):
+            raise NrfError(INVALID, "bundleId does not have its pattern")
+        content = self._objects.read(f"s3://{BUCKET}/{bundle}")
+        if content is None:
+            raise NrfError(NOT_FOUND, f"there is no bundle {bundle[:100]}")
+        devices, now, job = self._targets(body), self._now(), str(uuid.uuid4())
+        document = {"firmwareType": bundle.partition("*")[0], "fileSize": len(content), "bundleId": bundle}
+        document |= {"version": str(body.get("name", "1")), **self._place(bundle)}
+        for device in devices:
+            execution: Record = {"jobId": job, "deviceId": device, "executionId": f"{job}/{device}", "status": "QUEUED"}
+            execution |= {"createdAt": iso(now), "lastUpdatedAt": iso(now), "jobDocument": document, "open": device}
+            self._records.put("nrf-execution", f"{device}/{job}", execution)
+        return job
+
+    def _targets(self, body: dict[str, Any]) -> list[str]:
+        names, tags = body.get("deviceIds"), body.get("tags")
+        if isinstance(names, list) and 1 <= len(names) <= DEVICES:
+            unknown = [name for name in names if self._records.get("nrf-device", str(name)) is None]
+            if unknown:
+                raise NrfError(NOT_FOUND, f"no such devices: {unknown[:5]}")
+            return [str(name) for name in names]
+        if isinstance(tags, list) and tags:
+            return [device["id"] for device in self._records.all("nrf-device") if set(tags) & set(device["tags"])]
+        raise NrfError(INVALID, f"1 to {DEVICES} deviceIds, or tags")
+
+    def _place(self, bundle: str) -> dict[str, str]:
+        """Host and path as devices put them together: https://<host>/<path>."""
+        host, _, path = self._objects.address(f"s3://{BUCKET}/{bundle}").partition("://")[2].partition("/")
+        return {"host": host, "path": path}
+
+    def current(self, device: str, firmware: str) -> dict[str, Any]:
+        """The oldest open execution of a device. Raises NrfError (404: there is none)."""
+        for execution in self._records.all("nrf-execution", open=device):
+            if firmware in ("", execution["jobDocument"]["firmwareType"]):
+                return shown(execution)
+        raise NrfError(40499, "no job", status=404)
+
+    def update(self, device: str, job: str, body: dict[str, Any]) -> None:
+        """A device's word on its execution. Raises NrfError."""
+        execution = self.get(device, job)
+        status = body.get("status")
+        if status not in (*OPEN, *ENDED):
+            raise NrfError(INVALID, f"status is none of {', '.join((*OPEN, *ENDED))}")
+        if execution["status"] in ENDED:
+            raise NrfError(INVALID, f"the execution is {execution['status']}")
+        changed = {**execution, "status": status, "lastUpdatedAt": iso(self._now())}
+        if "details" in body:
+            changed["statusDetail"] = str(body["details"])[:1024]
+        if status in ENDED:
+            changed["open"] = None
+        self._records.put("nrf-execution", f"{device}/{job}", changed)
+
+    def get(self, device: str, job: str) -> Record:
+        """One execution, with its inner members. Raises NrfError."""
+        found = self._records.get("nrf-execution", f"{device}/{job}")
+        if found is None:
+            raise NrfError(NOT_FOUND, "no such execution")
+        return found
+
+
+def shown(execution: Record) -> dict[str, Any]:
+    """What a client sees of an execution."""
+    return {name: value for name, value in execution.items() if name != "open"}

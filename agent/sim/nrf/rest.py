@@ -1,0 +1,223 @@
+"""nRF Cloud's REST API: who asks (an API key or a device's token), what for, and the device records behind it.
+
+Paths and statuses: the API's description and protocol notes, sections 1 and 6. A device token is verified as the cloud does: ES256 with
+the key that the device was onboarded or registered with, `sub`, and `exp`.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import jwt
+
+from agent.clock import iso
+from agent.files import write_atomic
+from agent.sim.authority import Authority
+from agent.sim.exchange import Answer, Ask
+from agent.sim.iot.shadows import ShadowError, Shadows
+from agent.sim.nrf.answers import (
+    BAD_OWNERSHIP,
+    BAD_REQUEST,
+    DENIED,
+    NOT_ASSOCIATED,
+    NOT_FOUND,
+    NrfError,
+    answer,
+    json_body,
+    object_body,
+    refusal,
+)
+from agent.sim.nrf.fota import Fota, shown
+from agent.sim.nrf.onboarding import Onboarding, ownership
+from agent.sim.objects import Objects
+from agent.sim.records import Record, Records
+
+ERRORS = "nrf-bulk-errors"
+ACCOUNT = ""  # who asks with an API key; a device token names its device
+
+
+class NrfCloud:
+    """The account of nRF Cloud. `api_key` is the account's."""
+
+    def __init__(
+        self,
+        records: Records,
+        now: Callable[[], float],
+        objects: Objects,
+        authority: Authority,
+        shadows: Shadows,
+        api_key: str,
+    ) -> None:
+        self._records, self._now, self._objects = records, now, objects
+        self._authority, self._shadows, self._api_key = authority, shadows, api_key
+        self._onboarding = Onboarding(records, now, self._write_errors)
+        self.tick = self._onboarding.tick
+        self._fota = Fota(records, now, objects)
+
+    def _write_errors(self, identifier: str, document: dict[str, Any]) -> str:
+        path: Path = self._objects.folder / ERRORS / f"{identifier}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, answer(200, document).body)
+        return self._objects.address(f"s3://{ERRORS}/{identifier}.json")
+
+    def handle(self, ask: Ask) -> Answer:
+        """Answer one request."""
+        try:
+            who = self._who(ask)
+            words = tuple(unquote(word) for word in ask.path.removeprefix("/v1").strip("/").split("/"))
+            with self._records.transaction():
+                return self._of_device(who, ask, words) or self._of_account(who, ask, words)
+        except NrfError as error:
+            return refusal(error)
+        except ShadowError as error:
+            return refusal(NrfError(error.code * 100, str(error)))
+
+    # ---- who asks ---------------------------------------------------------------------------------------------------
+
+    def _who(self, ask: Ask) -> str:
+        """The device of a token, or ACCOUNT. Raises NrfError."""
+        kind, _, token = ask.headers.get("authorization", "").partition(" ")
+        if kind != "Bearer" or not token:
+            raise NrfError(DENIED, "Access denied")
+        if token == self._api_key:
+            return ACCOUNT
+        try:
+            claims = jwt.decode(token, options={"verify_signature": False, "verify_exp": False})
+            device = str(claims["sub"])
+            key = (self._records.get("nrf-key", device) or self._records.get("nrf-device", device) or {}).get("key")
+            if key:
+                jwt.decode(token, key, algorithms=["ES256"], options={"require": ["exp", "sub"], "verify_aud": False})
+                return device
+        except (jwt.InvalidTokenError, KeyError) as error:
+            raise NrfError(DENIED, f"Access denied: {error}") from None
+        raise NrfError(DENIED, "Access denied: no key is known for this device")
+
+    # ---- what devices may ask ---------------------------------------------------------------------------------------
+
+    def _of_device(self, who: str, ask: Ask, words: tuple[str, ...]) -> Answer | None:
+        match ask.method, words:
+            case "GET", ("devices", device):
+                return answer(200, self._shown(self._device(device, who)))
+            case "PATCH", ("devices", device, "state"):
+                return self._patch_state(self._device(device, who), ask)
+            case "POST", ("devices", device, "messages"):
+                return self._message(self._device(device, who), object_body(ask.body))
+            case "GET", ("fota-job-executions", device, "current"):
+                self._device(device, who)
+                return answer(200, self._fota.current(device, ask.query.get("firmwareType", ("",))[0]))
+            case "PATCH", ("fota-job-executions", device, job):
+                self._device(device, who)
+                self._fota.update(device, job, object_body(ask.body))
+                return answer(202)
+        return None
+
+    def _device(self, device: str, who: str = ACCOUNT) -> Record:
+        if who not in (ACCOUNT, device):
+            raise NrfError(DENIED, "Access denied: the token is another device's", status=403)
+        found = self._records.get("nrf-device", device)
+        if found is None:
+            raise NrfError(NOT_FOUND, f"Device {device[:128]} not found")
+        if not found["associated"]:
+            raise NrfError(NOT_ASSOCIATED, "The device is not associated with your account", status=403)
+        return found
+
+    def _patch_state(self, device: Record, ask: Ask) -> Answer:
+        wanted = ask.headers.get("if-match")
+        if wanted is not None and wanted.strip('"') != str(device["version"]):
+            raise NrfError(41200, f"$meta.version is {device['version']}")
+        body = object_body(ask.body)
+        if not body.keys() <= {"reported", "desired"} or not body:
+            raise NrfError(BAD_REQUEST, "the body has reported, desired or both")
+        self._shadows.change(device["id"], "", {"state": body})
+        changed = {**device, "version": device["version"] + 1, "updatedAt": iso(self._now())}
+        self._records.put("nrf-device", device["id"], changed)
+        return answer(202)
+
+    def _message(self, device: Record, body: dict[str, Any]) -> Answer:
+        topic = str(body.get("topic", f"d/{device['id']}/d2c")).removeprefix("m/")
+        form = topic.removeprefix(f"d/{device['id']}/d2c")
+        wanted: dict[str, type] = {"": dict, "/bulk": list, "/bin": str}
+        if topic == form or form not in wanted or not isinstance(body.get("message"), wanted[form]):
+            raise NrfError(
+                BAD_REQUEST, "topic is d/<deviceId>/d2c with an object, /bulk with a list or /bin with a text"
+            )
+        number = self._records.count("nrf-message") + 1
+        kept = {"deviceId": device["id"], "topic": topic, "message": body["message"], "receivedAt": iso(self._now())}
+        self._records.put("nrf-message", f"{number:012}", kept)
+        return answer(202)
+
+    def _shown(self, device: Record) -> dict[str, Any]:
+        members = ("id", "tags", "subType", "type")
+        return {
+            **{name: device[name] for name in members},
+            "name": device.get("name", device["id"]),
+            "tenantId": "stand-in",
+            "firmware": {"supports": device["supports"]},
+            "$meta": {name: device[name] for name in ("createdAt", "updatedAt", "version")},
+            "cloudMqttEnabled": bool(device["certificate"]),
+            "state": self._shadows.document(device["id"], ""),
+        }
+
+    # ---- what the account may ask -----------------------------------------------------------------------------------
+
+    def _of_account(self, who: str, ask: Ask, words: tuple[str, ...]) -> Answer:
+        if who != ACCOUNT:
+            raise NrfError(DENIED, "Access denied: a device token may not do this", status=403)
+        match ask.method, words:
+            case "POST", ("devices",):
+                return answer(202, {"bulkOpsRequestId": self._onboarding.many("devices", ask.body)})
+            case "POST", ("devices", ("certificates" | "public-keys") as kind):
+                return answer(202, {"bulkOpsRequestId": self._onboarding.many(kind, ask.body)})
+            case "POST", ("devices", device, "certificates"):
+                return self._certificate(device, ownership(ask.body))
+            case "POST", ("devices", device):
+                self._onboarding.one(device, object_body(ask.body))
+                return answer(202)
+        return self._of_known(ask, words)
+
+    def _of_known(self, ask: Ask, words: tuple[str, ...]) -> Answer:
+        match ask.method, words:
+            case "DELETE", ("devices", device):
+                self._device(device)
+                self._records.delete("nrf-device", device)
+                return answer(202)
+            case "PUT", ("devices", device, "name"):
+                return self._name(self._device(device), json_body(ask.body))
+            case ("PUT" | "DELETE") as verb, ("association", device):
+                return self._associate(device, ask.body, associated=verb == "PUT")
+            case "GET", ("bulk-ops-requests", identifier):
+                return answer(200, self._onboarding.bulk(identifier))
+            case "POST", ("fota-jobs",):
+                return answer(200, {"jobId": self._fota.create(object_body(ask.body))})
+            case "GET", ("fota-job-executions", device, job):
+                self._device(device)
+                return answer(200, shown(self._fota.get(device, job)))
+        raise NrfError(NOT_FOUND, "nothing is here")
+
+    def _certificate(self, device: str, code: str) -> Answer:
+        """CreateDeviceCertificate: a key and a certificate made here; who knows the code may associate the device."""
+        if self._records.get("nrf-device", device) is not None:
+            raise NrfError(BAD_REQUEST, "the device is onboarded already")
+        certificate, key = self._authority.issue_with_key(device)
+        self._onboarding.one(device, {"certificate": certificate})
+        made = self._records.get("nrf-device", device) or {}
+        self._records.put("nrf-device", device, {**made, "ownership": code, "associated": False})
+        authority = self._authority.certificate_path.read_text(encoding="ascii")
+        body = {"clientId": device, "caCert": authority, "clientCert": certificate + authority, "privateKey": key}
+        return answer(201, body)
+
+    def _associate(self, device: str, body: bytes, *, associated: bool) -> Answer:
+        found = self._records.get("nrf-device", device)
+        if found is None:
+            raise NrfError(NOT_FOUND, f"Device {device[:128]} not found")
+        if associated and ownership(body) != found["ownership"]:
+            raise NrfError(BAD_OWNERSHIP, "the ownership code is not that of the device")
+        self._records.put("nrf-device", device, {**found, "associated": associated})
+        return answer(202)
+
+    def _name(self, device: Record, names: Any) -> Answer:
+        if not isinstance(names, list) or len(names) != 1 or not isinstance(names[0], str):
+            raise NrfError(BAD_REQUEST, "the body is a list with one name")
+        self._records.put("nrf-device", device["id"], {**device, "name": names[0][:256]})
+        return answer(202)
