@@ -16,6 +16,7 @@ need mosquitto_sub mosquitto-clients
 if [ "$purpose" = test ]; then
     need systemd-analyze systemd
     need udevadm udev
+    need chromium chromium
     need node nodejs
     need npm npm
 fi

@@ -7,6 +7,8 @@ import logging
 import secrets
 import signal
 import time
+from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from agent.cloud.dialect import Publication
 from agent.cloud.mqtt import Endpoint
 from agent.errors import ConfigError, TryAgainError, UsageError
 from agent.files import write_atomic
+from agent.sim import console
 from agent.sim.authority import Authority
 from agent.sim.broker import LOOPBACK, MASTER, Mosquitto
 from agent.sim.bulk_certificates import BulkCertificates
@@ -24,7 +27,7 @@ from agent.sim.managed_integrations.service import SERVICE, ManagedIntegrations
 from agent.sim.managed_integrations.world import INDEXED, Leaving, Notice, ToHub, Told, World, new_id
 from agent.sim.nrf.rest import NrfCloud
 from agent.sim.objects import Objects
-from agent.sim.records import Records
+from agent.sim.records import Record, Records
 from agent.sim.service_model import RestJson
 from agent.sim.vault import Vault
 
@@ -50,6 +53,8 @@ class StandIn:
         self._work: list[asyncio.Task[None]] = []
         self._bus: Bus | None = None
         self._http: HttpServer | None = None
+        self._told: deque[Record] = deque(maxlen=20)
+        self._told_count = 0
         self._admission = -1
 
     async def start(self, port: int) -> dict[str, Any]:
@@ -60,7 +65,7 @@ class StandIn:
             await self._broker.start()
             inner, user, password = self._broker.inner, MASTER, self._broker.password
         apis: dict[str, Handle] = {}
-        self._http = HttpServer(apis, self._objects)
+        self._http = HttpServer(apis, self._objects, self._look, lambda body: console.do(body, self._request))
         try:
             port = await self._http.start(port)
         except OSError as error:
@@ -88,6 +93,7 @@ class StandIn:
             "nrf_api_key": key,
             "bulk_certificates": f"{base}{BULK_CERTIFICATES}",
             "vault": f"{base}{VAULT}",
+            "console": f"{base}/",
             "mqtt": f"{host}:{self._broker.port if self._broker else inner}",
             "tls": self._broker is not None,
             "ca": str(self._authority.certificate_path),
@@ -117,6 +123,11 @@ class StandIn:
         answer = self._service.handle(ask)
         self._deliver()
         return answer
+
+    def _look(self) -> tuple[int, Callable[[], Any]]:
+        """The version of the page, and how to make it."""
+        number = console.version(self._records) + self._told_count
+        return number, lambda: console.snapshot(self._records, self._told)
 
     def _heard(self, topic: str, payload: bytes) -> None:
         self._service.hear(topic, payload)
@@ -155,6 +166,8 @@ class StandIn:
         if found is None:
             return None
         stream, body = found
+        self._told.appendleft(body)
+        self._told_count += 1
         record = {
             "SequenceNumber": f"{time.time_ns():056d}",
             "ApproximateArrivalTimestamp": time.time(),
