@@ -2,6 +2,7 @@
 
 import subprocess
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -150,13 +151,14 @@ def test_wrong_rows_are_named_and_no_row_is_carried_out(cloud: Cloud, keys: Keys
 
 @given(st.binary(max_size=80))
 def test_any_bytes_are_a_batch_or_a_refusal(text: bytes) -> None:
-    onboarding = Onboarding(Records(None, ("status",)), lambda: 1.0, lambda _identifier, _document: "url")
-    try:
-        identifier = onboarding.many("devices", text)
-    except NrfError:
-        return
-    onboarding.tick()
-    assert onboarding.bulk(identifier)["status"] == "FAILED"
+    with closing(Records(None, ("status",))) as records:
+        onboarding = Onboarding(records, lambda: 1.0, lambda _identifier, _document: "url")
+        try:
+            identifier = onboarding.many("devices", text)
+        except NrfError:
+            return
+        onboarding.tick()
+        assert onboarding.bulk(identifier)["status"] == "FAILED"
 
 
 def test_a_job_goes_from_the_queue_through_a_download_in_parts_to_its_end(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -105,12 +106,13 @@ def merged(before: Any, change: Any) -> Any:
 def test_sections_merge_as_json_merge_patches_and_versions_count(updates: list[tuple[str, dict[str, Any]]]) -> None:
     told: list[tuple[str, dict[str, Any]]] = []
     clock = iter(range(10**6))
-    shadows = Shadows(Records(None, ()), lambda: float(next(clock)), lambda topic, body: told.append((topic, body)))
     wanted: dict[str, Any] = {"desired": {}, "reported": {}}
-    for part, section in updates:
-        wanted[part] = without_nulls(merged(wanted[part], section))
-        shadows.request("t", ("update",), json.dumps({"state": {part: section}}).encode())
-    shadows.request("t", ("get",), b"")
+    with closing(Records(None, ())) as records:
+        shadows = Shadows(records, lambda: float(next(clock)), lambda topic, body: told.append((topic, body)))
+        for part, section in updates:
+            wanted[part] = without_nulls(merged(wanted[part], section))
+            shadows.request("t", ("update",), json.dumps({"state": {part: section}}).encode())
+        shadows.request("t", ("get",), b"")
     topic, found = told[-1]
     assert topic == "$aws/things/t/shadow/get/accepted"
     assert {part: found["state"].get(part, {}) for part in wanted} == wanted
@@ -120,6 +122,7 @@ def test_sections_merge_as_json_merge_patches_and_versions_count(updates: list[t
 @given(st.binary(max_size=60))
 def test_any_payload_is_answered(payload: bytes) -> None:
     told: list[tuple[str, dict[str, Any]]] = []
-    shadows = Shadows(Records(None, ()), lambda: 1.0, lambda topic, body: told.append((topic, body)))
-    shadows.request("t", ("name", "n", "update"), payload)
+    with closing(Records(None, ())) as records:
+        shadows = Shadows(records, lambda: 1.0, lambda topic, body: told.append((topic, body)))
+        shadows.request("t", ("name", "n", "update"), payload)
     assert told[-1][0].startswith("$aws/things/t/shadow/name/n/update/")
