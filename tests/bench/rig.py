@@ -301,10 +301,17 @@ def load(place: House, observer: Observer, rate: int, count: int, first: int) ->
     }
 
 
-def bare_zigpy(place: House, rate: int, count: int, first: int, core: int | None = None) -> list[float]:
-    """When zigpy and bellows without a hub had each report (CLOCK_MONOTONIC). The house's hub must be stopped."""
+def bare_zigpy(
+    place: House, rate: int, count: int, first: int, core: int | None = None, publish_from: int | None = None
+) -> list[float]:
+    """When zigpy and bellows without a hub had each report (CLOCK_MONOTONIC). The house's hub must be stopped.
+
+    With `publish_from` each is also published through paho, numbered from there: then this is a bridge and nothing else.
+    """
     script = str(Path(__file__).parent / "bare_zigpy.py")
     command = [sys.executable, script, str(place.folder / "stick"), str(place.database), str(count)]
+    if publish_from is not None:
+        command += [str(place.folder), str(place.tls), str(publish_from)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         if core is not None:
             os.sched_setaffinity(process.pid, {core})
