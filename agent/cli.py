@@ -46,6 +46,18 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(message, remedy=f"`{self.prog} --help` shows the options")
 
 
+def _cloud_parser(add: Callable[..., argparse.ArgumentParser]) -> None:
+    cloud = add(
+        "cloud", _cloud, "the stand-in cloud on loopback; prints one JSON line with its addresses", as_json=False
+    )
+    cloud.add_argument("--data", type=Path, metavar="DIR", help="keep everything here; by default nothing is kept")
+    cloud.add_argument("--port", type=int, default=8080, metavar="P", help="HTTP port; 0 takes a free one")
+    cloud.add_argument(
+        "--faults", default="", metavar="LIST", help="for example seed=1,duplicate=0.1,publishes_per_second=100"
+    )
+    cloud.add_argument("--mqtt", default="", metavar="HOST:PORT", help="a broker of yours, without TLS, on loopback")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="agent", description="Gateway daemon for radio hubs.", formatter_class=argparse.HelpFormatter)
     parser.add_argument("--version", action="version", version=f"hub-agent {version('hub-agent')}")
@@ -95,12 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     simulate.add_argument("--capture", type=Path, metavar="DIR", help="write what is on the air to pcap files here")
     simulate.add_argument("--faults", default="", metavar="SPEC")
     simulate.add_argument("--seed", type=int, default=1, metavar="N")
-    cloud = add(
-        "cloud", _cloud, "the stand-in cloud on loopback; prints one JSON line with its addresses", as_json=False
-    )
-    cloud.add_argument("--data", type=Path, metavar="DIR", help="keep everything here; by default nothing is kept")
-    cloud.add_argument("--port", type=int, default=8080, metavar="P", help="HTTP port; 0 takes a free one")
-    cloud.add_argument("--mqtt", default="", metavar="HOST:PORT", help="a broker of yours, without TLS, on loopback")
+    _cloud_parser(add)
     demo = add("demo", _demo, "everything on one machine, narrated; stays up until Ctrl-C", as_json=False)
     demo.add_argument("--once", action="store_true", help="end after the story: 0, or non-zero if a step failed")
     return parser
@@ -284,11 +291,14 @@ def _simulate(arguments: argparse.Namespace) -> int:
 def _cloud(arguments: argparse.Namespace) -> int:
     try:
         from agent.sim import cloud  # noqa: PLC0415
+        from agent.sim.gate.faults import Faults  # noqa: PLC0415
     except ImportError as error:
         raise UsageError(f"the stand-in cloud needs more: {error}", remedy="pip install 'hub-agent[cloud]'") from None
 
     with tempfile.TemporaryDirectory(prefix="hub-agent-cloud-") as folder:
-        asyncio.run(cloud.serve(arguments.data or Path(folder), port=arguments.port, mqtt=arguments.mqtt))
+        faults = Faults.parse(arguments.faults)
+        work = cloud.serve(arguments.data or Path(folder), port=arguments.port, mqtt=arguments.mqtt, faults=faults)
+        asyncio.run(work)
     return int(Exit.OK)
 
 

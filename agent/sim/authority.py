@@ -96,11 +96,7 @@ class Authority:
 
     def signed(self, pem: str) -> bool:
         """True when a certificate is of this CA."""
-        try:
-            x509.load_pem_x509_certificate(pem.encode()).verify_directly_issued_by(self.certificate)
-        except (ValueError, TypeError, InvalidSignature):
-            return False
-        return True
+        return issued_by(pem, self.certificate_path.read_text(encoding="ascii"))
 
     def _issue(self, name: str, public: ec.EllipticCurvePublicKey, hosts: tuple[str, ...]) -> str:
         usage = ExtendedKeyUsageOID.SERVER_AUTH if hosts else ExtendedKeyUsageOID.CLIENT_AUTH
@@ -145,6 +141,21 @@ def p256_public_key(pem: str) -> str:
         raise ValueError("the key is not one of P-256, which ES256 needs")
     form = serialization.PublicFormat.SubjectPublicKeyInfo
     return key.public_bytes(serialization.Encoding.PEM, form).decode()
+
+
+def pem_of(certificate: bytes) -> str:
+    """A certificate in DER as PEM."""
+    return x509.load_der_x509_certificate(certificate).public_bytes(serialization.Encoding.PEM).decode()
+
+
+def issued_by(pem: str, authority: str) -> bool:
+    """True when a certificate is signed by a CA's certificate; both PEM."""
+    try:
+        ca = x509.load_pem_x509_certificate(authority.encode())
+        x509.load_pem_x509_certificate(pem.encode()).verify_directly_issued_by(ca)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
 
 
 def fingerprint(pem: str) -> str:

@@ -12,8 +12,9 @@ from agent.cloud.mqtt import V5, Endpoint, Inbound, MqttConnection, MqttLost
 log = logging.getLogger(__name__)
 
 RETRY = 1.0  # seconds
+BROKERED = ("north/+/#",)  # a gate hears all else
 SUBSCRIPTIONS = (
-    "north/+/#",
+    *BROKERED,
     "$aws/things/+/jobs/get",
     "$aws/things/+/jobs/start-next",
     "$aws/things/+/jobs/+/get",
@@ -33,8 +34,11 @@ WILL = Publication("stand-in/status", b"offline", retain=True)
 class Bus:
     """One MQTT client that connects again when the broker was away; what is published meanwhile waits."""
 
-    def __init__(self, endpoint: Endpoint, hear: Callable[[str, bytes], None]) -> None:
+    def __init__(
+        self, endpoint: Endpoint, hear: Callable[[str, bytes], None], subscriptions: tuple[str, ...] = SUBSCRIPTIONS
+    ) -> None:
         self._endpoint = endpoint
+        self._subscriptions = subscriptions
         self._hear = hear
         self._waiting: deque[Publication] = deque()
         self._connection: MqttConnection | None = None
@@ -51,7 +55,7 @@ class Bus:
                 self._endpoint, version=V5, will=WILL, on_message=self._received, on_acknowledged=lambda _mid: None
             )
             try:
-                await connection.open(SUBSCRIPTIONS)
+                await connection.open(self._subscriptions)
                 self._connection = connection
                 self.ready.set()
                 self._flush()

@@ -18,10 +18,14 @@ from agent.errors import ConfigError, TryAgainError, UsageError
 from agent.files import write_atomic
 from agent.sim import console
 from agent.sim.authority import Authority
-from agent.sim.broker import LOOPBACK, MASTER, Mosquitto
+from agent.sim.broker import LOOPBACK, Mosquitto
 from agent.sim.bulk_certificates import BulkCertificates
-from agent.sim.bus import Bus
+from agent.sim.bus import BROKERED, SUBSCRIPTIONS, Bus
+from agent.sim.door import Door
 from agent.sim.exchange import Answer, Ask, Handle
+from agent.sim.gate.faults import Faults
+from agent.sim.gate.policy import Audience, Presence, audience
+from agent.sim.gate.session import Session
 from agent.sim.http import BULK_CERTIFICATES, MANAGED_INTEGRATIONS, NRF, VAULT, HttpServer
 from agent.sim.managed_integrations.service import SERVICE, ManagedIntegrations
 from agent.sim.managed_integrations.world import INDEXED, Leaving, Notice, ToHub, Told, World, new_id
@@ -35,17 +39,20 @@ log = logging.getLogger(__name__)
 
 TICK = 0.5  # seconds
 STREAMS = "streams"
+NAME = "stand-in-cloud"
 
 
 class StandIn:
     """The stand-in cloud over `folder`. `mqtt`: HOST:PORT of a broker without TLS; by default it starts its own mosquitto."""
 
-    def __init__(self, folder: Path, *, mqtt: str = "") -> None:
+    def __init__(self, folder: Path, *, mqtt: str = "", faults: Faults | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._folder = folder
         self._authority = Authority(folder)
-        self._broker = None if mqtt else Mosquitto(folder / "broker", self._authority)
+        self._faults = faults or Faults()
+        self._broker = None if mqtt else Mosquitto(folder / "broker")
         self._outer = _address(mqtt) if mqtt else (LOOPBACK, 0)
+        self._door: Door | None = None
         self._records = Records(folder / "cloud.db", INDEXED)
         self._objects = folder / "s3"
         self._streams = folder / STREAMS
@@ -55,17 +62,12 @@ class StandIn:
         self._http: HttpServer | None = None
         self._told: deque[Record] = deque(maxlen=20)
         self._told_count = 0
-        self._admission = -1
 
     async def start(self, port: int) -> dict[str, Any]:
         """Start all of it; returns the addresses. Raises HubError."""
-        user, password = "", ""
         host, inner = self._outer
-        if self._broker is not None:
-            await self._broker.start()
-            inner, user, password = self._broker.inner, MASTER, self._broker.password
         apis: dict[str, Handle] = {}
-        self._http = HttpServer(apis, self._objects, self._look, lambda body: console.do(body, self._request))
+        self._http = HttpServer(apis, self._objects, self._look, self._pressed)
         try:
             port = await self._http.start(port)
         except OSError as error:
@@ -75,15 +77,14 @@ class StandIn:
         base = f"http://{LOOPBACK}:{port}"
         world = World(RestJson(SERVICE), self._records, time.time, host)
         objects = Objects(self._objects, base)
-        self._service = ManagedIntegrations(world, self._authority, objects)
+        self._service = ManagedIntegrations(world, self._authority, objects, self._faults)
         self._vault = Vault(self._records, time.time, self._folder / "vault")
         self._bulk = BulkCertificates(self._records, time.time, objects, self._authority)
         apis |= {MANAGED_INTEGRATIONS: self._request, BULK_CERTIFICATES: self._bulk.handle, VAULT: self._vault.handle}
         key = self._api_key()
-        self._nrf = NrfCloud(self._records, time.time, objects, self._authority, self._service.shadows, key)
+        self._nrf = NrfCloud(self._records, time.time, objects, self._authority, self._service.iot.shadows, key)
         apis[NRF] = self._nrf.handle
-        endpoint = Endpoint(host, inner, "stand-in-cloud", 60, None, user, password)
-        self._bus = Bus(endpoint, self._heard)
+        self._bus = await self._connect(host, inner)
         self._deliver()
         self._work = [asyncio.ensure_future(work) for work in (self._bus.run(), self._tick(), self._bulk.run())]
         await self._bus.ready.wait()
@@ -94,11 +95,24 @@ class StandIn:
             "bulk_certificates": f"{base}{BULK_CERTIFICATES}",
             "vault": f"{base}{VAULT}",
             "console": f"{base}/",
-            "mqtt": f"{host}:{self._broker.port if self._broker else inner}",
-            "tls": self._broker is not None,
+            "mqtt": self._door.address if self._door else f"{host}:{inner}",
+            "tls": self._door is not None,
             "ca": str(self._authority.certificate_path),
+            "operator": [str(path) for path in self._door.operator] if self._door else [],
             "streams": str(self._streams),
         }
+
+    async def _connect(self, host: str, port: int) -> Bus:
+        """The way to devices: a broker of its own behind a gate, or somebody's broker."""
+        if self._broker is None:
+            return Bus(Endpoint(host, port, NAME, 60, None), self._heard, SUBSCRIPTIONS)
+        await self._broker.start()
+        upstream = self._broker.upstream
+        folder = self._folder / "broker"
+        self._door = Door(folder, self._authority, upstream, self._faults, self._asked, self._present)
+        await self._door.start(self._service.iot.registration)
+        endpoint = Endpoint(upstream.host, upstream.port, NAME, 60, None, upstream.user, upstream.password)
+        return Bus(endpoint, self._heard, BROKERED)
 
     def _api_key(self) -> str:
         """The account's key for nRF Cloud, made once; it opens this stand-in and nothing else."""
@@ -113,6 +127,8 @@ class StandIn:
         await asyncio.gather(*self._work, return_exceptions=True)
         if self._http is not None:
             await self._http.stop()
+        if self._door is not None:
+            await self._door.stop()
         if self._broker is not None:
             await self._broker.stop()
         self._records.close()
@@ -121,6 +137,11 @@ class StandIn:
 
     def _request(self, ask: Ask) -> Answer:
         answer = self._service.handle(ask)
+        self._deliver()
+        return answer
+
+    def _pressed(self, body: bytes) -> Answer:
+        answer = console.do(body, self._request, self._service.iot.vendor.rotate)
         self._deliver()
         return answer
 
@@ -133,6 +154,18 @@ class StandIn:
         self._service.hear(topic, payload)
         self._deliver()
 
+    def _asked(self, session: Session, topic: str, payload: bytes) -> None:
+        self._service.hear(topic, payload, session.principal.id)
+        self._deliver(session)
+
+    def _present(self, event: Presence) -> None:
+        self._service.present(event)
+        self._deliver()
+        told = event.document()
+        if self._bus is not None:
+            topic = f"$aws/events/presence/{told['eventType']}/{event.client_id}"
+            self._bus.publish(Publication(topic, json.dumps(told).encode()))
+
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK)
@@ -141,14 +174,13 @@ class StandIn:
             self._nrf.tick()
             self._deliver()
 
-    def _deliver(self) -> None:
+    def _deliver(self, asker: Session | None = None) -> None:
         """Let in who has become known, then send: a device connects as soon as it is told its certificate."""
-        if self._broker is not None and self._service.admission != self._admission:
-            self._admission = self._service.admission
-            self._broker.allow(*self._service.admitted())
+        if self._door is not None:
+            self._door.refresh()
         for message in self._service.take_leaving():
             publication = self._publication(message)
-            if publication is not None and self._bus is not None:
+            if publication is not None and not _answered(asker, publication) and self._bus is not None:
                 self._bus.publish(publication)
 
     def _publication(self, message: Leaving) -> Publication | None:
@@ -180,17 +212,27 @@ class StandIn:
         return Publication(f"{STREAMS}/{stream}", line.encode())
 
 
-async def serve(folder: Path, *, port: int, mqtt: str) -> None:
+async def serve(folder: Path, *, port: int, mqtt: str, faults: Faults) -> None:
     """Print one JSON line with the addresses when ready; serve until SIGINT or SIGTERM."""
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    cloud = StandIn(folder, mqtt=mqtt)
+    cloud = StandIn(folder, mqtt=mqtt, faults=faults)
     try:
         print(json.dumps(await cloud.start(port)), flush=True)  # noqa: T201  the one line that programs read
         await stop.wait()
     finally:
         await cloud.stop()
+
+
+def _answered(asker: Session | None, publication: Publication) -> bool:
+    """True for an answer that reaches the asking client alone, which is then given."""
+    reaches = audience(publication.topic)
+    if asker is None or reaches is Audience.ALL:
+        return False
+    if reaches is Audience.ASKER or asker.has_subscribed(publication.topic):
+        asker.reply(publication.topic, publication.payload)
+    return True
 
 
 def _address(text: str) -> tuple[str, int]:

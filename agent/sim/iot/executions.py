@@ -40,6 +40,7 @@ class Executions:
         self._now = now
         self._publish = publish
         self._document = document
+        self.throttled: Callable[[], bool] = lambda: False  # asked at each request
         self.ended: Callable[[Record], None] = lambda _execution: None  # told of each execution that has ended
 
     # ---- what the cloud does ----------------------------------------------------------------------------------------
@@ -92,6 +93,8 @@ class Executions:
         topic = "/".join(("$aws/things", thing, "jobs", *words))
         token: Body = {}
         try:
+            if self.throttled():
+                raise JobError("RequestThrottled", "Rate exceeded")
             body = _body(payload)
             token = {"clientToken": body["clientToken"]} if "clientToken" in body else {}
             answer = self._answer(thing, words, body)

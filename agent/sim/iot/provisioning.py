@@ -1,7 +1,6 @@
 """Fleet provisioning by claim: certificates for devices, the one-hour ownership token, and the check that a device is expected.
 
-Topics, bodies and errors: AWS IoT developer guide, "Device provisioning MQTT API". On this broker the answers reach every client that
-may read the topic, where AWS answers the asking client alone: provision one device at a time with a claim certificate.
+Topics, bodies and errors: AWS IoT developer guide, "Device provisioning MQTT API".
 """
 
 import hashlib
@@ -41,8 +40,10 @@ class Provisioning:
         publish: Callable[[str, bytes], None],
         authority: Authority,
         claim: Claim,
+        token_life: float = TOKEN_LIFE,
     ) -> None:
         self._records = records
+        self._token_life = token_life
         self._now = now
         self._publish = publish
         self._authority = authority
@@ -90,7 +91,7 @@ class Provisioning:
             "pem": pem,
             "commonName": common_name(pem),
             "status": PENDING,
-            "deadline": self._now() + TOKEN_LIFE,
+            "deadline": self._now() + self._token_life,
         }
         self._records.put("certificate", identifier, record)
         # The token is a bearer secret: only its digest is kept.
@@ -103,7 +104,7 @@ class Provisioning:
             raise ProvisioningError(400, "InvalidRequest", "certificateOwnershipToken, and parameters that are texts")
         certificate = self._owned(token)
         thing, configuration = self._claim(template, parameters, certificate["pem"])
-        active = {**certificate, "status": ACTIVE, "thing": thing, "deadline": None}
+        active = {**certificate, "status": ACTIVE, "thing": thing, "activatedAt": self._now(), "deadline": None}
         self._records.put("certificate", certificate["Id"], active)
         self._records.delete("ownership", _digest(token))
         return {"deviceConfiguration": dict(configuration), "thingName": thing}
@@ -120,13 +121,8 @@ class Provisioning:
     def tick(self) -> None:
         """Delete the certificates that nobody has claimed within their hour."""
         for certificate in list(self._records.all("certificate", status=PENDING)):
-            if certificate["deadline"] <= self._now():
+            if certificate.get("deadline", float("inf")) <= self._now():
                 self._records.delete("certificate", certificate["Id"])
-
-    def active(self) -> dict[str, str]:
-        """Common name of each active certificate, and its thing."""
-        found = self._records.all("certificate", status=ACTIVE)
-        return {certificate["commonName"]: certificate["thing"] for certificate in found}
 
     def revoke(self, thing: str) -> None:
         """A thing that is gone has no certificate any more."""

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from agent.clock import parse_iso
+from agent.sim.gate.policy import Presence
 from agent.sim.managed_integrations.discoveries import Discoveries
 from agent.sim.managed_integrations.things import Things
 from agent.sim.managed_integrations.world import World
@@ -90,10 +91,38 @@ class HubSide:
         if body.get("networkMode") in ("STANDARD", "NETWORK_WIDE_EXCLUSION"):
             changes["HubNetworkMode"] = body["networkMode"]
         reason = "NONE" if online else _REASONS.get(str(body.get("reason")), "UNKNOWN")
+        new = not hub.get("Connected") or hub.get("Greeted") != hub.get("Session")
+        if online:
+            changes["Greeted"] = hub.get("Session")
         hub = self._things.change(hub, **changes) if changes else hub
-        if online and not hub.get("Connected"):
+        if online and new:
             self._things.hub_is_there(hub)
-        self._connection(hub, online, reason, message)
+        if not hub.get("Session"):  # no gate knows it better
+            self._connection(hub, online, reason, message)
+
+    def present(self, event: Presence) -> None:
+        """A client of the gate has come or gone; what a claim certificate does is nobody's connectivity."""
+        thing = self._world.records.get("thing", event.principal.name)
+        if thing is None or (event.reason and thing.get("Session") != event.session):
+            return  # an old session's end, told after the new one's start
+        self._things.change(
+            thing,
+            Connected=not event.reason,
+            ConnectivityAt=event.at,
+            DisconnectReason=event.reason or "NONE",
+            Session=None if event.reason else event.session,
+            ConnectionNumber=event.number,
+        )
+        told = event.document()
+        payload = {
+            "managedThingId": thing["Id"],
+            "managedThingArn": thing["Arn"],
+            **told,
+            "timestamp": str(told["timestamp"]),
+        }
+        payload.pop("clientInitiatedDisconnect", None)
+        identifier = f"{event.session}-{'disconnected' if event.reason else 'connected'}"
+        self._world.notify("DEVICE_LIFE_CYCLE", thing["Arn"], payload, identifier)
 
     def _offboarded(self, hub: Record) -> None:
         if hub["ProvisioningStatus"] == "DELETE_IN_PROGRESS":

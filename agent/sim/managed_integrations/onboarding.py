@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from agent.sim.authority import Authority, certificate_problem
+from agent.sim.authority import Authority, certificate_problem, fingerprint
 from agent.sim.managed_integrations.world import Request, Result, World, new_id
 from agent.sim.service_model import AwsError
 
@@ -69,6 +69,7 @@ class Onboarding:
         """Give the profile its claim certificate; the private key of one that we make is told once and not kept."""
         if "ClaimCertificate" in request:
             profile["ClaimCertificate"] = _good(request, "ClaimCertificate")
+            profile["claimId"] = fingerprint(profile["ClaimCertificate"])
             if not self._authority.signed(profile["ClaimCertificate"]):
                 text = (
                     "Value at 'ClaimCertificate': the stand-in's broker accepts claim certificates of its own CA only"
@@ -76,7 +77,7 @@ class Onboarding:
                 raise AwsError("ValidationException", text)
             return None
         certificate, key = self._authority.claim(f"claim-{profile['Id']}")
-        profile["ClaimCertificate"] = certificate
+        profile |= {"ClaimCertificate": certificate, "claimId": fingerprint(certificate)}
         return key
 
     def get_provisioning_profile(self, request: Request) -> Result:

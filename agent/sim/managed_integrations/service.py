@@ -3,16 +3,15 @@
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from pydantic import ValidationError
 
-from agent.sim.authority import Authority, common_name
+from agent.sim.authority import Authority
 from agent.sim.exchange import Answer, Ask
-from agent.sim.iot.jobs import Jobs
-from agent.sim.iot.provisioning import Provisioning
-from agent.sim.iot.shadows import Shadows
+from agent.sim.gate.faults import Faults
+from agent.sim.gate.policy import Presence
+from agent.sim.iot.core import IotCore
 from agent.sim.managed_integrations.account import Account, NoConnectors
 from agent.sim.managed_integrations.control import Control
 from agent.sim.managed_integrations.discoveries import Discoveries
@@ -29,6 +28,7 @@ from agent.wire.managed_integrations import MAX_PAYLOAD, Envelope
 log = logging.getLogger(__name__)
 
 SERVICE = "iot-managed-integrations"
+THROTTLED = AwsError("ThrottlingException", "Rate exceeded")
 UNKNOWN = AwsError("UnknownOperationException", "No operation has this method and path.")
 
 Action = Callable[[Request], Result | None]
@@ -37,17 +37,17 @@ Action = Callable[[Request], Result | None]
 class ManagedIntegrations:
     """The service over one World. What it wants sent is in `take_leaving` after each call."""
 
-    def __init__(self, world: World, authority: Authority, objects: Objects) -> None:
+    def __init__(self, world: World, authority: Authority, objects: Objects, faults: Faults) -> None:
         self._world = world
+        self._faults = faults
         things, discoveries = Things(world), Discoveries(world)
-        self.jobs = Jobs(world.records, world.now, self._tell, objects.presigned)
         self.notifications = Notifications(world)
         self.hub_side = HubSide(world, things, discoveries)
         self._discoveries = discoveries
-        self.shadows = Shadows(world.records, world.now, self._tell)
-        self.provisioning = Provisioning(world.records, world.now, self._publish, authority, things.claim)
-        things.dropped = self.provisioning.revoke
-        self._ota = Ota(world, self.jobs, objects)
+        claims = things.claim, things.claim_registered
+        self.iot = IotCore(world.records, world.now, self._publish, authority, objects, claims, faults)
+        things.dropped = self.iot.provisioning.revoke
+        self._ota = Ota(world, self.iot.jobs, objects)
         parts = (
             things,
             discoveries,
@@ -66,9 +66,6 @@ class ManagedIntegrations:
         """Operations of the model that nobody answers."""
         return tuple(name for name in self._world.api.names if name not in self._actions)
 
-    def _tell(self, topic: str, body: Mapping[str, Any]) -> None:
-        self._publish(topic, json.dumps(body).encode())
-
     def _publish(self, topic: str, payload: bytes) -> None:
         self._world.leaving.append(Told(topic, payload))
 
@@ -83,6 +80,8 @@ class ManagedIntegrations:
         """Answer one request; nothing is kept and nothing leaves when it is refused."""
         api = self._world.api
         route = api.route(ask.method, ask.path)
+        if self._faults.happens(self._faults.throttle):
+            return api.refuse(route, THROTTLED)
         if route is None or route.name not in self._actions:
             return api.refuse(route, UNKNOWN)
         already = len(self._world.leaving)
@@ -113,20 +112,12 @@ class ManagedIntegrations:
 
     # ---- MQTT -------------------------------------------------------------------------------------------------------
 
-    def hear(self, topic: str, payload: bytes) -> None:
-        """A message of a hub: `north/<hub>/…`, or a job request of a thing."""
-        words = tuple(topic.split("/"))
-        if topic.startswith(("$aws/certificates/", "$aws/provisioning-templates/")):
-            with self._world.records.transaction():
-                self.provisioning.request(topic, payload)
+    def hear(self, topic: str, payload: bytes, principal: str = "") -> None:
+        """A message of a device: on a topic of AWS IoT Core's services, or `north/<hub>/…`."""
+        words = topic.split("/")
+        if self.iot.hear(topic, payload, principal):
             return
-        if words[:2] == ("$aws", "things") and words[3:4] == ("jobs",):
-            with self._world.records.transaction():
-                self.jobs.executions.request(words[2], words[4:], payload)
-        elif words[:2] == ("$aws", "things") and words[3:4] == ("shadow",):
-            with self._world.records.transaction():
-                self.shadows.request(words[2], words[4:], payload)
-        elif words[0] == "north" and len(words) > 2 and payload and len(payload) <= MAX_PAYLOAD:  # noqa: PLR2004  prefix, hub, channel
+        if words[0] == "north" and len(words) > 2 and payload and len(payload) <= MAX_PAYLOAD:  # noqa: PLR2004  prefix, hub, channel
             self._from_hub(words[1], payload)
 
     def _from_hub(self, hub: str, payload: bytes) -> None:
@@ -138,21 +129,14 @@ class ManagedIntegrations:
         with self._world.records.transaction():
             self.hub_side.heard(hub, message)
 
-    @property
-    def admission(self) -> int:
-        """Another number once `admitted` may have changed."""
-        return self._world.records.changes("certificate") + self._world.records.changes("profile")
-
-    def admitted(self) -> tuple[dict[str, str], dict[str, str]]:
-        """Who may connect, by common name: devices with their things, claim certificates with their profiles."""
-        profiles = [entry for entry in self._world.records.all("profile") if "ClaimCertificate" in entry]
-        claims = {common_name(profile["ClaimCertificate"]): profile["Name"] for profile in profiles}
-        return self.provisioning.active(), claims
+    def present(self, event: Presence) -> None:
+        """A client of the gate has come or gone."""
+        with self._world.records.transaction():
+            self.hub_side.present(event)
 
     def tick(self) -> None:
         """What is due by time; call it every second or so."""
         with self._world.records.transaction():
             self._discoveries.tick()
             self._ota.tick()
-            self.jobs.tick()
-            self.provisioning.tick()
+            self.iot.tick()

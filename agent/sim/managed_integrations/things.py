@@ -227,6 +227,14 @@ class Things:
         self.change(thing, ProvisioningStatus="DISCOVERED", CertificatePem=certificate)
         return thing["Id"], {"clientId": thing["Id"], "managedThingId": thing["Id"]}
 
+    def claim_registered(self, serial: str, certificate: str) -> str:
+        """The thing that a certificate that has registered itself is for, "" when none waits with this serial number."""
+        thing = self._world.records.find("thing", SerialNumber=serial)
+        if thing is None or thing["ProvisioningStatus"] not in (*_UNPROVISIONED, "DISCOVERED"):
+            return ""
+        self.change(thing, ProvisioningStatus="DISCOVERED", CertificatePem=certificate)
+        return str(thing["Id"])
+
     # ---- reading ----------------------------------------------------------------------------------------------------
 
     def get_managed_thing(self, request: Request) -> Result:

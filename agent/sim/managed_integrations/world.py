@@ -30,6 +30,8 @@ INDEXED = (
     "ResourceType",
     "pending",
     "status",
+    "claimId",
+    "certificateId",
     "state",
     "jobId",
     "thing",

@@ -11,11 +11,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from agent.clock import iso
-from agent.sim.authority import p256_public_key
+from agent.sim.authority import fingerprint, p256_public_key
 from agent.sim.nrf.answers import BAD_REQUEST, INVALID, NOT_FOUND, NrfError
 from agent.sim.records import Record, Records
 
 ROWS = 1000
+PREFIX = "prod/7b6a5f4e-3d2c-4b1a-8f9e-0d1c2b3a4f5e/"  # stage and tenant of the account's MQTT topics
 DEVICE_ID = re.compile(r"[a-z0-9:_-]{1,128}", re.IGNORECASE)
 SUB_TYPE = re.compile(r"[a-zA-Z0-9_.,@/:#-]{0,799}")
 TAG = re.compile(r"[a-zA-Z0-9_.@:#-]+")
@@ -101,7 +102,7 @@ class Onboarding:
         key = p256_public_key(row[1])
         if kind == "certificates":
             device = self._records.get("nrf-device", row[0]) or {}
-            self._records.put("nrf-device", row[0], {**device, "certificate": row[1], "key": key})
+            self._records.put("nrf-device", row[0], {**device, **_certificate(row[1]), "key": key})
         else:  # a key may come before its device, and goes before the certificate's
             self._records.put("nrf-key", row[0], {"key": key})
 
@@ -114,7 +115,8 @@ class Onboarding:
             "type": "Gateway" if "gateway" in sub_type else "Generic",
             "tags": tags.split("|") if tags else [],
             "supports": types.split("|") if types else [],
-            "certificate": pem if "CERTIFICATE" in pem else "",
+            **_certificate(pem),
+            "prefix": PREFIX,
             "key": p256_public_key(pem),
             "ownership": secrets.token_hex(4),
             "associated": True,
@@ -139,6 +141,10 @@ class Onboarding:
             if problem:
                 return problem
         return _pem_problem(pem, kind)
+
+
+def _certificate(pem: str) -> dict[str, str]:
+    return {"certificate": pem, "certificateId": fingerprint(pem)} if "CERTIFICATE" in pem else {"certificate": ""}
 
 
 def _described(sub_type: str, tags: str, types: str) -> str:
