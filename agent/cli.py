@@ -123,7 +123,7 @@ def _run(arguments: argparse.Namespace) -> int:
     loaded = settings.load(arguments.config, env)
     logs = log.setup(loaded.logging, env)
     try:
-        return asyncio.run(run.run(loaded, env))
+        return asyncio.run(run.run(loaded, env, logs.attach))
     except HubError as error:
         _print_error(error)
         return int(error.exit_code)

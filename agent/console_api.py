@@ -66,6 +66,9 @@ class RestoreBody(_Body):
     network: dict[str, Any]
 
 
+_OFFBOARDED = {"status": "offboarded", "inMemory": 0, "onDisk": 0, "counters": {}}
+
+
 class ConsoleApi:
     """Callable for ControlServer."""
 
@@ -122,7 +125,8 @@ class ConsoleApi:
                     "counters": dict(link.counters),
                 }
                 for link in self._runtime.links.values()
-            },
+            }
+            | {name: _OFFBOARDED | {"reason": reason} for name, reason in self._runtime.barred.items()},
             "store": {
                 "commits": stats.commits,
                 "rows": stats.rows,

@@ -98,6 +98,9 @@ class Driver(Protocol):
     async def backup(self) -> bytes:
         """The radio's network as one document. Raises NotSupported where the radio has none."""
 
+    async def reset(self) -> None:
+        """Leave the network and forget it, keys included. `run` ends with DriverLost; the next one forms a new network."""
+
     async def restore(self, document: bytes) -> None:
         """Write a backup to the radio. `run` ends with DriverLost afterwards, so that the new network is started afresh."""
 

@@ -28,6 +28,7 @@ from agent.home import (
     shown,
     whole_state,
 )
+from agent.hub_settings import HubSettings
 from agent.model import (
     Availability,
     AvailabilityChanged,
@@ -92,6 +93,7 @@ class Hub:
         self.network_mode_error = ""
         self.commands = CommandBook(default_ttl=default_ttl)
         self.discoveries = DiscoveryBook()
+        self.own = HubSettings()
         self.expected: dict[str, str] = {}  # address of a pre-associated device -> managed thing id
         self.counters: dict[str, int] = {}
         self._offered: dict[DeviceId, set[tuple[str, str]]] = {}  # (endpoint, capability) of each device
@@ -118,7 +120,8 @@ class Hub:
             SetNetworkMode: self._network_mode,
             StateQuery: self._state_query,
             RadioWorkEnded: self._work_ended,
-            Tick: self._tick,
+            Tick: lambda _e, now: [*self.commands.tick(now), *self.discoveries.tick(now)],
+            **self.own.handlers,
         }
 
     def handle(self, event: HubEvent, now: Moment) -> list[Effect]:
@@ -436,9 +439,6 @@ class Hub:
         if record is None or effect.source == LOCAL:
             return effects
         return [deletion(record, "DELETION_FAILED", event.error, now), *effects]
-
-    def _tick(self, _event: Tick, now: Moment) -> list[Effect]:
-        return [*self.commands.tick(now), *self.discoveries.tick(now)]
 
     # ---- helpers ----------------------------------------------------------------------------------------------------
 

@@ -175,6 +175,8 @@ class LogSetup:
         root = logging.getLogger()
         self._handlers = root.handlers[:]
         self._levels = {name: logging.getLogger(name).level for name in levels}
+        self._wanted = dict(levels)
+        handler.addFilter(self._shows)
         root.handlers[:] = [handler]
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)
@@ -183,6 +185,31 @@ class LogSetup:
     def lost(self) -> int:
         """Lines that could not be written."""
         return self._handler.lost
+
+    def attach(self, handler: logging.Handler) -> Callable[[], None]:
+        """Give our own lines to another handler too, from its level on; the call that is returned ends it.
+
+        What is shown here stays as configured: a handler that wants more does not make the journal longer.
+        """
+        root, own = logging.getLogger(), [logging.getLogger(name) for name in OWN_LOGGERS]
+        before = [logger.level for logger in own]
+        root.addHandler(handler)
+        for logger in own:
+            logger.setLevel(min(logger.level, handler.level))
+
+        def detach() -> None:
+            root.removeHandler(handler)
+            for logger, level in zip(own, before, strict=True):
+                logger.setLevel(level)
+
+        return detach
+
+    def _shows(self, record: logging.LogRecord) -> bool:
+        """By the configured level of the record's logger or its nearest parent."""
+        name = record.name
+        while name and name not in self._wanted:
+            name = name.rpartition(".")[0]
+        return record.levelno >= self._wanted[name]
 
     def close(self) -> None:
         logging.getLogger().handlers[:] = self._handlers

@@ -112,6 +112,25 @@ class StateQuery:
     refresh: bool
 
 
+@dataclass(frozen=True, slots=True)
+class ConfigureLogs:
+    """What a cloud wants of the hub's log lines; empty for nothing. Members: agent.runtime_logs.LogWishes."""
+
+    wishes: Mapping[str, JsonValue]
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigureHub:
+    """The longest life of the tokens that the hub signs, in seconds."""
+
+    token_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class OffboardHub:
+    """The hub's owner has deleted it from the cloud."""
+
+
 Request = (
     CommandRequest
     | RejectedCommand
@@ -122,6 +141,9 @@ Request = (
     | Deprovision
     | SetNetworkMode
     | StateQuery
+    | ConfigureLogs
+    | ConfigureHub
+    | OffboardHub
 )
 
 
@@ -257,6 +279,18 @@ class Progress:
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class ApplyLogs:
+    """Keep and upload log lines as wished from now on."""
+
+    wishes: Mapping[str, JsonValue]
+
+
+@dataclass(frozen=True, slots=True)
+class Offboard:
+    """Forget the home, its networks and this cloud, and tell it so."""
+
+
 Effect = (
     Publish
     | PublishState
@@ -273,6 +307,8 @@ Effect = (
     | Remove
     | StatusChanged
     | Progress
+    | ApplyLogs
+    | Offboard
 )
 
 

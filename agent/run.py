@@ -9,11 +9,13 @@ import logging
 import os
 import signal
 import socket
+from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from agent import records
+from agent import offboard, records
 from agent.clock import TRUSTED, Clock, SystemClock
 from agent.cloud.link import Link, LinkPolicy
 from agent.cloud.managed_integrations import ManagedIntegrations
@@ -28,8 +30,9 @@ from agent.home import STARTING, RadioRecord
 from agent.hub import Hub
 from agent.notify import Notifier
 from agent.outbox import Outbox
-from agent.requests import SaveCommand, StateQuery, StopDiscovery
+from agent.requests import ApplyLogs, Effect, Kind, Offboard, Publish, SaveCommand, StateQuery, StopDiscovery
 from agent.runtime import RADIO_STALLED, Runtime
+from agent.runtime_logs import UploadedLogs
 from agent.settings import RadioSettings, Settings, UplinkSettings
 from agent.store import Limits, Store
 from agent.supervise import Pulse, Supervisor, Unit
@@ -39,19 +42,21 @@ log = logging.getLogger(__name__)
 STOP_LIMIT = 5.0
 LINK_STOP = 2.0
 HOUSEKEEPING = 600.0  # seconds between looks at ages and unwritten state
+Attach = Callable[[logging.Handler], Callable[[], None]]  # gives our log lines to a handler; the answer ends that
 UNCLEAN = "running"  # meta: set while the hub runs, cleared by an orderly stop
 
 
-async def run(settings: Settings, env: dict[str, str]) -> int:
+async def run(settings: Settings, env: dict[str, str], attach: Attach) -> int:
     """Run the daemon until it is told to stop; returns the exit code. Raises HubError when it cannot start."""
     notifier = Notifier.from_env(env)
     _folders(settings)
+    offboard.finish(settings)
     store = Store.open(settings.hub.state_dir, _limits(settings))
     code = Exit.OK
     failures: list[BaseException] = []
     try:
         async with asyncio.TaskGroup() as group:
-            daemon = Daemon(settings, store, Supervisor(group), notifier)
+            daemon = Daemon(settings, store, Supervisor(group), notifier, attach)
             await daemon.start()
             code = await daemon.wait()
             await daemon.stop()
@@ -60,6 +65,7 @@ async def run(settings: Settings, env: dict[str, str]) -> int:
     finally:
         if not store.stats.failed:
             await store.close()
+    offboard.finish(settings)
     if failures:
         raise failures[0]
     return int(code)
@@ -68,7 +74,9 @@ async def run(settings: Settings, env: dict[str, str]) -> int:
 class Daemon:
     """Everything that runs, from start to stop."""
 
-    def __init__(self, settings: Settings, store: Store, supervisor: Supervisor, notifier: Notifier) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, supervisor: Supervisor, notifier: Notifier, attach: Attach
+    ) -> None:
         self._settings, self._store, self._supervisor, self._notifier = settings, store, supervisor, notifier
         self._clock: Clock = SystemClock()
         commands = settings.commands
@@ -76,6 +84,9 @@ class Daemon:
         self.runtime = Runtime(hub, store, self._clock, supervisor)
         self._control = ControlServer(settings.hub.runtime_dir, ConsoleApi(self.runtime, version("hub-agent")))
         self._stopping: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
+        self._logs = UploadedLogs(settings.hub.state_dir / "logs", attach, self._publish_logs, supervisor)
+        self.runtime.own_work = {ApplyLogs: self._logs.apply, Offboard: lambda _effect: self._offboard()}
+        self._earlier_own: list[Effect] = []
         self._earlier_discoveries = "[]"
         self._earlier_commands: list[SaveCommand] = []
 
@@ -86,7 +97,11 @@ class Daemon:
             self.runtime.hub.radios[name] = record
         await self._restore()
         await self._control.start()
+        self.runtime.barred = offboard.barred(self._settings)
         for name, uplink in self._settings.uplinks.items():
+            if name in self.runtime.barred:
+                log.warning("uplink %s is not started: %s", name, self.runtime.barred[name])
+                continue
             self._add_uplink(name, uplink)
         for name, radio in self._settings.radios.items():
             self._add_radio(name, radio, infos[name])
@@ -149,6 +164,7 @@ class Daemon:
             record.stale = unclean
             if record.device.id.radio in hub.radios:
                 hub.restore(record)
+        self._earlier_own = hub.own.restore(meta)
         hub.network_mode = meta.get("network_mode", "STANDARD")
         hub.expected = dict(line.split(" ", 1) for line in meta.get("expected", "").splitlines())
         ended = "SELECT trace_id FROM commands WHERE status = 'ended' ORDER BY at DESC LIMIT 10000"
@@ -162,10 +178,17 @@ class Daemon:
     def _resume(self) -> None:
         """Commands and discoveries of the earlier run end or go on; their Outcomes need the uplinks to exist."""
         hub, now = self.runtime.hub, self._clock.now()
-        effects = hub.discoveries.restore(self._earlier_discoveries)
+        effects = [*self._earlier_own, *hub.discoveries.restore(self._earlier_discoveries)]
         for saved in self._earlier_commands:
             effects += hub.commands.restore(saved, now)
         self.runtime.apply(effects, now)
+
+    def _publish_logs(self, lines: list[Any], done: Callable[[], None]) -> None:
+        self.runtime.apply([Publish(Kind.LOG, "", {"lines": lines})], self._clock.now(), done)
+
+    def _offboard(self) -> None:
+        ended = partial(self._stop_asked, Exit.TEMPFAIL)  # systemd starts it again, with nothing of what it was
+        self._supervisor.spawn("offboard", offboard.begin(self.runtime, self._settings, ended))
 
     def _add_uplink(self, name: str, uplink: UplinkSettings) -> None:
         hub = self.runtime.hub

@@ -71,6 +71,9 @@ class Runtime:
         self.drivers: dict[str, Driver] = {}
         self.watchers: set[Watcher] = set()
         self.pulses: dict[str, Pulse] = {}  # of radios
+        self.own_work: dict[type[Any], Callable[[Any], None]] = {}  # effects on the process itself
+        self.barred: dict[str, str] = {}  # uplinks that are not started, and why
+        self._drivers_changed = asyncio.Event()
         self._refreshing: set[Any] = set()
         self._refresh_slots = asyncio.Semaphore(REFRESHES_AT_ONCE)
         self._tick: asyncio.TimerHandle | None = None
@@ -183,6 +186,8 @@ class Runtime:
             if effect.id not in self._refreshing:
                 self._refreshing.add(effect.id)
                 self.supervisor.spawn(f"refresh {effect.id}", self._refresh(effect))
+        elif type(effect) in self.own_work:
+            self.own_work[type(effect)](effect)
         else:
             self.supervisor.spawn(type(effect).__name__, self._radio_work(effect))
 
@@ -242,6 +247,7 @@ class Runtime:
             if isinstance(event, RadioUp):
                 starting.close()
                 self.drivers[name] = driver
+                self._drivers_changed.set()
             self.dispatch(event)
 
         try:
@@ -249,6 +255,13 @@ class Runtime:
         finally:
             starting.close()
             self.drivers.pop(name, None)
+
+    async def driver_up(self, name: str) -> Driver:
+        """The driver of a radio, once its network is up."""
+        while name not in self.drivers:
+            self._drivers_changed.clear()
+            await self._drivers_changed.wait()
+        return self.drivers[name]
 
     def radio_lost(self, name: str, reason: str) -> None:
         self.dispatch(RadioDown(name, reason))

@@ -142,6 +142,8 @@ class Supervisor:
                 log.warning("%s is away: %s", unit.name, reason)
             unit.last_error = reason
             unit.lost(reason)
+            if self.stopping:
+                return  # what ends now does not begin again
             await asyncio.sleep(self._delay(unit))
 
     def _delay(self, unit: Unit) -> float:

@@ -12,9 +12,12 @@ from agent.cloud.dialect import MalformedMessage
 from agent.cloud.managed_integrations import ManagedIntegrations
 from agent.requests import (
     CommandRequest,
+    ConfigureHub,
+    ConfigureLogs,
     Deprovision,
     Kind,
     Message,
+    OffboardHub,
     Onboard,
     PreAssociate,
     RejectedCommand,
@@ -103,10 +106,34 @@ def test_any_json_is_a_request_or_refused(kind: str, payload: Any, more: dict[st
         (SETUP, "DEPROVISION", {"nodeId": "zb.1+2", "force": True}, Deprovision("zb.1+2", True, "main")),
         (SETUP, "NETWORK_MODE", {"hubNetworkMode": "STANDARD"}, SetNetworkMode("STANDARD")),
         (CONTROL, "STATE_QUERY", {"refresh": False}, StateQuery("", False)),
+        (SETUP, "OFFBOARD_HUB", {"managedThingId": "hub-1"}, OffboardHub()),
+        (CONTROL, "HUB_CONFIGURATION", {"HubTokenTimerExpirySettingInSeconds": 600}, ConfigureHub(600)),
+        (
+            CONTROL,
+            "RUNTIME_LOG_CONFIGURATION",
+            {"RuntimeLogConfigurations": {"LogLevel": "INFO", "UploadLog": True}},
+            ConfigureLogs({"LogLevel": "INFO", "UploadLog": True}),
+        ),
+        (CONTROL, "RUNTIME_LOG_CONFIGURATION", {"RuntimeLogConfigurations": {}}, ConfigureLogs({})),
     ],
 )
 def test_requests_are_read(topic: str, kind: str, payload: Any, expected: Any) -> None:
     assert decode(topic, kind, payload) == expected
+
+
+@pytest.mark.parametrize(
+    ("topic", "kind", "payload", "words"),
+    [
+        (SETUP, "OFFBOARD_HUB", {"managedThingId": "hub-2"}, "this is hub hub-1"),
+        (SETUP, "OFFBOARD_HUB", {}, "managedThingId"),
+        (CONTROL, "HUB_CONFIGURATION", {"HubTokenTimerExpirySettingInSeconds": 0}, "HubTokenTimer"),
+        (CONTROL, "RUNTIME_LOG_CONFIGURATION", {"RuntimeLogConfigurations": {"LogLevel": "LOUD"}}, "LogLevel"),
+        (SETUP, "HUB_CONFIGURATION", {"HubTokenTimerExpirySettingInSeconds": 1}, "unknown messageType"),
+    ],
+)
+def test_what_a_hub_is_told_wrongly_is_named(topic: str, kind: str, payload: Any, words: str) -> None:
+    with pytest.raises(MalformedMessage, match=words):
+        decode(topic, kind, payload)
 
 
 def test_a_pre_association_carries_its_material_as_a_discovery() -> None:

@@ -75,6 +75,8 @@ class Link:
         self._endpoint, self._dialect, self._outbox, self._clock = endpoint, dialect, outbox, clock
         self._on_request, self._on_history_told = on_request, on_history_told
         self._status: Mapping[str, Any] = {}
+        self._last_word: asyncio.Future[bool] | None = None
+        self._last_mid = 0
         self._connection: MqttConnection | None = None
         self._protocol = ProtocolChoice(policy.protocol)
         self._attention = asyncio.Event()
@@ -133,8 +135,16 @@ class Link:
 
     def set_status(self, status: Mapping[str, Any]) -> None:
         """The hub's status; told now if the link is up, and after every connect."""
-        self._status = status
+        if self._last_word is None:
+            self._status = status
+            self._tell_status()
+
+    async def say_last(self, status: Mapping[str, Any], timeout: float) -> bool:
+        """Tell a status that nothing may follow; False when the broker did not take it in time."""
+        self._status, self._last_word = status, asyncio.get_running_loop().create_future()
         self._tell_status()
+        done, _ = await asyncio.wait([self._last_word], timeout=timeout)
+        return bool(done)
 
     @property
     def protocol_level(self) -> int:
@@ -197,8 +207,7 @@ class Link:
         connection = self._connection
         if connection is None:
             return
-        self._status = {**self._status, "status": "offline", "reason": "stopped"}
-        self._tell_status()
+        self.set_status({**self._status, "status": "offline", "reason": "stopped"})
         try:
             async with asyncio.timeout(timeout / 2):
                 while self._in_flight and not connection.closed.done():
@@ -254,9 +263,12 @@ class Link:
             return
         message_id = self._outbox.message_id(self._outbox.next_id())
         try:
-            self._connection.publish(self._dialect.status(message_id, self._clock.now().iso, self._status))
+            mid = self._connection.publish(self._dialect.status(message_id, self._clock.now().iso, self._status))
         except MqttLost:
             self._attention.set()
+            return
+        if self._last_word is not None:
+            self._last_mid = mid
 
     def _received(self, inbound: Inbound) -> None:
         self.counters["received"] += 1
@@ -363,6 +375,8 @@ class Link:
         identifier, lane = self._in_flight.pop(mid, (0, 0))
         self._moved = self._clock.now().mono
         self._acked.set()
+        if self._last_word is not None and mid == self._last_mid and not self._last_word.done():
+            self._last_word.set_result(True)
         if not identifier:
             return
         self._parts[identifier] -= 1

@@ -17,9 +17,12 @@ from agent.cloud.dialect import MalformedMessage, Publication
 from agent.model import Action
 from agent.requests import (
     CommandRequest,
+    ConfigureHub,
+    ConfigureLogs,
     Deprovision,
     Kind,
     Message,
+    OffboardHub,
     Onboard,
     PreAssociate,
     RejectedCommand,
@@ -61,7 +64,7 @@ class ManagedIntegrations:
     """The dialect for one uplink and one hub id. `north` and `south` are topic prefixes."""
 
     def __init__(self, uplink: str, hub_id: str, *, north: str = "north", south: str = "south") -> None:
-        self._uplink = uplink
+        self._uplink, self._hub = uplink, hub_id
         self._north = f"{north}/{hub_id}"
         self._setup, self._control = f"{south}/{hub_id}/setup", f"{south}/{hub_id}/control"
         self._bodies: Mapping[Kind, Callable[[Message, float], dict[str, Any]]] = {
@@ -168,6 +171,20 @@ class ManagedIntegrations:
                 return Deprovision(body.managed_thing_id or body.node_id or device, body.force, self._uplink)
             case wire.NetworkModeBody():
                 return SetNetworkMode(body.mode)
+        return self._of_hub(envelope, body)
+
+    def _of_hub(self, envelope: wire.Envelope, body: BaseModel) -> Request:
+        """What concerns the hub itself, and names no device."""
+        named = body.managed_thing_id if isinstance(body, wire.OffboardBody) else envelope.managed_thing_id
+        if named not in (None, self._hub):
+            raise MalformedMessage(f"{envelope.message_type} for {named}: this is hub {self._hub}")
+        match body:
+            case wire.RuntimeLogBody():
+                return ConfigureLogs(body.wishes.model_dump(exclude_none=True))
+            case wire.HubConfigurationBody():
+                return ConfigureHub(body.token_seconds)
+            case wire.OffboardBody():
+                return OffboardHub()
         raise MalformedMessage(f"{envelope.message_type}: not supported")  # pragma: no cover  DOWNLINK holds no other
 
     def _discovery(self, body: wire.StartDiscoveryBody) -> StartDiscovery:

@@ -28,7 +28,7 @@ from agent.sim.gate.policy import Audience, Presence, audience
 from agent.sim.gate.session import Session
 from agent.sim.http import BULK_CERTIFICATES, MANAGED_INTEGRATIONS, NRF, VAULT, HttpServer
 from agent.sim.managed_integrations.service import SERVICE, ManagedIntegrations
-from agent.sim.managed_integrations.world import INDEXED, Leaving, Notice, ToHub, Told, World, new_id
+from agent.sim.managed_integrations.world import INDEXED, Leaving, Logged, Notice, ToHub, Told, World, new_id
 from agent.sim.nrf.rest import NrfCloud
 from agent.sim.objects import Objects
 from agent.sim.records import Record, Records
@@ -38,7 +38,7 @@ from agent.sim.vault import Vault
 log = logging.getLogger(__name__)
 
 TICK = 0.5  # seconds
-STREAMS = "streams"
+STREAMS, LOGS = "streams", "logs"
 NAME = "stand-in-cloud"
 
 
@@ -57,6 +57,8 @@ class StandIn:
         self._objects = folder / "s3"
         self._streams = folder / STREAMS
         self._streams.mkdir(exist_ok=True)
+        self._logs = folder / LOGS
+        self._logs.mkdir(exist_ok=True)
         self._work: list[asyncio.Task[None]] = []
         self._bus: Bus | None = None
         self._http: HttpServer | None = None
@@ -100,6 +102,7 @@ class StandIn:
             "ca": str(self._authority.certificate_path),
             "operator": [str(path) for path in self._door.operator] if self._door else [],
             "streams": str(self._streams),
+            "logs": str(self._logs),
         }
 
     async def _connect(self, host: str, port: int) -> Bus:
@@ -191,6 +194,15 @@ class StandIn:
                 return Publication(message.topic, message.payload)
             case Notice():
                 return self._record(message)
+            case Logged():
+                return self._log(message)
+
+    def _log(self, message: Logged) -> Publication:
+        """A hub's log lines: to the hub's file of the log group, and a message."""
+        text = "".join(f"{json.dumps(line)}\n" for line in message.lines)
+        with (self._logs / f"{message.hub}.jsonl").open("a", encoding="utf-8") as file:
+            file.write(text)
+        return Publication(f"{LOGS}/{message.hub}", text.encode())
 
     def _record(self, notice: Notice) -> Publication | None:
         """A notification as a record of its stream: a line of the stream's file, and a message."""

@@ -119,6 +119,33 @@ class NetworkModeBody(_Body):
     mode: Literal["STANDARD", "NETWORK_WIDE_EXCLUSION"] = Field(validation_alias=AliasChoices("hubNetworkMode", "mode"))
 
 
+class RuntimeLogs(_Body):
+    """RuntimeLogConfigurations of the public API; empty for the hub's own defaults."""
+
+    LogLevel: Literal["DEBUG", "INFO", "WARN", "ERROR"] | None = None
+    LogFlushLevel: Literal["DEBUG", "INFO", "WARN", "ERROR"] | None = None
+    LocalStoreLocation: str | None = Field(default=None, max_length=4096)
+    LocalStoreFileRotationMaxFiles: int | None = Field(default=None, ge=1, le=1000)
+    LocalStoreFileRotationMaxBytes: int | None = Field(default=None, ge=1)
+    UploadLog: bool | None = None
+    UploadPeriodMinutes: int | None = Field(default=None, ge=1, le=43_200)
+    DeleteLocalStoreAfterUpload: bool | None = None
+
+
+class RuntimeLogBody(_Body):
+    wishes: RuntimeLogs = Field(alias="RuntimeLogConfigurations")
+
+
+class HubConfigurationBody(_Body):
+    token_seconds: int = Field(alias="HubTokenTimerExpirySettingInSeconds", ge=1, le=2**31)
+
+
+class OffboardBody(_Body):
+    """OFFBOARD_HUB: `managedThingId` must be the hub's own."""
+
+    managed_thing_id: DeviceRef = Field(alias="managedThingId")
+
+
 DOWNLINK: dict[str, type[_Body]] = {
     "COMMAND": CommandBody,
     "STATE_QUERY": StateQueryBody,
@@ -128,4 +155,7 @@ DOWNLINK: dict[str, type[_Body]] = {
     "DEVICE_ONBOARDED": DeviceOnboardedBody,
     "DEPROVISION": DeprovisionBody,
     "NETWORK_MODE": NetworkModeBody,
+    "OFFBOARD_HUB": OffboardBody,
+    "RUNTIME_LOG_CONFIGURATION": RuntimeLogBody,
+    "HUB_CONFIGURATION": HubConfigurationBody,
 }

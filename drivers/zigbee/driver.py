@@ -1,7 +1,7 @@
 """The Zigbee driver: the contract of agent.driver on one stick. zigpy is imported only when `run` starts."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +48,7 @@ class ZigbeeDriver:
             await self._session.serve()
         finally:
             self._session = None
-            await radio.close(link)
+            await _to_its_end(radio.close(link))
 
     @property
     def _running(self) -> "Session":
@@ -77,8 +77,21 @@ class ZigbeeDriver:
     async def backup(self) -> bytes:
         return await self._running.backup()
 
+    async def reset(self) -> None:
+        await self._running.reset()
+
     async def restore(self, document: bytes) -> None:
         await self._running.restore(document)
+
+
+async def _to_its_end(closing: Coroutine[Any, Any, None]) -> None:
+    """Also when it is cancelled meanwhile: a database that stays open keeps the whole process from ending."""
+    task = asyncio.ensure_future(closing)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
 
 
 def load_quirks() -> Callable[[Any], Any]:

@@ -20,7 +20,7 @@ from agent.model import (
 )
 from drivers.zigbee import commands, radio
 from drivers.zigbee.availability import Watch
-from drivers.zigbee.backup import Backups
+from drivers.zigbee.backup import RESTORE_TIMEOUT, Backups
 from drivers.zigbee.catalog import ZclRead
 from drivers.zigbee.devices import Devices
 from drivers.zigbee.join import Window
@@ -245,6 +245,15 @@ class Session:
         finally:
             self._link.own_reset = False
         self._link.lose("a backup was restored; the network starts afresh")
+
+    async def reset(self) -> None:
+        self._link.own_reset = True
+        try:
+            work = self._link.app.reset_network_info
+            await self.requests.ask(work, limit=RESTORE_TIMEOUT, repeatable=False)
+        finally:
+            self._link.own_reset = False
+        self._link.lose("the network was left; the next start forms another")
 
     async def _before_change(self) -> None:
         moment = self._context.clock.now()

@@ -3,10 +3,12 @@ with a simulated Zigbee stick on the other, and between them the stand-in cloud.
 """
 
 import asyncio
+import json
 import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,12 @@ import pytest
 from awsiot import iotidentity
 from botocore.exceptions import ClientError
 from conftest import until, until_async
+from daemon import ask
 from standin_device import PATIENCE, Device, from_csr, register
 from standin_rig import ZIGBEE, Cloud
 
+from agent.client import Client
+from agent.errors import HubError
 from drivers.sim.zigbee.server import Simulation, start
 
 pytestmark = pytest.mark.conformance
@@ -178,6 +183,49 @@ async def test_a_light_from_the_box_to_its_end(story: Story) -> None:
     assert story.told("DEVICE_LIFE_CYCLE", lambda p: p.get("status") == "DELETED")
     with pytest.raises(ClientError, match="not found"):
         story.switch(bulb, "On")
+
+
+async def test_a_deleted_hub_forgets_its_home_and_starts_anew(story: Story) -> None:
+    await story.becomes(story.hub, "ACTIVATED")
+    bulb = await story.adopt(await story.found(await story.discover(), "SIM-BULB-RGB"))
+    with pytest.raises(ClientError, match="delete them first"):
+        story.api.delete_managed_thing(Identifier=story.hub)
+    story.api.delete_managed_thing(Identifier=bulb)
+    await story.becomes(bulb, "ResourceNotFoundException")
+    before = (await story.sim.control({"op": "network"}))["network"]
+    story.api.delete_managed_thing(Identifier=story.hub)
+    await story.becomes(story.hub, "ResourceNotFoundException")
+    await until(lambda: story.process.poll() is not None, 30.0, "the end of the offboarded agent")
+    assert story.process.returncode == 75
+    left = sorted(path.name for path in (story.folder / "state").iterdir())
+    assert left == ["offboarded.json"]
+    story.run()
+    client = Client(story.folder / "run")
+
+    async def radio_is_up() -> bool:
+        with suppress(HubError):
+            return bool((await ask(client, "status"))["radios"]["zigbee"]["status"] == "online")
+        return False
+
+    await until_async(radio_is_up, bool, 30.0)
+    assert (await ask(client, "status"))["uplinks"]["main"]["status"] == "offboarded"
+    after = (await story.sim.control({"op": "network"}))["network"]
+    assert after["extendedPanId"] != before["extendedPanId"]
+    assert after["key"] != before["key"]
+
+
+async def test_a_hub_logs_to_the_cloud_as_it_is_told(story: Story) -> None:
+    await story.becomes(story.hub, "ACTIVATED")
+    wishes = {"LogLevel": "DEBUG", "LogFlushLevel": "DEBUG", "UploadLog": True, "UploadPeriodMinutes": 60}
+    story.api.put_runtime_log_configuration(ManagedThingId=story.hub, RuntimeLogConfigurations=wishes)
+    local = story.folder / "state" / "logs" / "hub.log"
+    await story.discover()
+    await until(lambda: local.exists() and "window" in local.read_text(), 20.0, "the hub's lines")
+    story.api.reset_runtime_log_configuration(ManagedThingId=story.hub)
+    uploaded = Path(story.cloud.told["logs"]) / f"{story.hub}.jsonl"
+    await until(uploaded.exists, 20.0, "the upload")
+    await until(lambda: not list(local.parent.iterdir()), 20.0, "the local store emptied")
+    assert any(json.loads(line)["logger"].startswith("agent") for line in uploaded.read_text().splitlines())
 
 
 async def test_a_device_whose_code_is_known_joins_by_itself(story: Story) -> None:

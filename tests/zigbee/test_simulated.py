@@ -1,8 +1,11 @@
 """The driver's behaviour on a simulated stick, beyond what the contract of all drivers says."""
 
 import asyncio
+import contextlib
 import json
 import os
+import shutil
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -264,6 +267,34 @@ async def test_a_backup_is_written_and_can_be_restored(rig: ZigbeeRig) -> None:
         )  # the simulated air lets go of its devices when the stick writes its network anew
         await watched.wait(DeviceFound, after=before, timeout=JOIN)
         assert (await watched.driver.execute(command(rig, rig.good))).succeeded
+
+
+async def test_a_stop_while_a_lost_stick_is_given_back_leaves_nothing_open(rig: ZigbeeRig) -> None:
+    async with running(rig.driver()) as watched:
+        await rig.control("unplug", seconds=0.5)
+        closing = watched.driver
+        while closing._session is not None:  # noqa: ASYNC110  there is no event for it
+            await asyncio.sleep(0)
+        watched.task.cancel()
+        with contextlib.suppress(asyncio.CancelledError, DriverLost):
+            await watched.task
+        assert not [thread.name for thread in threading.enumerate() if "_connection_worker" in thread.name]
+
+
+async def test_a_reset_leaves_the_network_for_good(rig: ZigbeeRig) -> None:
+    async with running(rig.driver()) as watched:
+        await joined(rig, watched)
+        before = (await rig.control("network"))["network"]
+        await watched.driver.reset()
+        with pytest.raises(DriverLost, match="was left"):
+            await watched.task
+    shutil.rmtree(rig.state_dir)  # as offboarding does: the database holds a backup that would bring the network back
+    rig.state_dir.mkdir()
+    async with running(rig.driver()) as watched:
+        await watched.wait(RadioUp)
+        after = (await rig.control("network"))["network"]
+    assert after["key"] != before["key"]
+    assert after["extendedPanId"] != before["extendedPanId"]
 
 
 async def test_a_power_cut_right_after_the_interview_loses_no_device(rig: ZigbeeRig, tmp_path: Path) -> None:

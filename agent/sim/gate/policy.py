@@ -19,7 +19,7 @@ class Policy:
 
     publish: tuple[str, ...]
     subscribe: tuple[str, ...]
-    client_id: str = ""  # any, when empty
+    client_id: str = ""  # this one, or this one with "-" and more; any, when empty
     drops: bool = False
 
     def may_publish(self, topic: str) -> bool:
@@ -29,7 +29,9 @@ class Policy:
         return well_formed(wanted) and any(covers(rule, wanted) for rule in self.subscribe)
 
     def may_connect(self, client_id: str) -> bool:
-        return bool(client_id) and client_id[0] != "$" and self.client_id in ("", client_id)
+        if not client_id or client_id[0] == "$":
+            return False
+        return self.client_id in ("", client_id) or client_id.startswith(f"{self.client_id}-")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from agent.clock import parse_iso
 from agent.sim.gate.policy import Presence
 from agent.sim.managed_integrations.discoveries import Discoveries
 from agent.sim.managed_integrations.things import Things
-from agent.sim.managed_integrations.world import World
+from agent.sim.managed_integrations.world import Logged, World
 from agent.sim.records import Record
 from agent.sim.service_model import AwsError
 from agent.wire.managed_integrations import Envelope
@@ -101,9 +101,9 @@ class HubSide:
             self._connection(hub, online, reason, message)
 
     def present(self, event: Presence) -> None:
-        """A client of the gate has come or gone; what a claim certificate does is nobody's connectivity."""
+        """A client of the gate has come or gone; what a claim certificate or a second client of the hub does is not its connectivity."""
         thing = self._world.records.get("thing", event.principal.name)
-        if thing is None or (event.reason and thing.get("Session") != event.session):
+        if thing is None or event.client_id != thing["Id"] or (event.reason and thing.get("Session") != event.session):
             return  # an old session's end, told after the new one's start
         self._things.change(
             thing,
@@ -147,8 +147,7 @@ class HubSide:
         self._world.notify("DEVICE_LIFE_CYCLE", thing["Arn"], payload, message.message_id)
 
     def _runtime_log(self, hub: Record, message: Envelope) -> None:
-        entry = {"hub": hub["Id"], "at": self._world.now(), "payload": message.payload}
-        self._world.records.put("log", message.message_id, entry)
+        self._world.leaving.append(Logged(hub["Id"], tuple(message.payload["lines"])))
 
     # ---- its devices ------------------------------------------------------------------------------------------------
 

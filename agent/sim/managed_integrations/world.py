@@ -74,7 +74,15 @@ class Told:
     payload: bytes
 
 
-Leaving = ToHub | Notice | Told
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """Log lines of a hub, for the customer's log group."""
+
+    hub: str
+    lines: tuple[Any, ...]
+
+
+Leaving = ToHub | Notice | Told | Logged
 
 
 @dataclass(slots=True)

@@ -338,6 +338,20 @@ def _sent(network: "Network", _request: Mapping[str, Any]) -> Act:
     return lambda _now: {"times": network.sent_times}
 
 
+def _network(network: "Network", _request: Mapping[str, Any]) -> Act:
+    """The stick's network, its key included: it is no secret of anybody's."""
+    return lambda _now: {
+        "network": None
+        if network.params is None
+        else {
+            "panId": f"{network.params.pan_id:04X}",
+            "extendedPanId": f"{network.params.ext_pan_id:016X}",
+            "channel": network.params.channel,
+            "key": network.params.network_key.hex(),
+        }
+    }
+
+
 STICK_OPERATIONS = ("unplug", "mute", "reset", "fault", "faults")  # server.py does them; mute without a device
 _OPERATIONS: dict[str, Callable[["Network", Mapping[str, Any]], Act]] = {
     "list": _list,
@@ -356,4 +370,5 @@ _OPERATIONS: dict[str, Callable[["Network", Mapping[str, Any]], Act]] = {
     "capacity": _capacity,
     "load": _load,
     "sent": _sent,
+    "network": _network,
 }

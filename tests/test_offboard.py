@@ -1,0 +1,99 @@
+"""What offboarding leaves on the disk, also when it is cut off."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from agent import offboard
+from agent.errors import ConfigError
+from agent.settings import Settings, load
+
+CONFIG = """
+[hub]
+state_dir = "{folder}/state"
+runtime_dir = "{folder}/run"
+[uplinks.main]
+host = "127.0.0.1"
+port = 8883
+ca = "{folder}/ca.pem"
+certificate = "{folder}/hub.pem"
+key = "{folder}/hub.key"
+[uplinks.plain]
+host = "127.0.0.1"
+port = 1883
+tls = false
+"""
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    for name in ("ca.pem", "hub.pem", "hub.key"):
+        (tmp_path / name).write_text(name)
+        (tmp_path / name).chmod(0o600)
+    state = tmp_path / "state"
+    (state / "radios" / "zigbee").mkdir(parents=True)
+    for name in ("hub.db", "hub.db-wal", "radios/zigbee/zigbee.db"):
+        (state / name).write_text("a home")
+    (tmp_path / "agent.toml").write_text(CONFIG.format(folder=tmp_path))
+    return load(tmp_path / "agent.toml", {})
+
+
+def mark(settings: Settings) -> Path:
+    path = settings.hub.state_dir / offboard.MARK
+    path.write_bytes(offboard.mark(settings, "2026-11-27T10:00:00Z"))
+    return path
+
+
+def names(settings: Settings) -> list[str]:
+    return sorted(path.name for path in settings.hub.state_dir.iterdir())
+
+
+def test_without_a_mark_nothing_is_touched(settings: Settings) -> None:
+    offboard.finish(settings)
+    assert names(settings) == ["hub.db", "hub.db-wal", "radios"]
+    assert offboard.barred(settings) == {}
+
+
+def test_a_mark_has_everything_deleted_once(settings: Settings) -> None:
+    path = mark(settings)
+    offboard.finish(settings)
+    assert names(settings) == [offboard.MARK]
+    assert json.loads(path.read_bytes())["wiped"]
+    (settings.hub.state_dir / "hub.db").write_text("a new home")
+    offboard.finish(settings)
+    assert names(settings) == ["hub.db", offboard.MARK]
+
+
+def test_a_deletion_that_was_cut_off_goes_on(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    mark(settings)
+
+    def cut(_path: Path) -> None:
+        raise OSError("power cut")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("agent.offboard.shutil.rmtree", cut)
+        with pytest.raises(OSError, match="power cut"):
+            offboard.finish(settings)
+    assert "radios" in names(settings)
+    offboard.finish(settings)
+    assert names(settings) == [offboard.MARK]
+
+
+def test_an_uplink_is_held_back_until_it_has_another_certificate(settings: Settings, tmp_path: Path) -> None:
+    path = mark(settings)
+    held = offboard.barred(settings)
+    assert set(held) == {"main", "plain"}
+    assert str(path) in held["main"]
+    (tmp_path / "hub.pem").write_text("another certificate")
+    assert set(offboard.barred(settings)) == {"plain"}
+    path.unlink()
+    assert offboard.barred(settings) == {}
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"\xff", b'{"wiped": 1}'])
+def test_a_mark_that_cannot_be_read_is_named(settings: Settings, content: bytes) -> None:
+    (settings.hub.state_dir / offboard.MARK).write_bytes(content)
+    with pytest.raises(ConfigError, match=offboard.MARK):
+        offboard.finish(settings)
+    assert names(settings) == ["hub.db", "hub.db-wal", offboard.MARK, "radios"]
