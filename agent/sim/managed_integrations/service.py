@@ -46,7 +46,7 @@ class ManagedIntegrations:
         self._discoveries = discoveries
         claims = things.claim, things.claim_registered
         self.iot = IotCore(world.records, world.now, self._publish, authority, objects, claims, faults)
-        things.dropped = self.iot.provisioning.revoke
+        things.dropped = self.iot.forsake
         self._ota = Ota(world, self.iot.jobs, objects)
         parts = (
             things,
