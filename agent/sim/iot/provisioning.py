@@ -12,6 +12,7 @@ from typing import Any
 import cbor2
 
 from agent.sim.authority import Authority, common_name, fingerprint
+from agent.sim.exchange import read_json
 from agent.sim.records import Record, Records
 
 TOKEN_LIFE = 3600.0  # seconds
@@ -154,13 +155,5 @@ def _body(form: str, payload: bytes) -> Body:
     return body
 
 
-def _from_json(payload: bytes) -> Any:
-    body = json.loads(payload)
-    json.dumps(
-        body, ensure_ascii=False
-    ).encode()  # ValueError for half of a surrogate pair, which JSON can name and no text has
-    return body
-
-
-_READ: Mapping[str, Callable[[bytes], Any]] = {"json": _from_json, "cbor": cbor2.loads}
+_READ: Mapping[str, Callable[[bytes], Any]] = {"json": read_json, "cbor": cbor2.loads}
 _WRITE: Mapping[str, Callable[[Body], bytes]] = {"json": lambda body: json.dumps(body).encode(), "cbor": cbor2.dumps}
