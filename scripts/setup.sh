@@ -42,11 +42,13 @@ stamp() { sha256sum "$@" 2>/dev/null | sha256sum | cut -d' ' -f1; }
 
 extra=zigbee
 [ "$purpose" = test ] && extra=dev
-wanted="$extra $(stamp pyproject.toml)"
+alone=tests/standin/requirements.txt # installed without what they depend on
+wanted="$extra $(stamp pyproject.toml $alone)"
 if [ "$(cat "$venv/.hub-agent" 2>/dev/null)" != "$wanted" ] && [ "$(cat "$venv/.hub-agent" 2>/dev/null)" != "dev ${wanted#* }" ]; then
     echo "installing into $venv ..." >&2
     [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
     "$venv/bin/python" -m pip install -q --disable-pip-version-check -e ".[$extra]"
+    [ "$purpose" != test ] || "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps -r $alone
     echo "$wanted" >"$venv/.hub-agent"
 fi
 

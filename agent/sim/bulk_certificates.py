@@ -9,6 +9,7 @@ import asyncio
 import base64
 import io
 import json
+import logging
 import re
 import uuid
 import zipfile
@@ -23,6 +24,8 @@ from agent.sim.authority import Authority
 from agent.sim.exchange import Answer, Ask
 from agent.sim.objects import Objects
 from agent.sim.records import Record, Records
+
+log = logging.getLogger(__name__)
 
 JSON, ZIP = "application/vnd.aws-cdf-v1.0+json", "application/zip"
 CHUNK = 100  # certificates
@@ -75,6 +78,14 @@ class BulkCertificates:
         accept = ask.headers.get("accept", "")
         if accept not in (JSON, ZIP):
             return Answer(415)
+        try:
+            with self._records.transaction():
+                return self._answer(ask)
+        except Exception:
+            log.exception("%s %s", ask.method, ask.path)
+            return Answer(500, b"{}", {"Content-Type": JSON})
+
+    def _answer(self, ask: Ask) -> Answer:
         match ask.method, ask.path.strip("/").split("/"):
             case "POST", ["certificates"]:
                 return self._create(ask, DEFAULT_CA)

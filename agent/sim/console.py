@@ -8,7 +8,7 @@ from agent.sim.exchange import Answer, Ask, Handle
 from agent.sim.records import Record, Records
 
 ROWS = 200  # of each table
-KINDS = ("thing", "state", "execution", "discovery", "command")  # what the page is made of
+KINDS = ("thing", "state", "execution", "discovery", "discovered", "command")  # what the page is made of
 
 _HEADERS = {"Content-Type": "application/json"}
 

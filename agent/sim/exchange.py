@@ -1,7 +1,9 @@
 """An HTTP request and its answer, as the stand-in's APIs see them: no socket, no framework."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 Query = Mapping[str, Sequence[str]]
 
@@ -27,3 +29,10 @@ class Answer:
 
 
 Handle = Callable[[Ask], Answer]
+
+
+def read_json(body: bytes) -> Any:
+    """The JSON that a stranger sent. Raises ValueError or RecursionError."""
+    found = json.loads(body)
+    json.dumps(found, ensure_ascii=False).encode()  # half of a surrogate pair: JSON can name it, no text has it
+    return found

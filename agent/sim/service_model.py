@@ -17,7 +17,7 @@ import botocore.session
 from botocore import xform_name
 from botocore.model import OperationModel, ServiceModel, Shape
 
-from agent.sim.exchange import Answer, Query
+from agent.sim.exchange import Answer, Query, read_json
 
 _PYTHON_WORDS = (("\\x{0022}", '"'), ("\\p{L}", "a-zA-Z\u00c0-\uffff"), ("\\p{N}", "0-9"))  # Java's regular expressions
 _SCALARS: Mapping[str, tuple[type, ...]] = {
@@ -138,7 +138,7 @@ def _from_body(body: bytes) -> dict[str, Any]:
     if not body.strip():
         return {}
     try:
-        values = json.loads(body)
+        values = read_json(body)
     except (ValueError, RecursionError):
         raise AwsError("ValidationException", "the body is not JSON") from None
     if not isinstance(values, dict):

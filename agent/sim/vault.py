@@ -5,6 +5,7 @@ the scopes that it lacks follow a minus: `Bearer demo-certificate-vault:create` 
 """
 
 import json
+import logging
 import re
 import uuid
 from collections.abc import Callable
@@ -15,8 +16,10 @@ from typing import Any
 
 from agent.clock import iso
 from agent.files import write_atomic
-from agent.sim.exchange import Answer, Ask
+from agent.sim.exchange import Answer, Ask, read_json
 from agent.sim.records import Record, Records
+
+log = logging.getLogger(__name__)
 
 PREFIX = "/business/certificate-vault"
 TYPES = {"application/pdf", "image/jpeg", "image/png"}
@@ -50,9 +53,13 @@ class Vault:
     def handle(self, ask: Ask) -> Answer:
         """Answer one request."""
         try:
-            status, body = self._answer(ask)
+            with self._records.transaction():
+                status, body = self._answer(ask)
         except VaultError as error:
             status, body = error.status, error.body
+        except Exception:
+            log.exception("%s %s", ask.method, ask.path)
+            status, body = 500, {"message": "Server Error"}
         return Answer(status, json.dumps(body).encode(), {"Content-Type": "application/json"})
 
     def _answer(self, ask: Ask) -> tuple[int, Any]:
@@ -97,7 +104,7 @@ class Vault:
 
     def _bulk(self, ask: Ask) -> tuple[int, Any]:
         try:
-            body = json.loads(ask.body)
+            body = read_json(ask.body)
         except (ValueError, RecursionError):
             raise VaultError(422, "The body is not JSON.", errors=["the body is not JSON"]) from None
         entries = body.get("entries") if isinstance(body, dict) else None
@@ -110,9 +117,8 @@ class Vault:
         if errors:
             raise VaultError(422, "Some file_ids could not be resolved", errors=errors)
         batch = str(uuid.uuid4())
-        with self._records.transaction():
-            for entry in entries:
-                self._enter(entry, batch)
+        for entry in entries:
+            self._enter(entry, batch)
         data = {"batch_id": batch, "total": len(entries), "status": "processing"}
         return 202, {"message": "Bulk vault upload queued for processing", "data": data}
 

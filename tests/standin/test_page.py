@@ -4,6 +4,7 @@ import asyncio
 import json
 import shutil
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ import urllib3
 from conftest import Broker, until
 from paho.mqtt.enums import CallbackAPIVersion
 from playwright.async_api import Page, async_playwright
+from standin_account import Account
 from standin_rig import Cloud
+
+from agent.sim import console
 
 pytestmark = pytest.mark.conformance
 
@@ -26,6 +30,11 @@ QUIET = (
     "--disable-component-update",
     "--disable-sync",
 )
+
+
+def envelope(kind: str, payload: dict[str, Any], thing: str = "") -> bytes:
+    head = {"version": "1.0.0", "messageId": f"{kind}-{thing}", "messageType": kind, "timestamp": NOW}
+    return json.dumps({**head, "payload": payload, "managedThingId": thing or None}).encode()
 
 
 class Hub:
@@ -42,14 +51,7 @@ class Hub:
         self.mqtt.loop_start()
 
     def say(self, topic: str, kind: str, payload: dict[str, Any], thing: str = "") -> None:
-        envelope = {
-            "version": "1.0.0",
-            "messageId": f"{kind}-{thing}",
-            "messageType": kind,
-            "timestamp": NOW,
-            "payload": payload,
-        }
-        self.mqtt.publish(f"north/{self.name}/{topic}", json.dumps({**envelope, "managedThingId": thing or None}), 1)
+        self.mqtt.publish(f"north/{self.name}/{topic}", envelope(kind, payload, thing), 1)
 
     async def asked(self, kind: str) -> dict[str, Any]:
         await until(lambda: [message for message in self.heard if message["messageType"] == kind], what=kind)
@@ -110,6 +112,18 @@ async def test_a_device_is_found_added_and_switched_on_by_hand(plain: Cloud, bro
     hub.mqtt.loop_stop()
     assert await asyncio.to_thread(cloud.stop) == 0
     await page.get_by_text("the stand-in cloud is away").wait_for()
+
+
+def test_a_device_that_is_found_gives_the_page_another_version(tmp_path: Path) -> None:
+    with closing(Account(tmp_path)) as account:
+        (hub,) = account.things(1)
+        discovery = account.api.start_device_discovery(DiscoveryType="ZIGBEE", ControllerIdentifier=hub)["Id"]
+        shown, before = console.snapshot(account.records, ()), console.version(account.records)
+        payload = {"deviceDiscoveryId": discovery, "nodeId": "zb.1A62+0001", "deviceTypes": ["Light"]}
+        payload |= {"manufacturer": "Acme", "model": "Bulb", "macAddress": "01", "discoveredAt": NOW}
+        account.service.hear(f"north/{hub}/discovery", envelope("DEVICE_DISCOVERED", payload))
+        assert console.snapshot(account.records, ()) != shown
+        assert console.version(account.records) != before
 
 
 def test_a_foreign_page_cannot_press_its_buttons(cloud: Cloud) -> None:

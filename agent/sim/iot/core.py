@@ -57,6 +57,11 @@ class IotCore:
                     return False
         return True
 
+    def forsake(self, thing: str) -> None:
+        """A thing is no more: its certificates are not good, and no job waits for it."""
+        self.provisioning.revoke(thing)
+        self.jobs.forsake(thing)
+
     def tick(self) -> None:
         """What is due by time."""
         self.jobs.tick()

@@ -45,9 +45,16 @@ class Executions:
 
     # ---- what the cloud does ----------------------------------------------------------------------------------------
 
-    def queue(self, thing: str, job_id: str, timeout: float | None, attempt: int = 0, number: int = 1) -> None:
-        """A new execution for a thing; `timeout`: minutes that it may be in progress."""
-        now = self._now()
+    def queue(
+        self,
+        thing: str,
+        job_id: str,
+        timeout: float | None,
+        failures: Mapping[str, int] | None = None,
+        number: int = 1,
+    ) -> None:
+        """A new execution for a thing. `timeout`: minutes that it may be in progress; `failures`: what ended those before it."""
+        now, failures = self._now(), failures or {}
         execution: Record = {
             "thing": thing,
             "jobId": job_id,
@@ -58,7 +65,8 @@ class Executions:
             "executionNumber": number,
             "statusDetails": {},
             "timeout": timeout,
-            "attempt": attempt,
+            "attempt": sum(failures.values()),
+            "failures": dict(failures),
             "turn": f"{now:020.6f}",
             "pending": thing,
         }
@@ -81,8 +89,11 @@ class Executions:
 
     def tick(self) -> None:
         """End what has taken longer than its timers allow."""
+        self._expire(status=IN_PROGRESS)
+
+    def _expire(self, **where: str) -> None:
         now = self._now()
-        for execution in list(self._records.all("execution", status=IN_PROGRESS)):
+        for execution in list(self._records.all("execution", **where)):
             if min(_deadline(execution), execution.get("stepDeadline") or float("inf")) <= now:
                 self.end(execution, "TIMED_OUT")
 
@@ -92,6 +103,7 @@ class Executions:
         """Answer `$aws/things/<thing>/jobs/<words>` on the same topic with /accepted or /rejected."""
         topic = "/".join(("$aws/things", thing, "jobs", *words))
         token: Body = {}
+        self._expire(pending=thing)
         try:
             if self.throttled():
                 raise JobError("RequestThrottled", "Rate exceeded")
@@ -154,7 +166,7 @@ class Executions:
     def _update(self, thing: str, job_id: str, body: Body) -> Body:
         execution = self._need(thing, job_id, body)
         status = body.get("status")
-        if status not in FROM_DEVICE:
+        if not isinstance(status, str) or status not in FROM_DEVICE:
             raise JobError("InvalidRequest", f"status must be one of {', '.join(sorted(FROM_DEVICE))}")
         details = _details(body)
         if execution["status"] in TERMINAL:
@@ -206,7 +218,7 @@ class Executions:
             return {}
         if minutes == -1:
             return {"stepDeadline": None}
-        if not isinstance(minutes, int) or not 1 <= minutes <= MAX_STEP:
+        if not isinstance(minutes, int) or isinstance(minutes, bool) or not 1 <= minutes <= MAX_STEP:
             raise JobError("InvalidRequest", f"stepTimeoutInMinutes must be -1 or 1 to {MAX_STEP}")
         return {"stepDeadline": min(self._now() + minutes * 60, _deadline(execution))}
 

@@ -4,6 +4,7 @@ Rules: AWS IoT developer guide, "How job configurations work" and "Jobs lifecycl
 """
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,10 @@ MINUTE = 60.0
 FAILURES = {"FAILED": {"FAILED"}, "REJECTED": {"REJECTED"}, "TIMED_OUT": {"TIMED_OUT"}}
 ALL_FAILURES = {"FAILED", "REJECTED", "TIMED_OUT"}
 RETRYABLE = {"FAILED", "TIMED_OUT"}
+OPEN = ("SCHEDULED", IN_PROGRESS)
+ENDED = ("CANCELED", "COMPLETED")
+CRON_FIELDS = 5
+_WEEKDAY = re.compile(r"(?<![#/])[1-7]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,26 +70,50 @@ class Jobs:
             "waiting": list(dict.fromkeys(things)),
             "reached": [],
             "state": "SCHEDULED" if start is not None and start > self._now() else IN_PROGRESS,
-            "rollout": dict(plan.rollout),
-            "abort": [dict(criterion) for criterion in plan.abort],
-            "timeout": plan.timeout,
+            **_configured(plan),
             "retry": [dict(criterion) for criterion in plan.retry],
             "schedule": dict(plan.schedule),
             "continuous": plan.continuous,
             "minute": 0.0,
             "inMinute": 0,
+            "rate": None,
         }
         self._records.put("job", job_id, job)
         return self._advance(job)
 
-    def add_targets(self, job_id: str, things: Iterable[str]) -> None:
-        """More targets of a continuous job."""
+    def retarget(self, job_id: str, things: Iterable[str]) -> None:
+        """The things that a continuous job is for now: it reaches those that have come, and leaves those that have gone."""
         job = self._records.get("job", job_id)
-        if job is None or job["state"] in ("CANCELED", "COMPLETED"):
+        if job is None or not job["continuous"] or job["state"] in ENDED:
             return
-        known = {*job["waiting"], *job["reached"]}
-        job["waiting"] += [thing for thing in things if thing not in known]
-        self._records.put("job", job_id, job)
+        fitting = dict.fromkeys(things)
+        open_ = [entry for status in (QUEUED, IN_PROGRESS) for entry in self.executions_of(job_id, status=status)]
+        gone = [entry for entry in open_ if entry["thing"] not in fitting]
+        left = {entry["thing"] for entry in gone}
+        reached = [thing for thing in job["reached"] if thing not in left]
+        known = {*job["waiting"], *reached}
+        waiting = [thing for thing in job["waiting"] if thing in fitting]
+        waiting += [thing for thing in fitting if thing not in known]
+        self._records.put("job", job_id, {**job, "waiting": waiting, "reached": reached})
+        for execution in gone:
+            self.executions.end(execution, "REMOVED")
+
+    def forsake(self, thing: str) -> None:
+        """A thing is no more: no job waits for it."""
+        for state in OPEN:
+            for job in list(self._records.all("job", state=state)):
+                if thing in job["waiting"]:
+                    job["waiting"].remove(thing)
+                    self._records.put("job", job["jobId"], job)
+                    self._settle(job)
+        for execution in list(self._records.all("execution", pending=thing)):
+            self.executions.end(execution, "REMOVED")
+
+    def change(self, job_id: str, plan: JobPlan) -> None:
+        """Another roll-out from the next minute on, and other criteria and time-outs for the executions to come."""
+        job = self._records.get("job", job_id)
+        if job is not None and job["state"] in OPEN:
+            self._records.put("job", job_id, {**job, **_configured(plan)})
 
     def cancel(self, job_id: str, *, force: bool = False) -> None:
         """Queued executions end as CANCELED, with `force` those in progress too."""
@@ -104,8 +133,8 @@ class Jobs:
             self.executions.forget(execution)
         self._records.delete("job", job_id)
 
-    def executions_of(self, job_id: str) -> Iterable[Record]:
-        return self._records.all("execution", jobId=job_id)
+    def executions_of(self, job_id: str, **where: str) -> Iterable[Record]:
+        return self._records.all("execution", jobId=job_id, **where)
 
     def counts(self, job_id: str) -> dict[str, int]:
         """Executions by status."""
@@ -117,7 +146,7 @@ class Jobs:
     def tick(self) -> None:
         """Time out, start and end what is due."""
         self.executions.tick()
-        for state in ("SCHEDULED", IN_PROGRESS):
+        for state in OPEN:
             for job in list(self._records.all("job", state=state)):
                 self._advance(job)
 
@@ -158,19 +187,21 @@ class Jobs:
     def _roll_out(self, job: Record) -> None:
         now = self._now()
         if now - job["minute"] >= MINUTE:
-            job |= {"minute": now, "inMinute": 0}
-        room = int(self._rate(job)) - job["inMinute"]
-        batch, job["waiting"] = job["waiting"][: max(room, 0)], job["waiting"][max(room, 0) :]
+            job |= {"minute": now, "inMinute": 0, "rate": self._rate(job)}
+        room = len(job["waiting"]) if job["rate"] is None else max(job["rate"] - job["inMinute"], 0)
+        batch, job["waiting"] = job["waiting"][:room], job["waiting"][room:]
         job["reached"] += batch
         job["inMinute"] += len(batch)
         self._records.put("job", job["jobId"], job)
         for thing in batch:
-            self.executions.queue(thing, job["jobId"], job["timeout"])
+            before = self.executions.get(thing, job["jobId"])
+            number = before["executionNumber"] + 1 if before else 1
+            self.executions.queue(thing, job["jobId"], job["timeout"], number=number)
 
-    def _rate(self, job: Record) -> float:
-        """Things a minute: the maximum, or the exponential rate up to it."""
+    def _rate(self, job: Record) -> int | None:
+        """Things in the minute that begins: the maximum, or the exponential rate up to it; None is without limit."""
         rollout = job["rollout"]
-        most = float(rollout.get("MaximumPerMinute") or len(job["waiting"]))
+        most: int | None = rollout.get("MaximumPerMinute")
         exponential = rollout.get("ExponentialRolloutRate")
         if not exponential:
             return most
@@ -181,16 +212,17 @@ class Jobs:
         elif criteria.get("numberOfSucceededThings"):
             step = self.counts(job["jobId"]).get("SUCCEEDED", 0) // criteria["numberOfSucceededThings"]
         rate = exponential.get("BaseRatePerMinute", 1) * exponential.get("IncrementFactor", 1.1) ** min(step, 100)
-        return float(min(rate, rollout.get("MaximumPerMinute") or rate))
+        return int(min(rate, most or rate))
 
     def _ended(self, execution: Record) -> None:
         """An execution has ended: try it again, end the whole job when too many fail, or note that the job is done."""
         job = self._records.get("job", execution["jobId"])
         if job is None or job["state"] == "CANCELED":
             return
-        if execution["status"] in RETRYABLE and execution["attempt"] < _retries(job, execution["status"]):
-            number, attempt = execution["executionNumber"] + 1, execution["attempt"] + 1
-            self.executions.queue(execution["thing"], job["jobId"], job["timeout"], attempt, number)
+        failures = _failures(execution)
+        if execution["status"] in RETRYABLE and _may_retry(job, execution["status"], failures):
+            number = execution["executionNumber"] + 1
+            self.executions.queue(execution["thing"], job["jobId"], job["timeout"], failures, number)
         elif self._must_abort(job):
             self.cancel(job["jobId"])
         else:
@@ -218,21 +250,39 @@ class Jobs:
         return job
 
 
-def _retries(job: Record, status: str) -> int:
-    return max(
-        (c.get("MinNumberOfRetries", 0) for c in job["retry"] if c.get("FailureType") in (status, "ALL")), default=0
-    )
+def _configured(plan: JobPlan) -> Record:
+    """What comes from a task configuration, which a task may change."""
+    abort = [dict(criterion) for criterion in plan.abort]
+    return {"rollout": dict(plan.rollout), "abort": abort, "timeout": plan.timeout}
+
+
+def _failures(execution: Record) -> dict[str, int]:
+    """How often each kind of failure has ended this thing's executions, the one that has ended now with them."""
+    before, status = execution["failures"], execution["status"]
+    return {**before, status: before.get(status, 0) + 1}
+
+
+def _may_retry(job: Record, status: str, failures: Mapping[str, int]) -> bool:
+    """A criterion counts failures of its own kind; ALL counts every failure."""
+    counted = {status: failures[status], "ALL": sum(failures.values())}
+    allowed = ((entry.get("FailureType"), entry.get("MinNumberOfRetries", 0)) for entry in job["retry"])
+    return any(kind in counted and counted[kind] <= most for kind, most in allowed)
 
 
 def _time(text: str | None) -> float | None:
-    """`YYYY-MM-DDTHH:MM` in UTC. Raises ValueError."""
-    return None if text is None else datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+    """`YYYY-MM-DDTHH:MM`, in UTC unless it names its offset. Raises ValueError."""
+    if text is None:
+        return None
+    time = datetime.fromisoformat(text)
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
 
 
 def _cron(text: str, start: datetime) -> CronSim:
-    """`cron(minute hour day month weekday year)` or the five fields of cron. Raises ValueError."""
+    """`cron(minute hour day month weekday year)`, whose weeks begin with Sunday as 1, or the five fields of cron. Raises ValueError."""
     fields = text.removeprefix("cron(").removesuffix(")").replace("?", "*").split()
+    if len(fields) > CRON_FIELDS:
+        fields[4] = _WEEKDAY.sub(lambda found: str(int(found[0]) - 1), fields[4])
     try:
-        return CronSim(" ".join(fields[:5]), start)
+        return CronSim(" ".join(fields[:CRON_FIELDS]), start)
     except CronSimError:
         raise ValueError(f"{text!r} is no cron expression") from None

@@ -12,6 +12,7 @@ from typing import Any
 import cbor2
 
 from agent.sim.authority import Authority, common_name, fingerprint
+from agent.sim.exchange import read_json
 from agent.sim.records import Record, Records
 
 TOKEN_LIFE = 3600.0  # seconds
@@ -139,7 +140,7 @@ def _digest(token: str) -> str:
 
 
 def _are_texts(parameters: Any) -> bool:
-    return isinstance(parameters, dict) and all(isinstance(value, str) for value in parameters.values())
+    return isinstance(parameters, dict) and all(isinstance(text, str) for pair in parameters.items() for text in pair)
 
 
 def _body(form: str, payload: bytes) -> Body:
@@ -154,5 +155,5 @@ def _body(form: str, payload: bytes) -> Body:
     return body
 
 
-_READ: Mapping[str, Callable[[bytes], Any]] = {"json": json.loads, "cbor": cbor2.loads}
+_READ: Mapping[str, Callable[[bytes], Any]] = {"json": read_json, "cbor": cbor2.loads}
 _WRITE: Mapping[str, Callable[[Body], bytes]] = {"json": lambda body: json.dumps(body).encode(), "cbor": cbor2.dumps}

@@ -136,7 +136,7 @@ class Ota:
     def update_ota_task(self, request: Request) -> None:
         task = self._world.need("ota-task", request["Identifier"], WHAT)
         if "TaskConfigurationId" in request:
-            self._plan({**task, **request})
+            self._jobs.change(_job(task["TaskId"]), self._plan({**task, **request}))
         changed: Record = {**task, "LastUpdatedAt": self._world.now()}
         changed |= {name: request[name] for name in ("Description", "TaskConfigurationId") if name in request}
         self._world.records.put("ota-task", task["TaskId"], changed)
@@ -170,14 +170,14 @@ class Ota:
     # ---- what happens by itself -------------------------------------------------------------------------------------
 
     def tick(self) -> None:
-        """Continuous tasks reach things that have come to fit since."""
+        """Continuous tasks follow the things that have come to fit since, or fit no more."""
         changes = self._world.records.changes("thing")
         if changes == self._seen:
             return
         self._seen = changes
         for task in self._world.records.all("ota-task"):
             if task["OtaType"] == "CONTINUOUS":
-                self._jobs.add_targets(_job(task["TaskId"]), self._matching(task["OtaTargetQueryString"]))
+                self._jobs.retarget(_job(task["TaskId"]), self._matching(task["OtaTargetQueryString"]))
 
     def _job_changed(self, job: Record) -> None:
         task = self._world.records.get("ota-task", job["jobId"].removeprefix("ota-"))

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 SERVICE = "iot-managed-integrations"
 THROTTLED = AwsError("ThrottlingException", "Rate exceeded")
 UNKNOWN = AwsError("UnknownOperationException", "No operation has this method and path.")
+FAILED = AwsError("InternalServerException", "An internal error has occurred.")
 
 Action = Callable[[Request], Result | None]
 
@@ -46,7 +47,7 @@ class ManagedIntegrations:
         self._discoveries = discoveries
         claims = things.claim, things.claim_registered
         self.iot = IotCore(world.records, world.now, self._publish, authority, objects, claims, faults)
-        things.dropped = self.iot.provisioning.revoke
+        things.dropped = self.iot.forsake
         self._ota = Ota(world, self.iot.jobs, objects)
         parts = (
             things,
@@ -77,7 +78,7 @@ class ManagedIntegrations:
     # ---- REST -------------------------------------------------------------------------------------------------------
 
     def handle(self, ask: Ask) -> Answer:
-        """Answer one request; nothing is kept and nothing leaves when it is refused."""
+        """Answer one request; nothing is kept and nothing leaves when it is refused or fails."""
         api = self._world.api
         route = api.route(ask.method, ask.path)
         if self._faults.happens(self._faults.throttle):
@@ -90,8 +91,12 @@ class ManagedIntegrations:
             with self._world.records.transaction():
                 return api.write(route, self._once(route, request))
         except AwsError as error:
-            del self._world.leaving[already:]
-            return api.refuse(route, error)
+            refusal = error
+        except Exception:
+            log.exception("%s", route.operation.name)
+            refusal = FAILED
+        del self._world.leaving[already:]
+        return api.refuse(route, refusal)
 
     def _once(self, route: Route, request: Request) -> Result | None:
         """Do an action; with a ClientToken that was used before, give the first answer again."""

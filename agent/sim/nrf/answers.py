@@ -3,10 +3,10 @@
 import json
 from typing import Any
 
-from agent.sim.exchange import Answer
+from agent.sim.exchange import Answer, read_json
 
 BAD_REQUEST, DENIED, NOT_ASSOCIATED, BAD_OWNERSHIP = 40000, 40100, 40103, 40102
-NOT_FOUND, INVALID = 40410, 42200
+NOT_FOUND, INVALID, INTERNAL = 40410, 42200, 50000
 _JSON = {"Content-Type": "application/json"}
 
 
@@ -30,7 +30,7 @@ def refusal(error: NrfError) -> Answer:
 def json_body(body: bytes) -> Any:
     """The JSON of a request. Raises NrfError."""
     try:
-        return json.loads(body)
+        return read_json(body)
     except (ValueError, RecursionError):
         raise NrfError(BAD_REQUEST, "the body is not JSON") from None
 

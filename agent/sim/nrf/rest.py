@@ -4,6 +4,7 @@ Paths and statuses: the API's description and protocol notes, sections 1 and 6. 
 the key that the device was onboarded or registered with, `sub`, and `exp`.
 """
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from agent.sim.nrf.answers import (
     BAD_OWNERSHIP,
     BAD_REQUEST,
     DENIED,
+    INTERNAL,
     NOT_ASSOCIATED,
     NOT_FOUND,
     NrfError,
@@ -32,6 +34,8 @@ from agent.sim.nrf.fota import Fota, shown
 from agent.sim.nrf.onboarding import Onboarding, ownership
 from agent.sim.objects import Objects
 from agent.sim.records import Record, Records
+
+log = logging.getLogger(__name__)
 
 ERRORS = "nrf-bulk-errors"
 ACCOUNT = ""  # who asks with an API key; a device token names its device
@@ -72,6 +76,9 @@ class NrfCloud:
             return refusal(error)
         except ShadowError as error:
             return refusal(NrfError(error.code * 100, str(error)))
+        except Exception:
+            log.exception("%s %s", ask.method, ask.path)
+            return refusal(NrfError(INTERNAL, "Internal server error"))
 
     # ---- who asks ---------------------------------------------------------------------------------------------------
 
