@@ -74,7 +74,7 @@ ONE_PLACE = {  # third-party library -> where it may be imported
     "zha": ("drivers/zigbee/",),
     "serialx": ("drivers/zigbee/",),
     "cryptography": ("agent/identity/", "agent/sim/authority.py", "drivers/sim/zigbee/install_code.py"),
-    "jwt": ("agent/sim/nrf/rest.py",),
+    "jwt": ("agent/sim/nrf/devices.py",),
     "botocore": ("agent/sim/service_model.py",),
     "aiohttp": ("agent/sim/http.py",),
     "cbor2": ("agent/sim/iot/provisioning.py",),
