@@ -78,6 +78,7 @@ ONE_PLACE = {  # third-party library -> where it may be imported
     "botocore": ("agent/sim/service_model.py",),
     "aiohttp": ("agent/sim/http.py",),
     "cbor2": ("agent/sim/iot/provisioning.py",),
+    "OpenSSL": ("agent/sim/dtls.py",),
     "cronsim": ("agent/sim/iot/jobs.py",),
 }
 CREATORS = {  # who may create tasks, and why
