@@ -77,7 +77,8 @@ ONE_PLACE = {  # third-party library -> where it may be imported
     "jwt": ("agent/sim/nrf/devices.py",),
     "botocore": ("agent/sim/service_model.py",),
     "aiohttp": ("agent/sim/http.py",),
-    "cbor2": ("agent/sim/iot/provisioning.py",),
+    "cbor2": ("agent/sim/iot/provisioning.py", "agent/sim/nrf/coap.py"),
+    "aiocoap": ("agent/sim/coap.py",),
     "OpenSSL": ("agent/sim/dtls.py",),
     "cronsim": ("agent/sim/iot/jobs.py",),
 }
