@@ -19,6 +19,7 @@ if [ "$purpose" = test ]; then
     need chromium chromium
     need node nodejs
     need npm npm
+    need coap-client-openssl libcoap3-bin
 fi
 if [ ${#missing[@]} -gt 0 ]; then
     packages=$(printf '%s\n' "${missing[@]}" | sort -u | tr '\n' ' ')

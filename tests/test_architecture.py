@@ -74,10 +74,12 @@ ONE_PLACE = {  # third-party library -> where it may be imported
     "zha": ("drivers/zigbee/",),
     "serialx": ("drivers/zigbee/",),
     "cryptography": ("agent/identity/", "agent/sim/authority.py", "drivers/sim/zigbee/install_code.py"),
-    "jwt": ("agent/sim/nrf/rest.py",),
+    "jwt": ("agent/sim/nrf/devices.py",),
     "botocore": ("agent/sim/service_model.py",),
     "aiohttp": ("agent/sim/http.py",),
-    "cbor2": ("agent/sim/iot/provisioning.py",),
+    "cbor2": ("agent/sim/iot/provisioning.py", "agent/sim/nrf/coap.py"),
+    "aiocoap": ("agent/sim/coap.py",),
+    "OpenSSL": ("agent/sim/dtls.py",),
     "cronsim": ("agent/sim/iot/jobs.py",),
 }
 CREATORS = {  # who may create tasks, and why

@@ -21,6 +21,7 @@ from agent.sim.authority import Authority
 from agent.sim.broker import LOOPBACK, Mosquitto
 from agent.sim.bulk_certificates import BulkCertificates
 from agent.sim.bus import BROKERED, SUBSCRIPTIONS, Bus
+from agent.sim.coap import CoapServer
 from agent.sim.door import Door
 from agent.sim.exchange import Answer, Ask, Handle
 from agent.sim.gate.faults import Faults
@@ -29,6 +30,7 @@ from agent.sim.gate.session import Session
 from agent.sim.http import BULK_CERTIFICATES, MANAGED_INTEGRATIONS, NRF, VAULT, HttpServer
 from agent.sim.managed_integrations.service import SERVICE, ManagedIntegrations
 from agent.sim.managed_integrations.world import INDEXED, Leaving, Logged, Notice, ToHub, Told, World, new_id
+from agent.sim.nrf.coap import NrfCoap
 from agent.sim.nrf.rest import NrfCloud
 from agent.sim.objects import Objects
 from agent.sim.records import Record, Records
@@ -62,6 +64,7 @@ class StandIn:
         self._work: list[asyncio.Task[None]] = []
         self._bus: Bus | None = None
         self._http: HttpServer | None = None
+        self._coap: CoapServer | None = None
         self._told: deque[Record] = deque(maxlen=20)
         self._told_count = 0
 
@@ -86,6 +89,7 @@ class StandIn:
         key = self._api_key()
         self._nrf = NrfCloud(self._records, time.time, objects, self._authority, self._service.iot.shadows, key)
         apis[NRF] = self._nrf.handle
+        coap = await self._serve_coap(NrfCoap(self._nrf.devices, objects))
         self._bus = await self._connect(host, inner)
         self._deliver()
         self._work = [asyncio.ensure_future(work) for work in (self._bus.run(), self._tick(), self._bulk.run())]
@@ -94,6 +98,7 @@ class StandIn:
             "managed_integrations": f"{base}{MANAGED_INTEGRATIONS}",
             "nrf": f"{base}{NRF}/v1",
             "nrf_api_key": key,
+            "nrf_coap": f"coaps://{LOOPBACK}:{coap}",
             "bulk_certificates": f"{base}{BULK_CERTIFICATES}",
             "vault": f"{base}{VAULT}",
             "console": f"{base}/",
@@ -117,6 +122,12 @@ class StandIn:
         endpoint = Endpoint(upstream.host, upstream.port, NAME, 60, None, upstream.user, upstream.password)
         return Bus(endpoint, self._heard, BROKERED)
 
+    async def _serve_coap(self, plane: NrfCoap) -> int:
+        """The port of nRF Cloud's CoAP plane."""
+        certificate, key = self._authority.issue_with_key("localhost", hosts=("localhost", LOOPBACK))
+        self._coap = CoapServer(plane.serve, certificate, key)
+        return await self._coap.start()
+
     def _api_key(self) -> str:
         """The account's key for nRF Cloud, made once; it opens this stand-in and nothing else."""
         path = self._folder / "nrf-api-key"
@@ -128,6 +139,8 @@ class StandIn:
         for work in self._work:
             work.cancel()
         await asyncio.gather(*self._work, return_exceptions=True)
+        if self._coap is not None:
+            await self._coap.stop()
         if self._http is not None:
             await self._http.stop()
         if self._door is not None:

@@ -16,8 +16,11 @@ class Objects:
 
     def read(self, url: str) -> bytes | None:
         """The object's bytes, None when there is none or the URL is no S3 URL."""
-        path = self._path(url)
-        return path.read_bytes() if path is not None and path.is_file() else None
+        try:
+            path = self._path(url)
+            return path.read_bytes() if path is not None and path.is_file() else None
+        except (OSError, ValueError):  # a stranger's URL may hold what no file can be called
+            return None
 
     def presigned(self, text: str) -> str:
         """Replace each presigned-URL placeholder by an address from which the object can be fetched now."""
@@ -27,6 +30,14 @@ class Objects:
         """Where an object can be fetched over HTTP; a URL that is none of S3 stays as it is."""
         place = _place(url)
         return url if place is None else f"{self._base}/s3/{quote('/'.join(place))}"
+
+    def own(self, url: str) -> str | None:
+        """The s3:// URL of what is served here at an http:// or https:// address, None for any other address."""
+        served, found = urlsplit(self._base), url.partition("://")
+        prefix = f"{served.netloc}/s3/"
+        if found[0] not in ("http", "https") or not found[2].startswith(prefix):
+            return None
+        return f"s3://{found[2].removeprefix(prefix)}"
 
     def _path(self, url: str) -> Path | None:
         place = _place(url)

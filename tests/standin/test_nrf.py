@@ -1,16 +1,15 @@
 """nRF Cloud's REST plane over HTTP with a stock client; certificates and keys are made by OpenSSL."""
 
-import subprocess
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import jwt
 import pytest
 import urllib3
 from hypothesis import given
 from hypothesis import strategies as st
+from nrf_rig import Keys, ask, bulk
 from standin_rig import Cloud
 
 from agent.sim.nrf.answers import NrfError
@@ -18,50 +17,6 @@ from agent.sim.nrf.onboarding import Onboarding
 from agent.sim.records import Records
 
 pytestmark = pytest.mark.conformance
-
-
-class Keys:
-    """A P-256 key with a self-signed certificate."""
-
-    def __init__(self, folder: Path, name: str, curve: str = "prime256v1") -> None:
-        key, certificate = folder / f"{name}.key", folder / f"{name}.pem"
-        make = [
-            "openssl",
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            f"ec_paramgen_curve:{curve}",
-            "-nodes",
-            "-subj",
-            f"/CN={name}",
-        ]
-        subprocess.run([*make, "-keyout", key, "-out", certificate], check=True, capture_output=True)
-        public = subprocess.run(["openssl", "pkey", "-in", key, "-pubout"], check=True, capture_output=True, text=True)
-        self.private, self.certificate, self.public = key.read_text(), certificate.read_text(), public.stdout
-
-    def token(self, device: str, **claims: Any) -> str:
-        body = {"sub": device, "exp": int(time.time()) + 600, **claims}
-        return jwt.encode({name: value for name, value in body.items() if value is not None}, self.private, "ES256")
-
-
-def ask(cloud: Cloud, method: str, path: str, token: str = "", **options: Any) -> Any:
-    headers = {"Authorization": f"Bearer {token or cloud.told['nrf_api_key']}", **options.pop("headers", {})}
-    return urllib3.request(method, cloud.told["nrf"] + path, headers=headers, **options)
-
-
-def bulk(cloud: Cloud, path: str, text: str) -> dict[str, Any]:
-    """The end of a bulk operation."""
-    made = ask(cloud, "POST", path, body=text, headers={"Content-Type": "application/octet-stream"})
-    assert made.status == 202, made.data
-    end = time.monotonic() + 10
-    while (found := ask(cloud, "GET", f"/bulk-ops-requests/{made.json()['bulkOpsRequestId']}").json())[
-        "status"
-    ] == "PENDING":
-        assert time.monotonic() < end
-        time.sleep(0.02)
-    return dict(found)
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +64,7 @@ def test_a_token_that_is_not_the_devices_opens_nothing(cloud: Cloud, device: str
         keys.token(device, exp=int(time.time()) - 1),
         keys.token(device, exp=None),
         keys.token("nobody"),
+        keys.token("\ud800"),  # half a character, which no database takes
         keys.token(device)[:-4] + "AAAA",
         jwt.encode({"sub": device, "exp": int(time.time()) + 60}, "x" * 32, "HS256"),
         "nonsense",

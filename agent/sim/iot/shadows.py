@@ -98,6 +98,11 @@ class Shadows:
         """State, metadata and version of a shadow, empty when there is none."""
         return _document(self._held(thing, name))
 
+    def delta(self, thing: str, name: str) -> Body:
+        """What a shadow has desired and not reported so."""
+        state = self._held(thing, name)["state"]
+        return _delta(state.get("desired", {}), state.get("reported", {}))
+
     def _held(self, thing: str, name: str) -> Record:
         return self._records.get("shadow", f"{thing}/{name}") or {"version": 0, "state": {}, "metadata": {}}
 

@@ -1,7 +1,6 @@
 """nRF Cloud's REST API: who asks (an API key or a device's token), what for, and the device records behind it.
 
-Paths and statuses: the API's description and protocol notes, sections 1 and 6. A device token is verified as the cloud does: ES256 with
-the key that the device was onboarded or registered with, `sub`, and `exp`.
+Paths and statuses: the API's description and protocol notes, sections 1 and 6.
 """
 
 import logging
@@ -10,9 +9,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-import jwt
-
-from agent.clock import iso
 from agent.files import write_atomic
 from agent.sim.authority import Authority
 from agent.sim.exchange import Answer, Ask
@@ -22,7 +18,6 @@ from agent.sim.nrf.answers import (
     BAD_REQUEST,
     DENIED,
     INTERNAL,
-    NOT_ASSOCIATED,
     NOT_FOUND,
     NrfError,
     answer,
@@ -30,6 +25,7 @@ from agent.sim.nrf.answers import (
     object_body,
     refusal,
 )
+from agent.sim.nrf.devices import ACCOUNT, Devices
 from agent.sim.nrf.fota import Fota, shown
 from agent.sim.nrf.onboarding import Onboarding, ownership
 from agent.sim.objects import Objects
@@ -38,7 +34,6 @@ from agent.sim.records import Record, Records
 log = logging.getLogger(__name__)
 
 ERRORS = "nrf-bulk-errors"
-ACCOUNT = ""  # who asks with an API key; a device token names its device
 
 
 class NrfCloud:
@@ -54,10 +49,11 @@ class NrfCloud:
         api_key: str,
     ) -> None:
         self._records, self._now, self._objects = records, now, objects
-        self._authority, self._shadows, self._api_key = authority, shadows, api_key
+        self._authority, self._api_key = authority, api_key
         self._onboarding = Onboarding(records, now, self._write_errors)
         self.tick = self._onboarding.tick
         self._fota = Fota(records, now, objects)
+        self.devices = Devices(records, now, shadows, self._fota)
 
     def _write_errors(self, identifier: str, document: dict[str, Any]) -> str:
         path: Path = self._objects.folder / ERRORS / f"{identifier}.json"
@@ -87,71 +83,40 @@ class NrfCloud:
         kind, _, token = ask.headers.get("authorization", "").partition(" ")
         if kind != "Bearer" or not token:
             raise NrfError(DENIED, "Access denied")
-        if token == self._api_key:
-            return ACCOUNT
-        try:
-            claims = jwt.decode(token, options={"verify_signature": False, "verify_exp": False})
-            device = str(claims["sub"])
-            key = (self._records.get("nrf-key", device) or self._records.get("nrf-device", device) or {}).get("key")
-            if key:
-                jwt.decode(token, key, algorithms=["ES256"], options={"require": ["exp", "sub"], "verify_aud": False})
-                return device
-        except (jwt.InvalidTokenError, KeyError) as error:
-            raise NrfError(DENIED, f"Access denied: {error}") from None
-        raise NrfError(DENIED, "Access denied: no key is known for this device")
+        return ACCOUNT if token == self._api_key else self.devices.who(token)
 
     # ---- what devices may ask ---------------------------------------------------------------------------------------
 
     def _of_device(self, who: str, ask: Ask, words: tuple[str, ...]) -> Answer | None:
         match ask.method, words:
             case "GET", ("devices", device):
-                return answer(200, self._shown(self._device(device, who)))
+                return answer(200, self._shown(self.devices.find(device, who)))
             case "PATCH", ("devices", device, "state"):
-                return self._patch_state(self._device(device, who), ask)
+                return self._patch_state(self.devices.find(device, who), ask)
             case "POST", ("devices", device, "messages"):
-                return self._message(self._device(device, who), object_body(ask.body))
+                return self._message(self.devices.find(device, who), object_body(ask.body))
             case "GET", ("fota-job-executions", device, "current"):
-                self._device(device, who)
+                self.devices.find(device, who)
                 return answer(200, self._fota.current(device, ask.query.get("firmwareType", ("",))[0]))
             case "PATCH", ("fota-job-executions", device, job):
-                self._device(device, who)
+                self.devices.find(device, who)
                 self._fota.update(device, job, object_body(ask.body))
                 return answer(202)
         return None
-
-    def _device(self, device: str, who: str = ACCOUNT) -> Record:
-        if who not in (ACCOUNT, device):
-            raise NrfError(DENIED, "Access denied: the token is another device's", status=403)
-        found = self._records.get("nrf-device", device)
-        if found is None:
-            raise NrfError(NOT_FOUND, f"Device {device[:128]} not found")
-        if not found["associated"]:
-            raise NrfError(NOT_ASSOCIATED, "The device is not associated with your account", status=403)
-        return found
 
     def _patch_state(self, device: Record, ask: Ask) -> Answer:
         wanted = ask.headers.get("if-match")
         if wanted is not None and wanted.strip('"') != str(device["version"]):
             raise NrfError(41200, f"$meta.version is {device['version']}")
-        body = object_body(ask.body)
-        if not body.keys() <= {"reported", "desired"} or not body:
-            raise NrfError(BAD_REQUEST, "the body has reported, desired or both")
-        self._shadows.change(device["id"], "", {"state": body})
-        changed = {**device, "version": device["version"] + 1, "updatedAt": iso(self._now())}
-        self._records.put("nrf-device", device["id"], changed)
+        self.devices.change_state(device, object_body(ask.body))
         return answer(202)
 
     def _message(self, device: Record, body: dict[str, Any]) -> Answer:
         topic = str(body.get("topic", f"d/{device['id']}/d2c")).removeprefix("m/")
         form = topic.removeprefix(f"d/{device['id']}/d2c")
-        wanted: dict[str, type] = {"": dict, "/bulk": list, "/bin": str}
-        if topic == form or form not in wanted or not isinstance(body.get("message"), wanted[form]):
-            raise NrfError(
-                BAD_REQUEST, "topic is d/<deviceId>/d2c with an object, /bulk with a list or /bin with a text"
-            )
-        number = self._records.count("nrf-message") + 1
-        kept = {"deviceId": device["id"], "topic": topic, "message": body["message"], "receivedAt": iso(self._now())}
-        self._records.put("nrf-message", f"{number:012}", kept)
+        if topic == form or form not in ("", "/bulk", "/bin"):
+            raise NrfError(BAD_REQUEST, "topic is d/<deviceId>/d2c, perhaps with /bulk or /bin")
+        self.devices.keep_message(device, form, body.get("message"))
         return answer(202)
 
     def _shown(self, device: Record) -> dict[str, Any]:
@@ -163,7 +128,7 @@ class NrfCloud:
             "firmware": {"supports": device["supports"]},
             "$meta": {name: device[name] for name in ("createdAt", "updatedAt", "version")},
             "cloudMqttEnabled": bool(device["certificate"]),
-            "state": self._shadows.document(device["id"], ""),
+            "state": self.devices.state(device),
         }
 
     # ---- what the account may ask -----------------------------------------------------------------------------------
@@ -186,11 +151,11 @@ class NrfCloud:
     def _of_known(self, ask: Ask, words: tuple[str, ...]) -> Answer:
         match ask.method, words:
             case "DELETE", ("devices", device):
-                self._device(device)
+                self.devices.find(device)
                 self._records.delete("nrf-device", device)
                 return answer(202)
             case "PUT", ("devices", device, "name"):
-                return self._name(self._device(device), json_body(ask.body))
+                return self._name(self.devices.find(device), json_body(ask.body))
             case ("PUT" | "DELETE") as verb, ("association", device):
                 return self._associate(device, ask.body, associated=verb == "PUT")
             case "GET", ("bulk-ops-requests", identifier):
@@ -198,7 +163,7 @@ class NrfCloud:
             case "POST", ("fota-jobs",):
                 return answer(200, {"jobId": self._fota.create(object_body(ask.body))})
             case "GET", ("fota-job-executions", device, job):
-                self._device(device)
+                self.devices.find(device)
                 return answer(200, shown(self._fota.get(device, job)))
         raise NrfError(NOT_FOUND, "nothing is here")
 

@@ -1,0 +1,82 @@
+"""What a device may do at nRF Cloud, whichever way it asks: who it is, its state, its messages. FOTA is beside it.
+
+A device token is verified as the cloud does: ES256 with the key that the device was onboarded or registered with, `sub`, and `exp`
+(protocol notes, section 1).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jwt
+
+from agent.clock import iso
+from agent.sim.iot.shadows import Shadows
+from agent.sim.nrf.answers import BAD_REQUEST, DENIED, NOT_ASSOCIATED, NOT_FOUND, NrfError
+from agent.sim.nrf.fota import Fota
+from agent.sim.records import Record, Records
+
+ACCOUNT = ""  # who asks with an API key; a device token names its device
+FORMS: dict[str, tuple[type, str]] = {  # what follows d/<deviceId>/d2c -> what the message is
+    "": (dict, "an object"),
+    "/bulk": (list, "a list"),
+    "/bin": (str, "a text"),
+    "/raw": (str, "a text"),
+}
+
+
+class Devices:
+    """Devices in the records of kind `nrf-device`, their uploaded keys in `nrf-key`, their messages in `nrf-message`."""
+
+    def __init__(self, records: Records, now: Callable[[], float], shadows: Shadows, fota: Fota) -> None:
+        self._records, self.now, self._shadows = records, now, shadows
+        self.fota = fota
+        self.transaction = records.transaction
+
+    def who(self, token: str) -> str:
+        """The device of a token. Raises NrfError."""
+        try:
+            claims = jwt.decode(token, options={"verify_signature": False, "verify_exp": False})
+            device = str(claims["sub"])
+            key = (self._records.get("nrf-key", device) or self._records.get("nrf-device", device) or {}).get("key")
+            if key:
+                jwt.decode(token, key, algorithms=["ES256"], options={"require": ["exp", "sub"], "verify_aud": False})
+                return device
+        except (jwt.InvalidTokenError, KeyError, UnicodeError, RecursionError) as error:
+            raise NrfError(DENIED, f"Access denied: {error}") from None
+        raise NrfError(DENIED, "Access denied: no key is known for this device")
+
+    def find(self, device: str, who: str = ACCOUNT) -> Record:
+        """The record of a device that `who` may ask for. Raises NrfError."""
+        if who not in (ACCOUNT, device):
+            raise NrfError(DENIED, "Access denied: the token is another device's", status=403)
+        found = self._records.get("nrf-device", device)
+        if found is None:
+            raise NrfError(NOT_FOUND, f"Device {device[:128]} not found")
+        if not found["associated"]:
+            raise NrfError(NOT_ASSOCIATED, "The device is not associated with your account", status=403)
+        return found
+
+    def state(self, device: Record) -> dict[str, Any]:
+        """State, metadata and version."""
+        return self._shadows.document(device["id"], "")
+
+    def delta(self, device: Record) -> dict[str, Any]:
+        """What is desired and not reported so."""
+        return self._shadows.delta(device["id"], "")
+
+    def change_state(self, device: Record, sections: dict[str, Any]) -> None:
+        """Merge `reported`, `desired` or both. Raises NrfError and ShadowError."""
+        if not sections.keys() <= {"reported", "desired"} or not sections:
+            raise NrfError(BAD_REQUEST, "the body has reported, desired or both")
+        self._shadows.change(device["id"], "", {"state": sections})
+        changed = {**device, "version": device["version"] + 1, "updatedAt": iso(self.now())}
+        self._records.put("nrf-device", device["id"], changed)
+
+    def keep_message(self, device: Record, form: str, message: Any) -> None:
+        """Keep a message; `form` is one of FORMS. Raises NrfError."""
+        kind, name = FORMS[form]
+        if not isinstance(message, kind):
+            raise NrfError(BAD_REQUEST, f"the message for d2c{form} is not {name}")
+        number, topic = self._records.count("nrf-message") + 1, f"d/{device['id']}/d2c{form}"
+        kept = {"deviceId": device["id"], "topic": topic, "message": message, "receivedAt": iso(self.now())}
+        self._records.put("nrf-message", f"{number:012}", kept)
