@@ -303,8 +303,10 @@ def _cloud(arguments: argparse.Namespace) -> int:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    from agent import demo  # noqa: PLC0415
-
+    try:
+        from agent import demo  # noqa: PLC0415
+    except ImportError as error:
+        raise UsageError(f"the demo needs more: {error}", remedy="install the extra `demo`") from None
     return demo.demo(once=arguments.once)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from rich.console import Console
+from rich.syntax import Syntax
 from rich.table import Table
 
 out = Console()
@@ -24,6 +25,12 @@ def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> 
     for row in rows:
         made.add_row(*(str(cell) for cell in row))
     return made
+
+
+def show_code(source: str) -> None:
+    """Python that is about to run."""
+    shown = Syntax("", "python", background_color="default").highlight(source.rstrip())
+    out.print(shown, soft_wrap=True)  # a line that is cut could not be copied
 
 
 def show_status(status: Mapping[str, Any]) -> None:

@@ -12,8 +12,8 @@ need() { # need COMMAND PACKAGE...
 need python3 python3 python3-venv
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 need mosquitto mosquitto
-need mosquitto_sub mosquitto-clients
 if [ "$purpose" = test ]; then
+    need mosquitto_sub mosquitto-clients
     need systemd-analyze systemd
     need udevadm udev
     need chromium chromium
@@ -41,7 +41,7 @@ fi
 
 stamp() { sha256sum "$@" 2>/dev/null | sha256sum | cut -d' ' -f1; }
 
-extra=zigbee
+extra=demo
 [ "$purpose" = test ] && extra=dev
 alone=tests/standin/requirements.txt # installed without what they depend on
 wanted="$extra $(stamp pyproject.toml $alone)"

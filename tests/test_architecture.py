@@ -64,6 +64,7 @@ ONE_PLACE = {  # third-party library -> where it may be imported
         "agent/settings/",
         "agent/console_api.py",
         "agent/cloud/managed_integrations.py",
+        "agent/identity/provisioning.py",
         "agent/sim/managed_integrations/service.py",
         "agent/sim/bulk_certificates.py",
         "drivers/zigbee/",
@@ -73,6 +74,7 @@ ONE_PLACE = {  # third-party library -> where it may be imported
     "zigpy_znp": ("drivers/zigbee/",),
     "zha": ("drivers/zigbee/",),
     "serialx": ("drivers/zigbee/",),
+    "boto3": ("agent/demo/owner.py",),
     "cryptography": ("agent/identity/", "agent/sim/authority.py", "drivers/sim/zigbee/install_code.py"),
     "jwt": ("agent/sim/nrf/devices.py",),
     "botocore": ("agent/sim/service_model.py",),
@@ -85,7 +87,6 @@ ONE_PLACE = {  # third-party library -> where it may be imported
 CREATORS = {  # who may create tasks, and why
     "agent/supervise.py": "the one place",
     "agent/run.py": "the one TaskGroup of the process",
-    "agent/demo.py": "a program of its own, not the daemon",
     "drivers/zigbee/session.py": "a driver's background work lives inside run()",
     "drivers/zigbee/trust_center.py": "in bellows' own set of tasks, which its shutdown ends",
     "drivers/zigbee/driver.py": "a driver's background work lives inside run()",

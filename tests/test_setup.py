@@ -30,7 +30,7 @@ def bare_path(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("purpose", "wanted", "unwanted"),
     [
-        ("demo", ("mosquitto-clients", "python3-venv"), ("nodejs", "npm")),
+        ("demo", ("python3-venv",), ("mosquitto-clients", "nodejs", "npm")),
         ("test", ("mosquitto-clients", "python3-venv", "nodejs", "npm"), ()),
     ],
 )

@@ -121,7 +121,7 @@ class MqttConnection:
         endpoint: Endpoint,
         *,
         version: int,
-        will: Publication,
+        will: Publication | None,
         on_message: Callable[[Inbound], None],
         on_acknowledged: Callable[[int], None],
     ) -> None:
@@ -139,7 +139,7 @@ class MqttConnection:
         self._complaints = _Complaints()
         self._client = self._build(will)
 
-    def _build(self, will: Publication) -> paho.Client:
+    def _build(self, will: Publication | None) -> paho.Client:
         endpoint = self._endpoint
         v5 = self._version == paho.MQTTv5
         client = paho.Client(
@@ -158,7 +158,8 @@ class MqttConnection:
             client.tls_set_context(endpoint.tls)
         if endpoint.username:
             client.username_pw_set(endpoint.username, endpoint.password or None)
-        client.will_set(will.topic, will.payload, qos=1, retain=will.retain)
+        if will is not None:
+            client.will_set(will.topic, will.payload, qos=1, retain=will.retain)
         client.on_connect = self._connect_answered
         client.on_disconnect = self._disconnected
         client.on_message = self._received

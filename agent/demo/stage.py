@@ -1,0 +1,178 @@
+"""The demo's processes: the stand-in cloud and the hub, each of its own; the simulated home is in this one."""
+
+import asyncio
+import base64
+import inspect
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from agent import console, simulate
+from agent.client import Client
+from agent.errors import UsageError
+
+HOME = """
+[radios.zigbee]
+kind = "zigbee"
+stick = "ezsp"
+ieee = "00:12:4b:00:00:00:de:a0"
+"""
+DEVICES = (
+    ("living room bulb", "color-bulb"),
+    ("desk plug", "plug"),
+    ("bedroom climate", "climate"),
+    ("front door contact", "contact"),
+    ("front door lock", "lock"),
+    ("garage door", "garage-door"),
+    ("hall thermostat", "thermostat"),
+    ("kitchen smoke alarm", "smoke-alarm"),
+    ("bed remote", "remote"),
+)
+CONFIG = """
+[hub]
+id = "{hub}"
+onboarding = "cloud"
+state_dir = "{folder}/state"
+runtime_dir = "{folder}/run"
+
+[uplinks.main]
+host = "{host}"
+port = {port}
+ca = "{ca}"
+certificate = "{folder}/hub.pem"
+key = "{folder}/hub.key"
+
+[radios.zigbee]
+kind = "zigbee"
+port = "{folder}/links/zigbee"
+radio = "ezsp"
+
+[logging]
+level = "warning"
+"""
+PATIENCE = 30.0
+
+
+class StepFailed(Exception):  # noqa: N818  what happened, not a kind of error
+    """The text names the step."""
+
+
+def say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201  the demo's voice
+
+
+class Stage:
+    """Cloud, home and hub. `told`: the addresses that `agent cloud` has printed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.client = Client(folder / "run")
+        self.told: dict[str, Any] = {}
+        self.home: Any = None
+        self.hub: subprocess.Popen[bytes] | None = None
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._radios: list[tuple[str, str, Any]] = []
+
+    @property
+    def command(self) -> str:
+        """How a person calls the agent from another terminal."""
+        return "agent" if shutil.which("agent") else sys.argv[0]
+
+    async def start(self) -> None:
+        text = HOME + "".join(
+            f'\n[[radios.zigbee.devices]]\nname = "{name}"\nprofile = "{profile}"\n' for name, profile in DEVICES
+        )
+        (self.folder / "home.toml").write_text(text)
+        await self._start_cloud()
+        self._radios = await simulate.start_all(self.folder / "home.toml", self.folder / "links", "", 1, None)
+        self.home = self._radios[0][2]
+
+    async def _start_cloud(self) -> None:
+        arguments = ["cloud", "--port", "0", "--data", str(self.folder / "cloud")]
+        cloud = self._spawn(arguments, "cloud.log", stdout=subprocess.PIPE)
+        if cloud.stdout is None:
+            raise StepFailed("the stand-in cloud has no output")
+        line = await asyncio.get_running_loop().run_in_executor(None, cloud.stdout.readline)
+        if not line:
+            raise UsageError(
+                "the stand-in cloud did not start: " + (self.folder / "cloud.log").read_text().strip()[-300:],
+                remedy="make demo does all the set-up",
+            )
+        self.told = json.loads(line)
+
+    def _spawn(self, arguments: list[str], log: str, stdout: Any = None) -> subprocess.Popen[bytes]:
+        with (self.folder / log).open("ab") as output:
+            command = [sys.executable, "-m", "agent.cli", *arguments]
+            process = subprocess.Popen(command, stdout=stdout or output, stderr=output)  # noqa: S603  our own program
+        self._processes.append(process)
+        return process
+
+    def configure(self, hub: str, certificate: str, key: str) -> None:
+        """The hub's files, as an installer would write them."""
+        host, _, port = str(self.told["mqtt"]).partition(":")
+        for name, text in (("hub.pem", certificate), ("hub.key", key)):
+            (self.folder / name).touch(mode=0o600)
+            (self.folder / name).write_text(text)
+        text = CONFIG.format(hub=hub, folder=self.folder, host=host, port=port, ca=self.told["ca"])
+        (self.folder / "agent.toml").write_text(text)
+
+    def start_hub(self) -> None:
+        self.hub = self._spawn(["run", "-c", str(self.folder / "agent.toml")], "hub.log")
+
+    def power_cut(self) -> None:
+        """No signal handler runs: as if the plug was pulled."""
+        if self.hub is not None:
+            self.hub.send_signal(signal.SIGKILL)
+            self.hub.wait()
+
+    async def show(self, step: Callable[..., Any], *arguments: Any, quiet: bool = False) -> Any:
+        """Print the owner's code of a step, run it, and return its answer."""
+        if not quiet:
+            console.show_code(textwrap.indent(textwrap.dedent(inspect.getsource(step)), "    "))
+        return await asyncio.get_running_loop().run_in_executor(None, step, *arguments)
+
+    def notified(self, kind: str) -> list[dict[str, Any]]:
+        """The notifications of a kind so far: records of the owner's stream."""
+        return [body["payload"] for body in self.all_notified() if body["messageType"] == kind]
+
+    def all_notified(self) -> list[dict[str, Any]]:
+        file = Path(self.told["streams"]) / "my-stream.jsonl"
+        lines = file.read_text().splitlines() if file.exists() else []
+        return [json.loads(base64.b64decode(json.loads(line)["Data"])) for line in lines]
+
+    async def ask(self, path: str) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(None, self.client.get, path)
+
+    async def stop(self) -> None:
+        for process in reversed(self._processes):
+            process.terminate()
+        for process in self._processes:
+            if process.stdout is not None:
+                process.stdout.close()
+            process.wait()
+        for _, _, radio in self._radios:
+            await radio.close()
+
+
+async def until(step: str, condition: Callable[[], object]) -> None:
+    """Wait for it; raises StepFailed with the step's name."""
+
+    async def ask() -> object:
+        return await asyncio.get_running_loop().run_in_executor(None, condition)
+
+    await until_async(step, ask)
+
+
+async def until_async(step: str, condition: Callable[[], Any]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not await condition():
+        if time.monotonic() > end:
+            raise StepFailed(step)
+        await asyncio.sleep(0.05)

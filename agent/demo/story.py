@@ -1,0 +1,154 @@
+"""The demo's story: a hub and its home, from an empty account to the last device deleted."""
+
+from typing import Any
+
+from agent import console
+from agent.cloud.mqtt import Endpoint
+from agent.cloud.tls import tls_context
+from agent.demo import owner
+from agent.demo.stage import DEVICES, Stage, StepFailed, say, until, until_async
+from agent.errors import HubError
+from agent.identity import keys, provisioning
+
+SERIAL = "DEMO-HUB-0001"
+TEMPERATURE = 2345  # hundredths of a degree
+
+
+async def tell(stage: Stage) -> None:
+    say("1. The owner makes a provisioning profile and a hub, and wants to be notified")
+    api = await stage.show(owner.connect, stage.told["managed_integrations"])
+    await stage.show(owner.ask_for_notifications, api)
+    profile = await stage.show(owner.create_profile, api)
+    hub = await stage.show(owner.create_hub, api, SERIAL)
+    say("2. The hub makes a key, gets a certificate for it by its claim certificate, and starts")
+    await _provision(stage, profile, hub)
+    stage.start_hub()
+    await until("the hub ACTIVATED", lambda: _status(api, hub) == "ACTIVATED")
+    say(f"   hub {hub} is ACTIVATED")
+    say("3. Devices are discovered, and added")
+    things = await _join(stage, api, hub)
+    say("4. A report and a button press travel from the radio to the owner")
+    climate = things["SIM-CLIMATE"]
+    change = {"op": "set", "device": "bedroom climate", "cluster": 0x0402, "value": TEMPERATURE, "report": True}
+    await stage.home.control(change)
+    await stage.show(owner.read, api, climate, "MeasuredValue")
+    await until("23.45 degrees in the thing's state", lambda: TEMPERATURE in _measured(api, climate))
+    await stage.home.control({"op": "press", "device": "bed remote", "button": 1})
+    await until("the button's notification", lambda: stage.notified("DEVICE_EVENT"))
+    say("   23.45 degrees and a button press have arrived")
+    say("5. A command travels to the bulb, and comes back with its one result")
+    bulb = things["SIM-BULB-RGB"]
+    await _switch(stage, api, bulb, on=True)
+    say("6. Power cut: the hub is killed without warning while devices report")
+    await _power_cut(stage, api, hub, things["SIM-PLUG"])
+    say("7. The bulb again, after the restart; then it is deleted")
+    await _switch(stage, api, bulb, on=False, quiet=True)
+    await stage.show(owner.delete, api, bulb)
+    await until("the bulb off its network and out of the account", lambda: _status(api, bulb) == "")
+    say("   it has left its network, and the account")
+    await _close(stage)
+
+
+async def _provision(stage: Stage, profile: dict[str, Any], hub: str) -> None:
+    claim = stage.folder / "claim.pem", stage.folder / "claim.key"
+    for path, member in zip(claim, ("ClaimCertificate", "ClaimCertificatePrivateKey"), strict=True):
+        path.touch(mode=0o600)
+        path.write_text(profile[member])
+    host, _, port = str(stage.told["mqtt"]).partition(":")
+    tls = tls_context(ca=stage.told["ca"], certificate=str(claim[0]), key=str(claim[1]))
+    key = keys.generate()
+    parameters = {"deviceSerialNumber": SERIAL, "universalProductCode": "829576019524"}
+    request = keys.certificate_request(key, SERIAL)
+    endpoint = Endpoint(host, int(port), f"claim-{SERIAL}", 60, tls)
+    identity = await provisioning.by_claim(endpoint, profile["Name"], request, parameters)
+    if identity.thing != hub:
+        raise StepFailed(f"fleet provisioning gave {identity.thing}, not the hub {hub}")
+    stage.configure(hub, identity.certificate, key)
+
+
+def _status(api: Any, thing: str) -> str:
+    """ProvisioningStatus, empty when there is no such thing."""
+    try:
+        return str(api.get_managed_thing(Identifier=thing)["ProvisioningStatus"])
+    except api.exceptions.ResourceNotFoundException:
+        return ""
+
+
+async def _join(stage: Stage, api: Any, hub: str) -> dict[str, str]:
+    """Every device as a managed thing, by its model."""
+    discovery = await stage.show(owner.discover, api, hub)
+    listed: list[dict[str, Any]] = []
+
+    def found() -> bool:
+        nonlocal listed
+        listed = api.list_discovered_devices(Identifier=discovery)["Items"]
+        return len(listed) == len(DEVICES)
+
+    await until(f"{len(DEVICES)} devices discovered", found)
+    things: dict[str, str] = {}
+    for number, device in enumerate(listed):
+        things[device["Model"]] = await stage.show(owner.add_device, api, device, quiet=number > 0)
+        say(f"   added: {device['Model']:<16} {', '.join(device['DeviceTypes'])}")
+    await until("all of them ACTIVATED", lambda: all(_status(api, thing) == "ACTIVATED" for thing in things.values()))
+    return things
+
+
+def _measured(api: Any, thing: str) -> set[Any]:
+    state = api.get_managed_thing_state(ManagedThingId=thing)["Endpoints"]
+    entries = (entry for end in state for capability in end["capabilities"] for entry in capability["properties"])
+    return {entry["value"]["propertyValue"] for entry in entries if entry["name"] == "MeasuredValue"}
+
+
+async def _switch(stage: Stage, api: Any, bulb: str, *, on: bool, quiet: bool = False) -> None:
+    trace = await stage.show(owner.switch, api, bulb, "On" if on else "Off", quiet=quiet)
+
+    def results() -> list[str]:
+        return [told["result"] for told in stage.notified("DEVICE_COMMAND") if told["traceId"] == trace]
+
+    await until("the result of the command", results)
+    await until("the bulb's new state", lambda: owner.read(api, bulb, "OnOff") is on)
+    if results() != ["succeeded"]:
+        raise StepFailed(f"one result of the command, succeeded: {results()}")
+    devices = (await stage.home.control({"op": "list"}))["devices"]
+    state = next(d for d in devices if d["name"] == "living room bulb")["state"]["1/0x0006/0x0000"]
+    if state is not on:
+        raise StepFailed(f"the bulb itself is {'on' if state else 'off'}")
+    say(f"   the bulb is {'on' if on else 'off'}, one result: succeeded")
+
+
+async def _power_cut(stage: Stage, api: Any, hub: str, plug: str) -> None:
+    before = len(stage.notified("DEVICE_EVENT"))
+    for _ in range(5):
+        await stage.home.control({"op": "press", "device": "bed remote", "button": 1})
+    await until("every press told", lambda: len(stage.notified("DEVICE_EVENT")) >= before + 10)
+    stage.power_cut()
+    await until("the hub missed", lambda: not api.get_managed_thing_connectivity_data(Identifier=hub)["Connected"])
+    await stage.home.control({"op": "set", "device": "desk plug", "cluster": 0x0006, "value": True})
+    stage.start_hub()
+    await _online(stage)
+    await until("the state of the plug, read anew", lambda: owner.read(api, plug, "OnOff") is True)
+    devices = await stage.ask("devices")
+    if len(devices) != len(DEVICES):
+        raise StepFailed(f"{len(DEVICES)} devices after the power cut, there are {len(devices)}")
+    say(f"   {len(devices)} devices are back, and what changed meanwhile is told")
+
+
+async def _online(stage: Stage) -> None:
+    async def ready() -> bool:
+        try:
+            status = await stage.ask("status")
+        except HubError:
+            return False
+        parts = [*status["radios"].values(), *status["uplinks"].values()]
+        return all(part["status"] == "online" for part in parts)
+
+    await until_async("radio and uplink online", ready)
+
+
+async def _close(stage: Stage) -> None:
+    console.show_status(await stage.ask("status"))
+    console.show_devices(await stage.ask("devices"))
+    kinds: dict[str, int] = {}
+    for body in stage.all_notified():
+        kinds[body["messageType"]] = kinds.get(body["messageType"], 0) + 1
+    console.out.print(console.table("The owner was notified", ("of", "times"), sorted(kinds.items())))

@@ -1,0 +1,39 @@
+"""Fleet provisioning's MQTT bodies (AWS IoT developer guide, "Device provisioning MQTT API")."""
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+CREATE_FROM_CSR = "$aws/certificates/create-from-csr/json"
+PROVISION = "$aws/provisioning-templates/{template}/provision/json"
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
+
+
+class CreateFromCsr(_Body):
+    certificate_signing_request: str
+
+
+class Created(_Body):
+    """The certificate is pending until its ownership token is used, within an hour."""
+
+    certificate_id: str = Field(pattern="^[0-9a-f]{64}$")
+    certificate_pem: str
+    certificate_ownership_token: str = Field(repr=False)
+
+
+class Provision(_Body):
+    certificate_ownership_token: str = Field(repr=False)
+    parameters: dict[str, str]
+
+
+class Provisioned(_Body):
+    thing_name: str
+    device_configuration: dict[str, str] = Field(default_factory=dict)
+
+
+class Refused(_Body):
+    status_code: int
+    error_code: str
+    error_message: str = ""
