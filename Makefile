@@ -9,7 +9,7 @@ PYTEST_ARGS ?=
 help: ## Show the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
-demo: ## The main job on one machine: broker, simulated radios, hub, a power cut in the middle
+demo: ## The main job on one machine: cloud, simulated radios, hub, a power cut in the middle
 	@scripts/setup.sh demo $(VENV)
 	@$(VENV)/bin/agent demo $(if $(ONCE),--once)
 

@@ -101,6 +101,7 @@ class StandIn:
             "nrf_coap": f"coaps://{LOOPBACK}:{coap}",
             "bulk_certificates": f"{base}{BULK_CERTIFICATES}",
             "vault": f"{base}{VAULT}",
+            "s3": f"{base}/s3",
             "console": f"{base}/",
             "mqtt": self._door.address if self._door else f"{host}:{inner}",
             "tls": self._door is not None,

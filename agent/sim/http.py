@@ -1,6 +1,7 @@
 """The stand-in's HTTP face: one port on loopback, one path prefix for each API, objects to download with Range, and a page for people."""
 
 import asyncio
+import hashlib
 import json
 from collections.abc import Callable
 from importlib import resources
@@ -9,6 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
+from agent.files import write_atomic
 from agent.sim.exchange import Answer, Ask, Handle
 
 MAX_BODY = 24 * 1024 * 1024  # the vault takes files of 20 MB
@@ -37,6 +39,8 @@ class HttpServer:
         self._stopping = asyncio.Event()
         app = web.Application(client_max_size=MAX_BODY)
         objects.mkdir(parents=True, exist_ok=True)
+        self._objects = objects
+        app.router.add_put(OBJECTS + "/{bucket}/{key:.+}", self._put)
         app.router.add_static(OBJECTS, objects)
         app.router.add_get("/", self._page)
         app.router.add_post("/console", self._button)
@@ -66,6 +70,17 @@ class HttpServer:
                 )
         known = ", ".join(f"{prefix}/" for prefix in self._apis)
         return web.json_response({"message": f"nothing is here; the APIs are under {known}"}, status=404)
+
+    async def _put(self, request: web.Request) -> web.Response:
+        """S3's PutObject, path style: what boto3's `put_object` sends."""
+        _same_machine(request)
+        body = await request.read()
+        path = (self._objects / request.match_info["bucket"] / request.match_info["key"]).resolve()
+        if not path.is_relative_to(self._objects.resolve()) or "content-encoding" in request.headers:
+            raise web.HTTPBadRequest
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, body)
+        return web.Response(headers={"ETag": f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"'})
 
     # ---- the page ---------------------------------------------------------------------------------------------------
 
