@@ -24,6 +24,8 @@ persistence_location {folder}/
 autosave_interval 5
 {user}
 listener {port} 127.0.0.1
+max_queued_messages 0
+max_inflight_messages 0
 max_packet_size 149504
 max_topic_alias 0
 allow_anonymous false
