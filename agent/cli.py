@@ -55,6 +55,10 @@ def _cloud_parser(add: Callable[..., argparse.ArgumentParser]) -> None:
     cloud.add_argument(
         "--faults", default="", metavar="LIST", help="for example seed=1,duplicate=0.1,publishes_per_second=100"
     )
+    brokers = ("auto", "mosquitto", "embedded")
+    cloud.add_argument(
+        "--broker", choices=brokers, default="auto", help="embedded: MQTT 3.1.1, where there is no mosquitto"
+    )
     cloud.add_argument("--mqtt", default="", metavar="HOST:PORT", help="a broker of yours, without TLS, on loopback")
 
 
@@ -297,7 +301,13 @@ def _cloud(arguments: argparse.Namespace) -> int:
 
     with tempfile.TemporaryDirectory(prefix="hub-agent-cloud-") as folder:
         faults = Faults.parse(arguments.faults)
-        work = cloud.serve(arguments.data or Path(folder), port=arguments.port, mqtt=arguments.mqtt, faults=faults)
+        work = cloud.serve(
+            arguments.data or Path(folder),
+            port=arguments.port,
+            mqtt=arguments.mqtt,
+            broker=arguments.broker,
+            faults=faults,
+        )
         asyncio.run(work)
     return int(Exit.OK)
 

@@ -154,7 +154,7 @@ class Keys:
         return path, self.files[1]
 
 
-def provisioned(cloud: Cloud, folder: Path, serial: str) -> tuple[str, tuple[Path, Path]]:
+def provisioned(cloud: Cloud, folder: Path, serial: str, *, v5: bool = True) -> tuple[str, tuple[Path, Path]]:
     """A hub's thing, and the files of its certificate from fleet provisioning with a claim certificate."""
     made = cloud.api.create_provisioning_profile(ProvisioningType="FLEET_PROVISIONING", Name=f"p-{serial}")
     folder.mkdir(parents=True, exist_ok=True)
@@ -162,7 +162,7 @@ def provisioned(cloud: Cloud, folder: Path, serial: str) -> tuple[str, tuple[Pat
     claim[0].write_text(made["ClaimCertificate"])
     claim[1].write_text(made["ClaimCertificatePrivateKey"])
     thing, keys = cloud.hub(serial), Keys(folder, serial)
-    with Mqtt(cloud, claim, f"claim-{serial}") as client:
+    with Mqtt(cloud, claim, f"claim-{serial}", v5=v5) as client:
         create, provision = (
             "$aws/certificates/create-from-csr/json",
             f"$aws/provisioning-templates/p-{serial}/provision/json",

@@ -74,6 +74,7 @@ ONE_PLACE = {  # third-party library -> where it may be imported
     "zigpy_znp": ("drivers/zigbee/",),
     "zha": ("drivers/zigbee/",),
     "serialx": ("drivers/zigbee/",),
+    "amqtt": ("agent/sim/embedded.py",),
     "boto3": ("agent/demo/owner.py",),
     "cryptography": ("agent/identity/", "agent/sim/authority.py", "drivers/sim/zigbee/install_code.py"),
     "jwt": ("agent/sim/nrf/devices.py",),

@@ -38,14 +38,14 @@ class Mosquitto:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.upstream = Upstream(LOOPBACK, _free_port(), MASTER, os.urandom(18).hex())
+        self.upstream = Upstream(LOOPBACK, free_port(), MASTER, os.urandom(18).hex())
         self._process: subprocess.Popen[bytes] | None = None
 
     async def start(self) -> None:
         """Write the files, start, and wait until it listens. Raises HubError with its log, ConfigError when it is not installed."""
-        binary = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+        binary = installed()
         if binary is None:
-            remedy = "apt-get install mosquitto, or name a broker of yours with --mqtt HOST:PORT"
+            remedy = "apt-get install mosquitto, or use --broker embedded"
             raise ConfigError("there is no mosquitto on this machine", remedy=remedy)
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._write()
@@ -77,7 +77,12 @@ class Mosquitto:
         await asyncio.get_running_loop().run_in_executor(None, process.wait)
 
 
-def _free_port() -> int:
+def installed() -> str | None:
+    """Where mosquitto is; Debian's is not on everybody's PATH."""
+    return shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+
+
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])

@@ -5,9 +5,10 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 
 from agent.cloud.dialect import Publication
-from agent.cloud.mqtt import V5, Endpoint, Inbound, MqttConnection, MqttLost
+from agent.cloud.mqtt import V5, V311, Endpoint, Inbound, MqttConnection, MqttLost
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +36,17 @@ class Bus:
     """One MQTT client that connects again when the broker was away; what is published meanwhile waits."""
 
     def __init__(
-        self, endpoint: Endpoint, hear: Callable[[str, bytes], None], subscriptions: tuple[str, ...] = SUBSCRIPTIONS
+        self,
+        endpoint: Endpoint,
+        hear: Callable[[str, bytes], None],
+        subscriptions: tuple[str, ...] = SUBSCRIPTIONS,
+        *,
+        v5: bool = True,
+        at_broker: Callable[[str], str] = str,
     ) -> None:
         self._endpoint = endpoint
+        self._at_broker = at_broker
+        self._version = V5 if v5 else V311
         self._subscriptions = subscriptions
         self._hear = hear
         self._waiting: deque[Publication] = deque()
@@ -45,14 +54,18 @@ class Bus:
         self.ready = asyncio.Event()
 
     def publish(self, publication: Publication) -> None:
-        self._waiting.append(publication)
+        self._waiting.append(replace(publication, topic=self._at_broker(publication.topic)))
         self._flush()
 
     async def run(self) -> None:
         """Stay connected until cancelled."""
         while True:
             connection = MqttConnection(
-                self._endpoint, version=V5, will=WILL, on_message=self._received, on_acknowledged=lambda _mid: None
+                self._endpoint,
+                version=self._version,
+                will=WILL,
+                on_message=self._received,
+                on_acknowledged=lambda _mid: None,
             )
             try:
                 await connection.open(self._subscriptions)

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent.cloud.dialect import Publication
 from agent.cloud.mqtt import Endpoint
@@ -18,7 +18,7 @@ from agent.errors import ConfigError, TryAgainError, UsageError
 from agent.files import write_atomic
 from agent.sim import console
 from agent.sim.authority import Authority
-from agent.sim.broker import LOOPBACK, Mosquitto
+from agent.sim.broker import LOOPBACK, Mosquitto, installed
 from agent.sim.bulk_certificates import BulkCertificates
 from agent.sim.bus import BROKERED, SUBSCRIPTIONS, Bus
 from agent.sim.coap import CoapServer
@@ -37,6 +37,9 @@ from agent.sim.records import Record, Records
 from agent.sim.service_model import RestJson
 from agent.sim.vault import Vault
 
+if TYPE_CHECKING:
+    from agent.sim.embedded import Embedded
+
 log = logging.getLogger(__name__)
 
 TICK = 0.5  # seconds
@@ -47,12 +50,12 @@ NAME = "stand-in-cloud"
 class StandIn:
     """The stand-in cloud over `folder`. `mqtt`: HOST:PORT of a broker without TLS; by default it starts its own mosquitto."""
 
-    def __init__(self, folder: Path, *, mqtt: str = "", faults: Faults | None = None) -> None:
+    def __init__(self, folder: Path, *, mqtt: str = "", broker: str = "auto", faults: Faults | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._folder = folder
         self._authority = Authority(folder)
         self._faults = faults or Faults()
-        self._broker = None if mqtt else Mosquitto(folder / "broker")
+        self._broker = None if mqtt else _broker(broker, folder / "broker")
         self._outer = _address(mqtt) if mqtt else (LOOPBACK, 0)
         self._door: Door | None = None
         self._records = Records(folder / "cloud.db", INDEXED)
@@ -118,10 +121,11 @@ class StandIn:
         await self._broker.start()
         upstream = self._broker.upstream
         folder = self._folder / "broker"
+        folder.mkdir(exist_ok=True, mode=0o700)
         self._door = Door(folder, self._authority, upstream, self._faults, self._asked, self._present)
         await self._door.start(self._service.iot.registration)
         endpoint = Endpoint(upstream.host, upstream.port, NAME, 60, None, upstream.user, upstream.password)
-        return Bus(endpoint, self._heard, BROKERED)
+        return Bus(endpoint, self._heard, BROKERED, v5=upstream.v5, at_broker=upstream.inner)
 
     async def _serve_coap(self, plane: NrfCoap) -> int:
         """The port of nRF Cloud's CoAP plane."""
@@ -238,17 +242,26 @@ class StandIn:
         return Publication(f"{STREAMS}/{stream}", line.encode())
 
 
-async def serve(folder: Path, *, port: int, mqtt: str, faults: Faults) -> None:
+async def serve(folder: Path, *, port: int, mqtt: str, broker: str, faults: Faults) -> None:
     """Print one JSON line with the addresses when ready; serve until SIGINT or SIGTERM."""
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    cloud = StandIn(folder, mqtt=mqtt, faults=faults)
+    cloud = StandIn(folder, mqtt=mqtt, broker=broker, faults=faults)
     try:
         print(json.dumps(await cloud.start(port)), flush=True)  # noqa: T201  the one line that programs read
         await stop.wait()
     finally:
         await cloud.stop()
+
+
+def _broker(wanted: str, folder: Path) -> "Mosquitto | Embedded":
+    if wanted == "mosquitto" or (wanted == "auto" and installed()):
+        return Mosquitto(folder)
+    from agent.sim.embedded import Embedded  # noqa: PLC0415  who has mosquitto does not pay for it
+
+    log.info("the embedded broker is used; it speaks MQTT 3.1.1 and forgets everything when it ends")
+    return Embedded()
 
 
 def _answered(asker: Session | None, publication: Publication) -> bool:

@@ -93,6 +93,11 @@ class Gate:
             self._refuse("certificate", "it is not active")  # AWS IoT Core closes without a word
             return
         framer, connect = await _first(reader)
+        if connect.v5 and not self._upstream.v5:
+            self._refuse("protocol version", "the broker speaks MQTT 3.1.1")
+            writer.write(packets.connack(packets.CONNACK_VERSION, v5=True))
+            await writer.drain()
+            return
         if not principal.policy.may_connect(connect.client_id):
             self._refuse("client id", f"{connect.client_id!r} of {principal.name}")
             writer.write(packets.connack(packets.CONNACK_REFUSED[connect.v5], v5=connect.v5))
@@ -101,7 +106,7 @@ class Gate:
         while (before := self._sessions.get(connect.client_id)) is not None:
             before.end(DUPLICATE)
             await before.over.wait()
-        session = Session(principal, connect, (reader, writer), self._callbacks.heard, self._faults)
+        session = Session(principal, connect, (reader, writer), self._upstream, self._callbacks.heard, self._faults)
         self._sessions[connect.client_id] = session
         await self._run(session, framer)
         with contextlib.suppress(OSError, ssl.SSLError):
@@ -122,7 +127,7 @@ class Gate:
 
         reason = SERVER_ERROR
         try:
-            reason = await session.run(self._upstream, framer, connected)
+            reason = await session.run(framer, connected)
         finally:
             if self._sessions.get(name) is session:
                 del self._sessions[name]

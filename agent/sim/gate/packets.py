@@ -13,6 +13,7 @@ MAX_PACKET = 149504  # bytes; AWS IoT Core's 146 KB
 _LENGTH_BYTES = 4
 
 CONNACK_REFUSED = {True: 0x87, False: 7}  # by "is MQTT 5": not authorised; AWS IoT Core says 7 where 3.1.1 has 5
+CONNACK_VERSION = 0x84  # unsupported protocol version
 SUBACK_REFUSED = {True: 0x87, False: 0x80}
 
 
@@ -150,8 +151,11 @@ class Subscribe:
         return cls(packet_id, properties, tuple(filters))
 
     def encode(self) -> bytes:
-        wanted = b"".join(_binary(name.encode()) + bytes([options]) for name, options in self.filters)
-        return Packet(Kind.SUBSCRIBE, 2, struct.pack(">H", self.packet_id) + self.properties + wanted).encode()
+        wanted = b"".join(
+            _binary(name.encode()) + (b"" if options < 0 else bytes([options])) for name, options in self.filters
+        )
+        kind = Kind.UNSUBSCRIBE if self.filters[0][1] < 0 else Kind.SUBSCRIBE
+        return Packet(kind, 2, struct.pack(">H", self.packet_id) + self.properties + wanted).encode()
 
 
 def suback_codes(packet: Packet, *, v5: bool) -> tuple[int, bytes]:

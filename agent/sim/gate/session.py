@@ -7,7 +7,7 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from agent.sim.gate import packets
 from agent.sim.gate.faults import Faults
@@ -42,7 +42,17 @@ class Upstream:
     host: str
     port: int
     user: str
-    password: str
+    password: str = field(repr=False)
+    v5: bool = True
+    dollar: str = "$"  # what stands there for the $ of reserved topics, which not every broker takes from its clients
+
+    def inner(self, topic: str) -> str:
+        """A topic or filter as it is at the broker."""
+        return self.dollar + topic[1:] if topic.startswith("$") else topic
+
+    def outer(self, topic: str) -> str:
+        """And back."""
+        return "$" + topic[len(self.dollar) :] if topic.startswith(self.dollar) else topic
 
 
 class Ended(Exception):  # noqa: N818  an end, not a mistake
@@ -57,12 +67,14 @@ class Session:
         principal: Principal,
         connect: Connect,
         client: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        upstream: Upstream,
         heard: Callable[["Session", str, bytes], None],
         faults: Faults,
     ) -> None:
         self.principal, self.client_id, self.v5 = principal, connect.client_id, connect.v5
         self._connect, self._faults, self._heard = connect, faults, heard
         self._reader, self._writer = client
+        self._upstream = upstream
         self._filters: set[str] = set()
         self._asked: dict[
             int, bytes
@@ -77,13 +89,13 @@ class Session:
         if not self._end.done():
             self._end.set_result(reason)
 
-    async def run(self, upstream: Upstream, framer: Framer, connected: Callable[[], None]) -> str:
+    async def run(self, framer: Framer, connected: Callable[[], None]) -> str:
         """Serve until one side ends; returns the reason. `framer` may hold packets that came with CONNECT."""
         try:
-            broker_reader, broker = await asyncio.open_connection(upstream.host, upstream.port)
+            broker_reader, broker = await asyncio.open_connection(self._upstream.host, self._upstream.port)
         except OSError:
             return SERVER_ERROR
-        broker.write(self._connect.encode(upstream.user, upstream.password))
+        broker.write(self._connect.encode(self._upstream.user, self._upstream.password))
         pumps = [
             asyncio.ensure_future(self._from_client(framer, broker)),
             asyncio.ensure_future(self._from_broker(broker_reader, broker, connected)),
@@ -155,7 +167,9 @@ class Session:
                 if kind == Kind.UNSUBSCRIBE:
                     left = Subscribe.decode(packet, v5=self.v5)
                     self._filters -= {wanted for wanted, _ in left.filters}
-                broker.write(packet.encode())
+                    broker.write(self._at_broker(left).encode())
+                else:
+                    broker.write(packet.encode())
                 if kind == Kind.DISCONNECT:
                     raise Ended(CLIENT_INITIATED)
 
@@ -208,7 +222,11 @@ class Session:
             self._send(packets.suback(wanted.packet_id, bytes(codes), v5=self.v5))
             return
         self._asked[wanted.packet_id] = bytes(codes)
-        broker.write(Subscribe(wanted.packet_id, wanted.properties, tuple(good)).encode())
+        broker.write(self._at_broker(Subscribe(wanted.packet_id, wanted.properties, tuple(good))).encode())
+
+    def _at_broker(self, wanted: Subscribe) -> Subscribe:
+        filters = tuple((self._upstream.inner(name), options) for name, options in wanted.filters)
+        return Subscribe(wanted.packet_id, wanted.properties, filters)
 
     # ---- from the broker --------------------------------------------------------------------------------------------
 
@@ -237,6 +255,9 @@ class Session:
         if packet.kind != Kind.PUBLISH:
             self._send(data)
             return
+        if self._upstream.dollar != "$":
+            said = Publish.decode(packet, v5=self.v5)
+            data = replace(said, topic=self._upstream.outer(said.topic)).encode(v5=self.v5)
         if self._faults.happens(self._faults.reorder) and self._late is None:
             timer = asyncio.get_running_loop().call_later(REORDERED_WITHIN, self._send_late)
             self._late = (data, timer)
