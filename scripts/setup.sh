@@ -9,6 +9,9 @@ missing=()
 need() { # need COMMAND PACKAGE...
     if ! PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null; then missing+=("${@:2}"); fi
 }
+need_library() { # need_library SONAME PACKAGE: no command shows it
+    case $(PATH="$PATH:/usr/sbin:/sbin" ldconfig -p) in *"$1"*) ;; *) missing+=("$2") ;; esac
+}
 need python3 python3 python3-venv
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 need mosquitto mosquitto
@@ -20,6 +23,7 @@ if [ "$purpose" = test ]; then
     need node nodejs
     need npm npm
     need coap-client-openssl libcoap3-bin
+    need_library libatomic.so.1 libatomic1 # of Playwright's own node
 fi
 if [ ${#missing[@]} -gt 0 ]; then
     packages=$(printf '%s\n' "${missing[@]}" | sort -u | tr '\n' ' ')
