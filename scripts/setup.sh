@@ -31,7 +31,7 @@ if [ ${#missing[@]} -gt 0 ]; then
         echo "These packages are missing: run  sudo apt-get install --no-install-recommends $packages" >&2
         exit 77
     fi
-    # The broker is started by us on a port of our own, never as a service of this machine.
+    # The broker is started by us on a port of our own, never as a service of this machine: not now, and not at its next boot.
     policy=/usr/sbin/policy-rc.d
     if [ ! -e "$policy" ]; then
         printf '#!/bin/sh\nexit 101\n' >"$policy"
@@ -41,6 +41,9 @@ if [ ${#missing[@]} -gt 0 ]; then
     apt-get update -qq
     # shellcheck disable=SC2086  a list of words
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages >/dev/null
+    if [[ " $packages " == *" mosquitto "* ]] && command -v systemctl >/dev/null; then
+        systemctl --quiet disable mosquitto # the package enables it; who had it before keeps it as it was
+    fi
 fi
 
 stamp() { sha256sum "$@" 2>/dev/null | sha256sum | cut -d' ' -f1; }
