@@ -222,7 +222,6 @@ async def test_a_command_ends_with_its_outcome(daemon: Daemon) -> None:
 @pytest.mark.parametrize(
     ("device", "action", "code"),
     [
-        ("nobody", ON, 404),
         (BULB.node_id, {**ON, "endpoint": "9"}, 404),
         (BULB.node_id, {**ON, "name": "Explode"}, 400),
         (BULB.node_id, {**ON, "parameters": {"x": 1}}, 400),
@@ -286,11 +285,15 @@ async def test_a_device_that_does_not_answer_stays_unless_forced(daemon: Daemon)
     assert line["what"] == "removed"
 
 
-async def test_removing_what_is_not_there_is_an_error_before_any_line(daemon: Daemon) -> None:
-    status, _, answer = await raw(daemon.folder, "POST", "/remove", {"device": "nobody"})
+@pytest.mark.parametrize(("path", "more"), [("remove", {}), ("command", {"actions": [ON]})])
+async def test_what_is_not_there_is_an_error_with_its_remedy_before_any_line(
+    daemon: Daemon, path: str, more: dict[str, Any]
+) -> None:
+    status, _, answer = await raw(daemon.folder, "POST", f"/{path}", {"device": "nobody", **more})
     assert (status, "nobody" in answer["error"]) == (404, True)
-    with pytest.raises(HubError, match="no device 'nobody'"):
-        await daemon.ask("remove", device="nobody")
+    with pytest.raises(HubError, match="no device 'nobody'") as caught:
+        await daemon.ask(path, device="nobody", **more)
+    assert "agent devices" in caught.value.remedy
 
 
 # ---- backup and restore -----------------------------------------------------------------------------------------------
