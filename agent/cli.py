@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from agent.errors import ConfigError, Exit, HubError, UsageError
+from agent.errors import ConfigError, Exit, HubError, UsageError, install_extra
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -293,7 +293,7 @@ def _cloud(arguments: argparse.Namespace) -> int:
         from agent.sim import cloud  # noqa: PLC0415
         from agent.sim.gate.faults import Faults  # noqa: PLC0415
     except ImportError as error:
-        raise UsageError(f"the stand-in cloud needs more: {error}", remedy="pip install 'hub-agent[cloud]'") from None
+        raise UsageError(f"the stand-in cloud needs more: {error}", remedy=install_extra("cloud")) from None
 
     with tempfile.TemporaryDirectory(prefix="hub-agent-cloud-") as folder:
         faults = Faults.parse(arguments.faults)
