@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from agent.control import SOCKET
 from agent.errors import HubError, UsageError
 from agent.model import (
     DeviceFound,
+    DeviceLost,
     JoinWindow,
+    RadioUp,
     Report,
 )
 from agent.outbox import Outbox
@@ -326,3 +329,26 @@ async def test_a_hub_without_radios_has_nothing_to_back_up(daemon: Daemon) -> No
     daemon.runtime.hub.radios.clear()
     with pytest.raises(HubError, match="no radio to back up"):
         await daemon.ask("backup")
+
+
+# ---- the log ----------------------------------------------------------------------------------------------------------
+
+
+async def test_the_log_tells_of_radios_that_are_back_and_of_devices_that_come_and_go(
+    daemon: Daemon, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    await daemon.plug_in(BULB)
+    daemon.runtime.dispatch(DeviceFound(BULB))  # interviewed again: no news
+    daemon.runtime.dispatch(DeviceFound(REMOTE))
+    daemon.runtime.dispatch(DeviceLost(BULB_ID, "left the network"))
+    daemon.runtime.radio_lost("zigbee", "unplugged")
+    daemon.runtime.sink(RadioUp("zigbee", "00:aa"))
+    await until(lambda: len(caplog.messages) >= 5)
+    assert sorted(caplog.messages) == [  # what is written is told once it is on disk, the radio at once
+        f"device {BULB.node_id} is gone: left the network",
+        f"new device {REMOTE.node_id}: ; nobody asked for it, so it is quarantined",
+        f"new device {BULB.node_id}: {BULB.model}",
+        "radio zigbee is online",
+        "radio zigbee is online",
+    ]
