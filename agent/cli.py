@@ -84,7 +84,8 @@ def _parser() -> argparse.ArgumentParser:
     discover.add_argument(
         "--auth", default="", metavar="MATERIAL", help="QR material or install code: only this device"
     )
-    discover.add_argument("--duration", type=int, default=120, metavar="S", help="seconds, up to 254")
+    seconds = "seconds that the window is open, up to 254; before it the radio is waited for, after it interviews"
+    discover.add_argument("--duration", type=int, default=120, metavar="S", help=seconds)
     discover.add_argument("--radio", default="", help="only this radio")
     command = add("command", _command, "send a command and wait for its outcome; 0 only on success")
     command.add_argument("id", metavar="ID")

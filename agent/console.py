@@ -108,14 +108,20 @@ def show_device(device: Mapping[str, Any]) -> None:
 
 
 def watch_discovery(lines: Iterator[dict[str, Any]]) -> dict[str, Any]:
-    """Show the join as it goes; returns the last line."""
+    """Show the join as it goes, and what it waits for: the radio, devices, interviews. Returns the last line."""
     last: dict[str, Any] = {}
-    with out.status("waiting for devices: put them in pairing mode now") as spinner:
+    opened = False
+    with out.status("waiting for the radio") as spinner:
         for line in lines:
             last = line
             match line["what"]:
                 case "window" if line["seconds"]:
-                    spinner.update(f"join window open for {line['seconds']} s: put devices in pairing mode now")
+                    opened = True
+                    say(f"join window open for {line['seconds']} s: put devices in pairing mode now")
+                    spinner.update("waiting for devices")
+                case "window" if opened:
+                    say("join window closed; what has joined is interviewed to the end")
+                    spinner.update("waiting for interviews")
                 case "joining":
                     say(f"  {line['device']}  {line['stage']} {line['detail']}")
                 case "found":

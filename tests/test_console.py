@@ -84,9 +84,11 @@ def status(text: str) -> dict[str, Any]:
 
 def watch(text: str) -> None:
     lines: list[dict[str, Any]] = [
+        {"what": "window", "seconds": 0},
         {"what": "window", "seconds": 5},
         {"what": "joining", "device": text, "stage": text, "detail": text},
         {"what": "found", "nodeId": text, "model": text, "address": text},
+        {"what": "window", "seconds": 0},
     ]
     console.watch_discovery(iter(lines))
 
@@ -128,3 +130,13 @@ def test_ids_are_shown_whole_and_nothing_is_cut(patch: pytest.MonkeyPatch, width
     lines = text.splitlines()[1:]
     assert {len(line) for line in lines} == {width}
     assert all(line[-1] in "┓┃┩│┘" for line in lines), "the last column is there"
+
+
+def test_a_discovery_tells_when_devices_can_join(patch: pytest.MonkeyPatch) -> None:
+    """It lasts longer than the window: the radio may be starting before, interviews may be under way after."""
+    screen = Screen(patch, 200, terminal=False)
+    watch("bulb")
+    first, *steps, last = screen.shown().splitlines()
+    assert first == "join window open for 5 s: put devices in pairing mode now"
+    assert [step.split()[0] for step in steps] == ["bulb", "bulb"]
+    assert last.startswith("join window closed")
