@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from agent.errors import ConfigError, Exit, HubError, UsageError
+from agent.errors import ConfigError, Exit, HubError, UsageError, install_extra
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -88,7 +88,8 @@ def _parser() -> argparse.ArgumentParser:
     discover.add_argument(
         "--auth", default="", metavar="MATERIAL", help="QR material or install code: only this device"
     )
-    discover.add_argument("--duration", type=int, default=120, metavar="S", help="seconds, up to 254")
+    seconds = "seconds that the window is open, up to 254; before it the radio is waited for, after it interviews"
+    discover.add_argument("--duration", type=int, default=120, metavar="S", help=seconds)
     discover.add_argument("--radio", default="", help="only this radio")
     command = add("command", _command, "send a command and wait for its outcome; 0 only on success")
     command.add_argument("id", metavar="ID")
@@ -297,7 +298,7 @@ def _cloud(arguments: argparse.Namespace) -> int:
         from agent.sim import cloud  # noqa: PLC0415
         from agent.sim.gate.faults import Faults  # noqa: PLC0415
     except ImportError as error:
-        raise UsageError(f"the stand-in cloud needs more: {error}", remedy="pip install 'hub-agent[cloud]'") from None
+        raise UsageError(f"the stand-in cloud needs more: {error}", remedy=install_extra("cloud")) from None
 
     with tempfile.TemporaryDirectory(prefix="hub-agent-cloud-") as folder:
         faults = Faults.parse(arguments.faults)

@@ -1,4 +1,8 @@
-"""What people see: tables and live progress. The only file that knows rich; `--json` never comes here."""
+"""What people see: tables and live progress. The only file that knows rich; `--json` never comes here.
+
+Texts come from radios, brokers and people: they are shown as they are, never read as rich's markup, and their control characters are
+escaped, so that no device writes on a terminal what it likes.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -6,6 +10,9 @@ from typing import Any
 from rich.console import Console
 from rich.syntax import Syntax
 from rich.table import Table
+from rich.text import Text
+
+from agent.log_format import printable
 
 out = Console()
 err = Console(stderr=True)
@@ -14,16 +21,30 @@ _GOOD = {"online", "ACTIVATED", "SUCCEEDED", "succeeded"}
 _BAD = {"away", "offline", "radio_away", "FAILED", "TIMED_OUT", "ISOLATED", "failed"}
 
 
-def paint(word: str) -> str:
+def plain(value: object, style: str = "") -> Text:
+    """A text of others on one line."""
+    return Text(printable(str(value)).replace("\n", "\\n"), style)
+
+
+def paint(word: str) -> Text:
     """A status word in its colour."""
-    colour = "green" if word in _GOOD else "red" if word in _BAD else "yellow"
-    return f"[{colour}]{word}[/{colour}]"
+    return plain(word, "green" if word in _GOOD else "red" if word in _BAD else "yellow")
+
+
+def say(*parts: object) -> None:
+    """One line of parts, each of which is a Text with a style of its own, or plain."""
+    out.print(Text.assemble(*(part if isinstance(part, Text) else plain(part) for part in parts)))
 
 
 def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> Table:
-    made = Table(*columns, title=title, title_justify="left", header_style="bold")
-    for row in rows:
-        made.add_row(*(str(cell) for cell in row))
+    """Nothing is cut: a cell is folded where room is short, and last of all the first one, which people copy."""
+    cells = [[cell if isinstance(cell, Text) else plain(cell) for cell in row] for row in rows]
+    made = Table(title=plain(title), title_justify="left", header_style="bold")
+    for number, name in enumerate(columns):
+        widest = 0 if number else max((row[0].cell_len for row in cells), default=0)
+        made.add_column(name, overflow="fold", no_wrap=0 < widest <= out.width // 2)
+    for row in cells:
+        made.add_row(*row)
     return made
 
 
@@ -35,9 +56,8 @@ def show_code(source: str) -> None:
 
 def show_status(status: Mapping[str, Any]) -> None:
     clock = status["clock"]
-    out.print(
-        f"hub [bold]{status['hub']}[/bold]  version {status['version']}  clock {clock['now']} ({clock['quality']})"
-    )
+    version = f"  version {status['version']}  clock {clock['now']} ({clock['quality']})"
+    say("hub ", plain(status["hub"], "bold"), version)
     radios = status["radios"].items()
     rows = [
         (
@@ -56,12 +76,12 @@ def show_status(status: Mapping[str, Any]) -> None:
         for name, u in status["uplinks"].items()
     ]
     out.print(table("Uplinks", ("uplink", "status", "reason", "in memory", "on disk", "delivered"), uplinks))
-    out.print(f"{status['devices']} devices, {status['openCommands']} open commands")
+    say(f"{status['devices']} devices, {status['openCommands']} open commands")
     if status["store"]["full"]:
-        out.print("[red]the disk is full: history is being shed[/red]")
+        say(plain("the disk is full: history is being shed", "red"))
     for name, count in sorted(status["counters"].items()):
         if count:
-            out.print(f"  {name.replace('_', ' ')}: {count}")
+            say(f"  {name.replace('_', ' ')}: {count}")
 
 
 def show_devices(devices: Iterable[Mapping[str, Any]]) -> None:
@@ -73,8 +93,9 @@ def show_devices(devices: Iterable[Mapping[str, Any]]) -> None:
 
 
 def show_device(device: Mapping[str, Any]) -> None:
-    out.print(f"[bold]{device['nodeId']}[/bold]  {device['manufacturer']} {device['model']}  {device['address']}")
-    out.print(f"managed thing {device['managedThingId'] or '-'}  {device['status']}  {paint(device['availability'])}")
+    about = f"  {device['manufacturer']} {device['model']}  {device['address']}"
+    say(plain(device["nodeId"], "bold"), about)
+    say(f"managed thing {device['managedThingId'] or '-'}  {device['status']}  ", paint(device["availability"]))
     for endpoint in device["endpoints"]:
         rows = []
         for capability in endpoint["capabilities"]:
@@ -83,26 +104,32 @@ def show_device(device: Mapping[str, Any]) -> None:
         title = f"Endpoint {endpoint['id']}: {', '.join(endpoint['deviceTypes'])}"
         out.print(table(title, ("capability", "state", "actions"), rows))
     if device["unmapped"]:
-        out.print("not mapped: " + ", ".join(device["unmapped"]))
+        say("not mapped: " + ", ".join(device["unmapped"]))
 
 
 def watch_discovery(lines: Iterator[dict[str, Any]]) -> dict[str, Any]:
-    """Show the join as it goes; returns the last line."""
+    """Show the join as it goes, and what it waits for: the radio, devices, interviews. Returns the last line."""
     last: dict[str, Any] = {}
-    with out.status("waiting for devices: put them in pairing mode now") as spinner:
+    opened = False
+    with out.status("waiting for the radio") as spinner:
         for line in lines:
             last = line
             match line["what"]:
                 case "window" if line["seconds"]:
-                    spinner.update(f"join window open for {line['seconds']} s: put devices in pairing mode now")
+                    opened = True
+                    say(f"join window open for {line['seconds']} s: put devices in pairing mode now")
+                    spinner.update("waiting for devices")
+                case "window" if opened:
+                    say("join window closed; what has joined is interviewed to the end")
+                    spinner.update("waiting for interviews")
                 case "joining":
-                    out.print(f"  {line['device']}  {line['stage']} {line['detail']}")
+                    say(f"  {line['device']}  {line['stage']} {line['detail']}")
                 case "found":
-                    out.print(f"[green]  {line['nodeId']}  {line['model']}  {line['address']}  ready[/green]")
+                    say(plain(f"  {line['nodeId']}  {line['model']}  {line['address']}  ready", "green"))
     return last
 
 
 def show_error(message: str, remedy: str = "") -> None:
-    err.print(f"[red]error:[/red] {message}", highlight=False)
+    err.print(Text.assemble(("error:", "red"), " ", printable(message)))
     if remedy:
-        err.print(f"  [bold]remedy:[/bold] {remedy}", highlight=False)
+        err.print(Text.assemble("  ", ("remedy:", "bold"), " ", printable(remedy)))

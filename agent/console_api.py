@@ -181,7 +181,12 @@ class ConsoleApi:
                 if not finished:  # the person went away: nobody watches who joins
                     self._runtime.dispatch(StopDiscovery(identifier))
 
-    async def _command(self, body: DoCommandBody) -> AsyncGenerator[dict[str, Any]]:
+    def _command(self, body: DoCommandBody) -> AsyncGenerator[dict[str, Any]]:
+        """What the hub does not have is said as an error, before any line."""
+        self._find(body.device)
+        return self._outcome(body)
+
+    async def _outcome(self, body: DoCommandBody) -> AsyncGenerator[dict[str, Any]]:
         trace_id = f"local-{secrets.token_hex(8)}"
         actions = tuple(Action(a.endpoint, a.capability, a.name, a.parameters) for a in body.actions)
         expires = self._runtime.clock.now().wall + body.ttl

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from agent.clock import Clock
-from agent.errors import ConfigError, HubError
+from agent.errors import ConfigError, HubError, install_extra
 from agent.model import Action, ActionResult, Command, Discovery, DriverEvent, JsonValue, Outcome
 
 ENTRY_POINTS = "hub_agent.drivers"
@@ -131,9 +131,7 @@ def load_driver(kind: str) -> DriverInfo:
         try:
             info: DriverInfo = point.load()
         except ImportError as error:
-            raise ConfigError(
-                f"the {kind} driver cannot be loaded: {error}", remedy=f"pip install 'hub-agent[{kind}]'"
-            ) from error
+            raise ConfigError(f"the {kind} driver cannot be loaded: {error}", remedy=install_extra(kind)) from error
         return info
     known = ", ".join(sorted(point.name for point in entry_points(group=ENTRY_POINTS))) or "none"
     raise ConfigError(f"no driver for radios of kind {kind!r}", remedy=f"installed kinds: {known}")

@@ -68,3 +68,8 @@ class TryAgainError(HubError):
 
 class StorageError(HubError):
     """The database cannot be used: damaged, newer than this agent, or the disk failed."""
+
+
+def install_extra(extra: str) -> str:
+    """The remedy for a part that is not installed; true for a checkout and for a wheel."""
+    return f"pip install '.[{extra}]' in the checkout, or 'WHEEL[{extra}]' with the wheel that hub-agent came from"

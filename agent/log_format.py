@@ -118,9 +118,9 @@ def console_line(entry: Line, *, colour: bool) -> str:
     level = f"{logging.getLevelName(entry.level):<8}"
     start = _COLOURS.get(entry.level, "") if colour else ""
     extras = "".join(f" {name}={_plain(value)}" for name, value in entry.extras.items())
-    head = f"{iso(entry.wall)} {start}{level}{_RESET if start else ''} {_printable(entry.logger)}: "
-    body = _printable(entry.message + extras).replace("\n", "\n    ")
-    tail = "".join(f"    {_printable(one)}\n" for one in entry.exception.split("\n") if one)
+    head = f"{iso(entry.wall)} {start}{level}{_RESET if start else ''} {printable(entry.logger)}: "
+    body = printable(entry.message + extras).replace("\n", "\n    ")
+    tail = "".join(f"    {printable(one)}\n" for one in entry.exception.split("\n") if one)
     return f"{head}{body}\n{tail}"
 
 
@@ -161,7 +161,8 @@ def _plain(value: Any) -> str:
     return value if isinstance(value, str) and _BARE_VALUE.fullmatch(value) else _json(value)
 
 
-def _printable(given: str) -> str:
+def printable(given: str) -> str:
+    """Control characters of others as escapes; line ends stay."""
     return _CONTROL.sub(_escape, given)
 
 

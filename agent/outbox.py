@@ -5,9 +5,10 @@ Spooled state is not written into the state table as well: that would double wha
 """
 
 import asyncio
+from collections import Counter
 
 from agent import records
-from agent.requests import Message
+from agent.requests import LANE_STATE, Message
 from agent.store import Store
 
 ENDLESS = 2**63 - 1
@@ -19,6 +20,7 @@ class Outbox:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._spooling: Counter[str] = Counter()  # rows on their way to the disk, by uplink
 
     def next_id(self) -> int:
         return self._store.next_id()
@@ -27,7 +29,8 @@ class Outbox:
         return self._store.message_id(identifier)
 
     def backlog(self, uplink: str, lane: int) -> int:
-        return self._store.stats.backlog[(uplink, lane)]
+        """How many rows lie on disk or are on their way there: never fewer than there are."""
+        return self._store.stats.backlog[(uplink, lane)] + (self._spooling[uplink] if lane == LANE_STATE else 0)
 
     async def read_outbox(self, uplink: str, lane: int, after: int, until: int, limit: int) -> list[Message]:
         """Up to `limit` messages with ids above `after` (and up to `until`, unless it is 0), oldest first."""
@@ -37,7 +40,14 @@ class Outbox:
 
     def spool(self, messages: list[Message]) -> None:
         """Put state messages on disk, within SPOOL_WINDOW."""
-        self._store.submit([records.put_outbox(messages)], window=SPOOL_WINDOW).add_done_callback(_seen)
+        uplinks = Counter(message.uplink for message in messages)
+        self._spooling += uplinks
+
+        def done(written: "asyncio.Future[None]") -> None:
+            self._spooling -= uplinks
+            _seen(written)
+
+        self._store.submit([records.put_outbox(messages)], window=SPOOL_WINDOW).add_done_callback(done)
 
     def forget(self, uplink: str, keys: list[tuple[int, int]], window: float) -> None:
         """Drop acknowledged messages, (lane, id) each."""

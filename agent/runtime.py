@@ -130,7 +130,7 @@ class Runtime:
         if plan.status:
             self.tell_status()
         for progress in plan.progress:
-            log.debug("%s %s", progress.what, dict(progress.data))
+            _log(progress)
             for watcher in list(self.watchers):
                 watcher(progress)
 
@@ -286,6 +286,22 @@ class Runtime:
         for record in dirty:
             record.dirty = False
         return self.store.submit([records.put_state(dirty)])
+
+
+def _log(progress: Progress) -> None:
+    """What the owner of the house will ask the log about; everything else is for who looks for a bug."""
+    data = progress.data
+    match progress.what:
+        case "radio" if data["status"] == "online":
+            log.info("radio %s is online", data["radio"])
+        case "found" if not data.get("known"):
+            log.info("new device %s: %s", data["nodeId"], data["model"])
+        case "quarantined":
+            log.info("new device %s: %s; nobody asked for it, so it is quarantined", data["nodeId"], data["model"])
+        case "removed":
+            log.info("device %s is gone: %s", data["nodeId"], data["reason"])
+        case _:
+            log.debug("%s %s", progress.what, dict(data))
 
 
 async def _do(driver: Driver, effect: OpenWindow | CloseWindow | Interview | Refresh | Remove) -> None:

@@ -9,6 +9,9 @@ missing=()
 need() { # need COMMAND PACKAGE...
     if ! PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null; then missing+=("${@:2}"); fi
 }
+need_library() { # need_library SONAME PACKAGE: no command shows it
+    case $(PATH="$PATH:/usr/sbin:/sbin" ldconfig -p) in *"$1"*) ;; *) missing+=("$2") ;; esac
+}
 need python3 python3 python3-venv
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 need mosquitto mosquitto
@@ -20,6 +23,7 @@ if [ "$purpose" = test ]; then
     need node nodejs
     need npm npm
     need coap-client-openssl libcoap3-bin
+    need_library libatomic.so.1 libatomic1 # of Playwright's own node
 fi
 if [ ${#missing[@]} -gt 0 ]; then
     packages=$(printf '%s\n' "${missing[@]}" | sort -u | tr '\n' ' ')
@@ -27,7 +31,7 @@ if [ ${#missing[@]} -gt 0 ]; then
         echo "These packages are missing: run  sudo apt-get install --no-install-recommends $packages" >&2
         exit 77
     fi
-    # The broker is started by us on a port of our own, never as a service of this machine.
+    # The broker is started by us on a port of our own, never as a service of this machine: not now, and not at its next boot.
     policy=/usr/sbin/policy-rc.d
     if [ ! -e "$policy" ]; then
         printf '#!/bin/sh\nexit 101\n' >"$policy"
@@ -37,6 +41,9 @@ if [ ${#missing[@]} -gt 0 ]; then
     apt-get update -qq
     # shellcheck disable=SC2086  a list of words
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages >/dev/null
+    if [[ " $packages " == *" mosquitto "* ]] && command -v systemctl >/dev/null; then
+        systemctl --quiet disable mosquitto # the package enables it; who had it before keeps it as it was
+    fi
 fi
 
 stamp() { sha256sum "$@" 2>/dev/null | sha256sum | cut -d' ' -f1; }

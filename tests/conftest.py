@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -50,6 +50,13 @@ class Broker:
         )
         self._process: subprocess.Popen[bytes] | None = None
 
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
     def start(self) -> None:
         binary = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
         log = (self._folder / "mosquitto.log").open("ab")
@@ -70,6 +77,7 @@ class Broker:
                 self._process.kill()
             else:
                 self._process.terminate()
+                self.thaw()  # a frozen one would not end
             self._process.wait()
             self._process = None
 
@@ -94,7 +102,5 @@ def broker_folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def broker(broker_folder: Path) -> Iterator[Broker]:
-    made = Broker(broker_folder, "user root" if Path("/proc/self").owner() == "root" else "")
-    made.start()
-    yield made
-    made.stop()
+    with Broker(broker_folder, "user root" if Path("/proc/self").owner() == "root" else "") as made:
+        yield made

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,9 @@ class Rig:
     def event(self, number: int) -> Any:
         body = {"endpoint": "1", "capability": "matter.Switch@1.4", "event": "InitialPress", "at": 1.7e9}
         return self.message(Kind.EVENT, {**body, "fields": {"NewPosition": number}})
+
+
+MakeRig = Callable[..., Rig]  # port, policy, TLS context
 
 
 def pressed(watcher: Watcher) -> list[int]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from agent.control import SOCKET
 from agent.errors import HubError, UsageError
 from agent.model import (
     DeviceFound,
+    DeviceLost,
     JoinWindow,
+    RadioUp,
     Report,
 )
 from agent.outbox import Outbox
@@ -222,7 +225,6 @@ async def test_a_command_ends_with_its_outcome(daemon: Daemon) -> None:
 @pytest.mark.parametrize(
     ("device", "action", "code"),
     [
-        ("nobody", ON, 404),
         (BULB.node_id, {**ON, "endpoint": "9"}, 404),
         (BULB.node_id, {**ON, "name": "Explode"}, 400),
         (BULB.node_id, {**ON, "parameters": {"x": 1}}, 400),
@@ -286,11 +288,15 @@ async def test_a_device_that_does_not_answer_stays_unless_forced(daemon: Daemon)
     assert line["what"] == "removed"
 
 
-async def test_removing_what_is_not_there_is_an_error_before_any_line(daemon: Daemon) -> None:
-    status, _, answer = await raw(daemon.folder, "POST", "/remove", {"device": "nobody"})
+@pytest.mark.parametrize(("path", "more"), [("remove", {}), ("command", {"actions": [ON]})])
+async def test_what_is_not_there_is_an_error_with_its_remedy_before_any_line(
+    daemon: Daemon, path: str, more: dict[str, Any]
+) -> None:
+    status, _, answer = await raw(daemon.folder, "POST", f"/{path}", {"device": "nobody", **more})
     assert (status, "nobody" in answer["error"]) == (404, True)
-    with pytest.raises(HubError, match="no device 'nobody'"):
-        await daemon.ask("remove", device="nobody")
+    with pytest.raises(HubError, match="no device 'nobody'") as caught:
+        await daemon.ask(path, device="nobody", **more)
+    assert "agent devices" in caught.value.remedy
 
 
 # ---- backup and restore -----------------------------------------------------------------------------------------------
@@ -323,3 +329,26 @@ async def test_a_hub_without_radios_has_nothing_to_back_up(daemon: Daemon) -> No
     daemon.runtime.hub.radios.clear()
     with pytest.raises(HubError, match="no radio to back up"):
         await daemon.ask("backup")
+
+
+# ---- the log ----------------------------------------------------------------------------------------------------------
+
+
+async def test_the_log_tells_of_radios_that_are_back_and_of_devices_that_come_and_go(
+    daemon: Daemon, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    await daemon.plug_in(BULB)
+    daemon.runtime.dispatch(DeviceFound(BULB))  # interviewed again: no news
+    daemon.runtime.dispatch(DeviceFound(REMOTE))
+    daemon.runtime.dispatch(DeviceLost(BULB_ID, "left the network"))
+    daemon.runtime.radio_lost("zigbee", "unplugged")
+    daemon.runtime.sink(RadioUp("zigbee", "00:aa"))
+    await until(lambda: len(caplog.messages) >= 5)
+    assert sorted(caplog.messages) == [  # what is written is told once it is on disk, the radio at once
+        f"device {BULB.node_id} is gone: left the network",
+        f"new device {REMOTE.node_id}: ; nobody asked for it, so it is quarantined",
+        f"new device {BULB.node_id}: {BULB.model}",
+        "radio zigbee is online",
+        "radio zigbee is online",
+    ]

@@ -79,7 +79,7 @@ def test_as_it_is_it_has_neither_uplink_nor_radio(tmp_path: Path) -> None:
 def test_the_mosquitto_example(tmp_path: Path) -> None:
     settings = load(CONFIG / "examples" / "mosquitto.toml", {"STATE_DIRECTORY": str(tmp_path)}, deep=False)
     (uplink,) = settings.uplinks.values()
-    assert (uplink.host, uplink.port, uplink.tls) == ("127.0.0.1", 1883, False)
+    assert (uplink.host, uplink.port, uplink.tls) == ("127.0.0.1", 1884, False)
     assert [(name, radio.kind, radio.port) for name, radio in settings.radios.items()] == [("zigbee", "zigbee", "auto")]
 
 

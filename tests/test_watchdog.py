@@ -71,7 +71,7 @@ async def running_watchdog(folder: Path, manager: Manager) -> AsyncIterator[Stor
     async with asyncio.TaskGroup() as group:
         supervisor = Supervisor(group)
         notifier = Notifier(manager.address, 0.05)
-        daemon = run.Daemon(settings, opened, supervisor, notifier)
+        daemon = run.Daemon(settings, opened, supervisor, notifier, lambda _handler: lambda: None)
         supervisor.spawn("watchdog", daemon._watchdog(0.02))
         yield opened
         supervisor.cancel_all()

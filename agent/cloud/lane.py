@@ -17,7 +17,8 @@ class Outbox(Protocol):
     def forget(self, uplink: str, keys: list[tuple[int, int]], window: float) -> None:
         """Drop acknowledged messages, (lane, id) each."""
 
-    def backlog(self, uplink: str, lane: int) -> int: ...
+    def backlog(self, uplink: str, lane: int) -> int:
+        """How many rows lie on disk or are on their way there."""
 
     def next_id(self) -> int: ...
 

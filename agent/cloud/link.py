@@ -240,6 +240,8 @@ class Link:
     def _up(self, connection: MqttConnection) -> None:
         self._spool_all()
         self._reset()
+        for number, lane in enumerate(self._lanes):  # where nothing lies, nothing is read, and state is sent at once
+            lane.more = self._outbox.backlog(self.name, number) > 0
         if self._outbox.backlog(self.name, LANE_STATE) > HISTORY:
             self._history_until = self._outbox.next_id()
         self._connection = connection

@@ -50,7 +50,7 @@ class Mosquitto:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._write()
         with (self._folder / "mosquitto.log").open("ab") as log:
-            self._process = subprocess.Popen([binary, "-c", self._folder / "mosquitto.conf"], stdout=log, stderr=log)  # noqa: S603, ASYNC220  found on PATH; a fork is short
+            self._process = subprocess.Popen(_command(binary, self._folder / "mosquitto.conf"), stdout=log, stderr=log)  # noqa: S603, ASYNC220  found on PATH; a fork is short
         end = time.monotonic() + STARTUP
         while not _listens(self.upstream.port):
             if self._process.poll() is not None or time.monotonic() > end:
@@ -80,6 +80,12 @@ class Mosquitto:
 def installed() -> str | None:
     """Where mosquitto is; Debian's is not on everybody's PATH."""
     return shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+
+
+def _command(binary: str, config: Path) -> list[str]:
+    """It ends with us, also when we are killed: nobody else knows its password. Without util-linux's setpriv it lives on then."""
+    setpriv = shutil.which("setpriv")
+    return [*([setpriv, "--pdeathsig", "TERM"] if setpriv else []), binary, "-c", str(config)]
 
 
 def free_port() -> int:

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from agent.driver import DriverContext, DriverInfo, DriverLost, Sink
+from agent.errors import install_extra
 from agent.model import Command, Discovery, Outcome
 from drivers.zigbee.lazy import lazily
 from drivers.zigbee.nodes import NodeBook
@@ -100,7 +101,7 @@ def load_quirks() -> Callable[[Any], Any]:
         import_module("zhaquirks").setup()
         registry = import_module("zha.quirks").DEVICE_REGISTRY
     except ImportError as error:
-        remedy = "with Python 3.12 or newer: pip install 'hub-agent[quirks]'; or set quirks = false"
+        remedy = f"with Python 3.12 or newer: {install_extra('quirks')}; or set quirks = false"
         raise DriverLost(f"device quirks cannot be loaded: {error}", remedy=remedy) from error
     resolve: Callable[[Any], Any] = registry.resolve
     return resolve

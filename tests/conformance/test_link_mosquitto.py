@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Broker, free_port, until
-from link_rig import FAST, Rig, Watcher, live_through_a_kill, pressed, rows
+from link_rig import MakeRig, Rig, Watcher, live_through_a_kill, pressed, rows
 
 from agent import records
 from agent.cloud.link import HISTORY, LinkPolicy
@@ -19,11 +19,8 @@ pytestmark = pytest.mark.conformance
 
 
 @pytest.fixture
-async def rig(tmp_path: Path, broker: Broker) -> AsyncIterator[Rig]:
-    made = Rig(tmp_path, broker.port, FAST)
-    yield made
-    await made.stop()
-    await made.store.close()
+async def rig(make_rig: MakeRig, broker: Broker) -> Rig:
+    return make_rig(broker.port)
 
 
 @pytest.fixture
@@ -44,8 +41,10 @@ async def test_durable_messages_leave_the_disk_when_the_broker_has_them(rig: Rig
     assert {len(identifier) for identifier in ids} == {32}
 
 
-async def test_state_is_delivered_without_touching_the_disk(tmp_path: Path, broker: Broker, watcher: Watcher) -> None:
-    rig = Rig(tmp_path, broker.port, LinkPolicy(publishes_per_second=0, spool_after=60.0))  # no PUBACK is that late
+async def test_state_is_delivered_without_touching_the_disk(
+    make_rig: MakeRig, broker: Broker, watcher: Watcher
+) -> None:
+    rig = make_rig(broker.port, LinkPolicy(publishes_per_second=0, spool_after=60.0))  # no PUBACK is that late
     rig.start()
     await until(lambda: rig.link.connected)
     before = rig.store.stats.rows
@@ -54,7 +53,17 @@ async def test_state_is_delivered_without_touching_the_disk(tmp_path: Path, brok
     await until(lambda: watcher.values() == list(range(200)), what="200 values in order")
     await until(lambda: not rig.link.waiting)
     assert rig.store.stats.rows == before
-    await rig.stop()
+
+
+async def test_state_on_its_way_to_the_disk_at_the_connect_is_told_first(rig: Rig, watcher: Watcher) -> None:
+    for number in range(50):
+        rig.link.offer_live(rig.state(number))
+    rig.start()
+    await until(lambda: rig.link.connected)
+    for number in range(50, 100):
+        rig.link.offer_live(rig.state(number))
+    await until(lambda: watcher.values() == list(range(100)), what="100 values in order")
+    await until(lambda: rows(rig) == 0)
 
 
 async def test_state_of_an_outage_is_spooled_and_told_in_order(rig: Rig, watcher: Watcher) -> None:
@@ -75,9 +84,9 @@ async def test_a_broker_killed_in_the_middle_loses_nothing(rig: Rig, broker: Bro
 
 
 async def test_live_state_goes_ahead_of_a_long_history_and_the_newest_comes_last(
-    tmp_path: Path, broker: Broker, watcher: Watcher
+    make_rig: MakeRig, broker: Broker, watcher: Watcher
 ) -> None:
-    rig = Rig(tmp_path, broker.port, LinkPolicy(publishes_per_second=400, spool_after=5.0))
+    rig = make_rig(broker.port, LinkPolicy(publishes_per_second=400, spool_after=5.0))
     history = HISTORY + 200
     await rig.store.submit([records.put_outbox([rig.state(n) for n in range(history)])])
     rig.start()
@@ -89,12 +98,10 @@ async def test_live_state_goes_ahead_of_a_long_history_and_the_newest_comes_last
     await until(lambda: watcher.of("DEVICE_EVENT"))
     await until(lambda: rig.history_told == 1, 20.0, "the end of the history")
     await until(lambda: sorted(watcher.values())[1:] == list(range(history)), what="the whole history")
-    await rig.stop()
-    await rig.store.close()
 
 
-async def test_the_pace_is_kept(tmp_path: Path, broker: Broker, watcher: Watcher) -> None:
-    rig = Rig(tmp_path, broker.port, LinkPolicy(publishes_per_second=100))
+async def test_the_pace_is_kept(make_rig: MakeRig, broker: Broker, watcher: Watcher) -> None:
+    rig = make_rig(broker.port, LinkPolicy(publishes_per_second=100))
     rig.start()
     await until(lambda: rig.link.connected)
     begin = time.monotonic()
@@ -102,8 +109,6 @@ async def test_the_pace_is_kept(tmp_path: Path, broker: Broker, watcher: Watcher
         rig.link.offer_live(rig.state(number))
     await until(lambda: len(watcher.values()) == 60)
     assert time.monotonic() - begin > 0.45
-    await rig.stop()
-    await rig.store.close()
 
 
 async def test_status_is_retained_and_the_last_will_says_offline(rig: Rig, broker: Broker, watcher: Watcher) -> None:
@@ -147,24 +152,20 @@ async def test_the_clouds_messages_become_requests_and_nonsense_is_counted(rig: 
     assert rig.link.counters["malformed"] == 5
 
 
-async def test_a_broker_without_mqtt_5_is_spoken_to_in_3_1_1(tmp_path: Path, broker_folder: Path) -> None:
+async def test_a_broker_without_mqtt_5_is_spoken_to_in_3_1_1(make_rig: MakeRig, broker_folder: Path) -> None:
     user = "user root" if Path("/proc/self").owner() == "root" else ""
-    old = Broker(broker_folder, f"{user}\nmax_packet_size 100000")
-    old.start()
-    rig = Rig(tmp_path, old.port, LinkPolicy(protocol="3.1.1"))
-    rig.start()
-    await until(lambda: rig.link.connected)
-    await rig.durable(rig.event(1))
-    await until(lambda: rows(rig) == 0)
-    await rig.stop()
-    await rig.store.close()
-    old.stop()
+    with Broker(broker_folder, f"{user}\nmax_packet_size 100000") as old:
+        rig = make_rig(old.port, LinkPolicy(protocol="3.1.1"))
+        rig.start()
+        await until(lambda: rig.link.connected)
+        await rig.durable(rig.event(1))
+        await until(lambda: rows(rig) == 0)
 
 
 async def test_a_broker_that_acknowledges_nothing_is_left_and_nothing_is_lost(
-    tmp_path: Path, broker: Broker, watcher: Watcher
+    make_rig: MakeRig, broker: Broker, watcher: Watcher
 ) -> None:
-    rig = Rig(tmp_path, broker.port, LinkPolicy(acknowledge_within=0.5))
+    rig = make_rig(broker.port, LinkPolicy(acknowledge_within=0.5))
     rig.start()
     await until(lambda: rig.link.connected and not rig.link.waiting)
     await asyncio.sleep(0.7)
@@ -175,15 +176,12 @@ async def test_a_broker_that_acknowledges_nothing_is_left_and_nothing_is_lost(
     assert not rig.link.stalled(), "that is the broker's trouble, not a part that hangs"
     broker.thaw()
     await until(lambda: set(pressed(watcher)) == set(range(5)), 30.0, "every event")
-    await rig.stop()
-    await rig.store.close()
 
 
-async def test_no_broker_is_a_typed_error_and_durable_messages_wait(tmp_path: Path) -> None:
-    rig = Rig(tmp_path, free_port(), FAST)
+async def test_no_broker_is_a_typed_error_and_durable_messages_wait(make_rig: MakeRig) -> None:
+    rig = make_rig(free_port())
     await rig.durable(rig.event(1))
     with pytest.raises(MqttLost, match="cannot connect"):
         await rig.link.run()
     assert rig.store.stats.backlog[("main", 1)] == 1
     assert rig.outbox.backlog("main", LANE_DIALOGUE) == 0
-    await rig.store.close()

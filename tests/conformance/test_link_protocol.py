@@ -15,7 +15,7 @@ import paho.mqtt.client as paho
 import pytest
 from conftest import Broker, until, until_async
 from daemon import ask
-from link_rig import FAST, Rig, Watcher, pressed, rows
+from link_rig import MakeRig, Watcher, pressed, rows
 from paho.mqtt.enums import CallbackAPIVersion
 
 from agent.client import Client
@@ -121,12 +121,12 @@ class BareDaemon:
 
 @pytest.mark.parametrize("answer", [REFUSE_OLD, REFUSE_NEW, HANG_UP], ids=["3.1.1 refusal", "5 refusal", "hang-up"])
 async def test_a_broker_without_mqtt_5_is_found_out_and_nothing_is_lost(
-    tmp_path: Path, broker: Broker, answer: bytes
+    make_rig: MakeRig, broker: Broker, answer: bytes
 ) -> None:
     old = OldBroker(broker.port, answer)
     async with old.running():
         watcher = Watcher(broker.port)
-        rig = Rig(tmp_path, old.port, FAST)
+        rig = make_rig(old.port)
         await rig.durable(*[rig.event(n) for n in range(20)])
         rig.start()
         await until(lambda: rig.link.connected, what=f"a connection; {rig.link.last_error}")
@@ -135,20 +135,16 @@ async def test_a_broker_without_mqtt_5_is_found_out_and_nothing_is_lost(
         watcher.client.publish("south/hub-1/setup", b"{}", 1)
         await until(lambda: rig.link.counters["received"] == 1, what="a message of the cloud")
         assert old.levels == ([5, 5, 4] if answer == HANG_UP else [5, 4])
-        await rig.stop()
-        await rig.store.close()
         watcher.close()
 
 
-async def test_one_hang_up_of_a_starting_broker_does_not_cost_mqtt_5(tmp_path: Path, broker: Broker) -> None:
+async def test_one_hang_up_of_a_starting_broker_does_not_cost_mqtt_5(make_rig: MakeRig, broker: Broker) -> None:
     starting = OldBroker(broker.port, HANG_UP, times=1)
     async with starting.running():
-        rig = Rig(tmp_path, starting.port, FAST)
+        rig = make_rig(starting.port)
         rig.start()
         await until(lambda: rig.link.connected)
         assert starting.levels == [5, 5]
-        await rig.stop()
-        await rig.store.close()
 
 
 def test_a_named_refusal_is_for_good_and_a_hang_up_is_not() -> None:
@@ -200,9 +196,9 @@ def strict(broker_folder: Path) -> Iterator[StrictBroker]:
 
 @pytest.mark.parametrize("protocol", ["auto", "3.1.1"])
 async def test_a_broker_that_refuses_the_topics_is_named_and_tried_again(
-    tmp_path: Path, strict: StrictBroker, protocol: str
+    make_rig: MakeRig, strict: StrictBroker, protocol: str
 ) -> None:
-    rig = Rig(tmp_path, strict.port, LinkPolicy(publishes_per_second=0, protocol=protocol))
+    rig = make_rig(strict.port, LinkPolicy(publishes_per_second=0, protocol=protocol))
     await rig.durable(rig.event(1))
     rig.start()
     await until(lambda: "refused to subscribe" in rig.link.last_error, what="the refusal")
@@ -212,8 +208,6 @@ async def test_a_broker_that_refuses_the_topics_is_named_and_tried_again(
     assert rows(rig) == 1, "a hub that cannot be reached does not pretend to be there"
     strict.allow(subscribe=True)
     await until(lambda: rows(rig) == 0, what="the event delivered once the topics are allowed")
-    await rig.stop()
-    await rig.store.close()
 
 
 # ---- a second client --------------------------------------------------------------------------------------------------

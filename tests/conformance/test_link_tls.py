@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from certificates import Authority
 from conftest import Broker, free_port, until
-from link_rig import FAST, Rig, Watcher, live_through_a_kill, rows
+from link_rig import MakeRig, Watcher, live_through_a_kill, rows
 
 from agent.cloud.tls import remedy_of, tls_context
 from agent.errors import ConfigError
@@ -54,20 +54,18 @@ def context_of(authority: Authority, name: str = "hub-1", days: int = 30) -> ssl
 
 
 async def test_a_broker_killed_under_tls_loses_nothing(
-    tmp_path: Path, secure: SecureBroker, authority: Authority
+    make_rig: MakeRig, secure: SecureBroker, authority: Authority
 ) -> None:
     watcher = Watcher(secure.port)
-    rig = Rig(tmp_path, secure.tls_port, FAST, context_of(authority))
+    rig = make_rig(secure.tls_port, tls=context_of(authority))
     await live_through_a_kill(rig, secure, watcher)
     watcher.client.publish("south/hub-1/setup", b'{"version": "1.0.0"}', 1)
     await until(lambda: rig.link.counters["malformed"] == 1, what="a message of the cloud")
-    await rig.stop()
-    await rig.store.close()
     watcher.close()
 
 
 async def test_small_messages_do_not_wait_for_each_other(
-    tmp_path: Path, secure: SecureBroker, authority: Authority, monkeypatch: pytest.MonkeyPatch
+    make_rig: MakeRig, secure: SecureBroker, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sockets: list[ssl.SSLSocket] = []
     really = ssl.SSLSocket.setsockopt
@@ -77,13 +75,11 @@ async def test_small_messages_do_not_wait_for_each_other(
         sockets.append(self)
 
     monkeypatch.setattr(ssl.SSLSocket, "setsockopt", spy)
-    rig = Rig(tmp_path, secure.tls_port, FAST, context_of(authority))
+    rig = make_rig(secure.tls_port, tls=context_of(authority))
     rig.start()
     await until(lambda: rig.link.connected)
     assert sockets[-1].getpeername() == ("127.0.0.1", secure.tls_port)
     assert sockets[-1].getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
-    await rig.stop()
-    await rig.store.close()
 
 
 @pytest.mark.parametrize(
@@ -102,7 +98,7 @@ async def test_small_messages_do_not_wait_for_each_other(
     ],
 )
 async def test_each_trouble_says_its_remedy(
-    tmp_path: Path, secure: SecureBroker, authority: Authority, trouble: str, remedy: str
+    tmp_path: Path, make_rig: MakeRig, secure: SecureBroker, authority: Authority, trouble: str, remedy: str
 ) -> None:
     other_folder = tmp_path / "other"
     other_folder.mkdir()
@@ -127,23 +123,21 @@ async def test_each_trouble_says_its_remedy(
             port = secure.port
     secure.stop()
     secure.start()
-    rig = Rig(tmp_path, port, FAST, context)
+    rig = make_rig(port, tls=context)
     rig.start()
     await until(lambda: rig.link.last_error, what=f"the error of: {trouble}")
     assert pytest.raises(AssertionError, match=remedy).matches(AssertionError(rig.link.last_error)), rig.link.last_error
     assert not rig.link.connected
     assert rig.link.protocol_level == 5, "trouble with TLS says nothing about MQTT"
-    await rig.stop()
-    await rig.store.close()
 
 
 async def test_the_hub_is_back_by_itself_when_the_broker_is_mended(
-    tmp_path: Path, secure: SecureBroker, authority: Authority
+    make_rig: MakeRig, secure: SecureBroker, authority: Authority
 ) -> None:
     authority.issue("broker", hosts=("elsewhere.example",))
     secure.stop()
     secure.start()
-    rig = Rig(tmp_path, secure.tls_port, FAST, context_of(authority))
+    rig = make_rig(secure.tls_port, tls=context_of(authority))
     await rig.durable(rig.event(1))
     rig.start()
     await until(lambda: "mismatch" in rig.link.last_error, what="the wrong name noticed")
@@ -151,11 +145,9 @@ async def test_the_hub_is_back_by_itself_when_the_broker_is_mended(
     secure.stop()
     secure.start()
     await until(lambda: rows(rig) == 0, what="the event delivered")
-    await rig.stop()
-    await rig.store.close()
 
 
-async def test_tls_older_than_1_2_is_refused(tmp_path: Path, authority: Authority) -> None:
+async def test_tls_older_than_1_2_is_refused(make_rig: MakeRig, authority: Authority) -> None:
     certificate, key = authority.issue("broker")
     old = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     old.set_ciphers("ALL:@SECLEVEL=0")
@@ -168,14 +160,12 @@ async def test_tls_older_than_1_2_is_refused(tmp_path: Path, authority: Authorit
         writer.close()
 
     server = await asyncio.start_server(nothing, "127.0.0.1", 0, ssl=old)
-    rig = Rig(tmp_path, server.sockets[0].getsockname()[1], FAST, context_of(authority))
+    rig = make_rig(server.sockets[0].getsockname()[1], tls=context_of(authority))
     rig.start()
     await until(lambda: rig.link.last_error, what="an error")
     assert "may not speak TLS 1.2" in rig.link.last_error
     assert not rig.link.connected
     assert "older than 1.2" in remedy_of("[SSL: TLSV1_ALERT_PROTOCOL_VERSION] tlsv1 alert protocol version")
-    await rig.stop()
-    await rig.store.close()
     server.close()
     await server.wait_closed()
 

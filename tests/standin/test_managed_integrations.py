@@ -1,16 +1,23 @@
 """AWS IoT managed integrations as boto3 sees it: things, lockers, profiles, notifications, tags, settings, tasks."""
 
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from conftest import until
 from standin_rig import HUB, UPC, ZIGBEE, Cloud
 
 pytestmark = pytest.mark.conformance
 
 CODE = "Z:00124B0001000004$I:83FED3407A939723A5C639B26916D505C3B5"
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def refused(call: Any, **parameters: Any) -> str:
@@ -191,3 +198,12 @@ def test_everything_is_there_again_after_a_kill(tmp_path: Path) -> None:
     cloud.start()
     assert cloud.api.get_managed_thing(Identifier=hub)["SerialNumber"] == "HUB-000000007"
     cloud.stop()
+
+
+async def test_a_killed_cloud_takes_its_broker_along(tmp_path: Path) -> None:
+    cloud = Cloud(tmp_path / "data")
+    config = (tmp_path / "data" / "broker" / "mosquitto.conf").read_text()
+    port = int(config.split("listener ")[1].split()[0])
+    assert listens(port)
+    cloud.stop(kill=True)
+    await until(lambda: not listens(port), what="the end of the broker")
