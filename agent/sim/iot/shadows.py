@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from agent.sim.exchange import read_json
 from agent.sim.records import Record, Records
 
 DOCUMENT = 8192  # bytes of state, without metadata
@@ -154,7 +155,7 @@ def _body(payload: bytes) -> Body:
     except UnicodeDecodeError:
         raise ShadowError(415, "Unsupported documented encoding; supported encoding is UTF-8") from None
     try:
-        body = json.loads(text)
+        body = read_json(text.encode())
     except (ValueError, RecursionError):
         raise ShadowError(400, "Invalid JSON") from None
     if not isinstance(body, dict):
@@ -181,7 +182,7 @@ def _state(body: Body) -> dict[str, Any]:
     given = {part: state[part] for part in PARTS if part in state}
     if not all(value is None or isinstance(value, dict) for value in given.values()):
         raise ShadowError(400, "Desired and reported nodes must be objects")
-    if any(_depth(value) > DEPTH for value in given.values()):
+    if any(_is_deeper(value, DEPTH) for value in given.values()):
         raise ShadowError(400, f"JSON contains too many levels of nesting; maximum is {DEPTH}")
     version = body.get("version")
     if version is not None and (not isinstance(version, int) or isinstance(version, bool)):
@@ -189,8 +190,12 @@ def _state(body: Body) -> dict[str, Any]:
     return given
 
 
-def _depth(value: Any) -> int:
-    return 1 + max((_depth(entry) for entry in value.values()), default=0) if isinstance(value, dict) else 0
+def _is_deeper(value: Any, levels: int) -> bool:
+    """True for objects and lists in each other on more than so many levels."""
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(entry, levels - 1) for entry in inner)
 
 
 def _merged(state: Body, stamps: Body, given: Mapping[str, Any], now: int) -> tuple[Body, Body]:
