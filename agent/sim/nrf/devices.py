@@ -68,7 +68,7 @@ class Devices:
         """Merge `reported`, `desired` or both. Raises NrfError and ShadowError."""
         if not sections.keys() <= {"reported", "desired"} or not sections:
             raise NrfError(BAD_REQUEST, "the body has reported, desired or both")
-        self._shadows.change(device["id"], "", {"state": sections})
+        self._shadows.alter(device["id"], "", {"state": sections})
         changed = {**device, "version": device["version"] + 1, "updatedAt": iso(self.now())}
         self._records.put("nrf-device", device["id"], changed)
 
