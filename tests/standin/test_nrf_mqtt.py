@@ -429,6 +429,10 @@ def test_a_gateway_that_is_the_sdks_hears_and_tells_among_its_messages(cloud: Cl
 # ---- strangers ------------------------------------------------------------------------------------------------------
 
 
+def encoded(value: Any) -> bytes:
+    return json.dumps(value).encode()
+
+
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from([BLE, "", "job-1", "event"]),
     lambda inner: (
@@ -443,31 +447,33 @@ values = st.recursive(
     ),
     max_leaves=12,
 )
-EVENTS = (
-    "scan_result",
-    "device_connect_result",
-    "device_discover_result",
-    "device_characteristic_value_changed",
-    "error",
-)
-events = st.builds(
-    lambda kind, more: {"type": "event", "event": {**more, "type": kind}},
-    st.sampled_from(EVENTS),
+names = st.text("/ab", max_size=5)
+services = st.dictionaries(
+    names,
     st.fixed_dictionaries(
-        {},
-        optional={
-            "device": st.just({"id": BLE}) | values,
-            "devices": st.lists(st.just(hit(BLE, -1)) | values, max_size=3) | values,
-            "services": st.dictionaries(st.text(max_size=4), values, max_size=3) | values,
-            "characteristic": values
-            | st.builds(lambda p, v: {"path": p, "value": [v]}, st.text("/ab", max_size=5), values),
-        },
-    ),
+        {"characteristics": st.dictionaries(names, st.fixed_dictionaries({"descriptors": values}) | values, max_size=2)}
+    )
+    | values,
+    max_size=2,
 )
+held = st.fixed_dictionaries({"path": names, "value": st.just([1])}) | values
+members = st.one_of(
+    st.fixed_dictionaries(
+        {"type": st.just("scan_result"), "devices": st.lists(st.just(hit(BLE, -1)) | values) | values}
+    ),
+    st.fixed_dictionaries({"type": st.just("device_discover_result"), "services": services | values}),
+    st.fixed_dictionaries({"type": st.just("device_characteristic_value_changed"), "characteristic": held}),
+    st.fixed_dictionaries({"type": st.just("device_descriptor_value_changed"), "descriptor": held}),
+    st.fixed_dictionaries({"type": st.just("device_connect_result") | values}),
+)
+about = st.sampled_from([{"device": {"id": BLE}}, {"device": {"id": BLE}}, {}]) | st.builds(
+    lambda v: {"device": v}, values
+)
+events = st.builds(lambda event, more: {"type": "event", "event": {**more, **event}}, members, about)
 updates = st.tuples(st.sampled_from(["job-1", BLE]), st.integers(-1, 8) | values, values).map(list)
 payloads = (
     st.binary(max_size=60)
-    | (values | events | updates).map(lambda value: json.dumps(value).encode())
+    | (values | events | updates).map(encoded)
     | st.sampled_from(
         [b"[" * 900 + b"]" * 900, b'{"a":' * 900 + b"1" + b"}" * 900, b"1" * 5000, b'"\\ud800"', b"NaN", b"1e999"]
     )
@@ -475,8 +481,23 @@ payloads = (
 TOPICS = (*nrf_policy("gw-1", PREFIX, gateway=True).publish, "gw-1/shadow/delete", f"{PREFIX}m/d/gw-1/d2c/x", "x")
 
 
+jobs = f"{PREFIX}gw-1/jobs"
+heard_messages = (
+    st.tuples(st.sampled_from(TOPICS), payloads)
+    | st.tuples(st.sampled_from([f"{PREFIX}gateways/gw-1/g2c", f"{PREFIX}m/d/gw-1/d2c"]), events.map(encoded))
+    | st.tuples(st.just(f"{jobs}/update"), updates.map(encoded))
+    | st.tuples(st.just(f"{jobs}/ble/update"), updates.map(lambda update: encoded([BLE, *update])))
+    | st.tuples(
+        st.just("gw-1/shadow/update"),
+        st.builds(
+            lambda part, value: encoded({"state": {part: value}}), st.sampled_from(["reported", "desired"]), values
+        ),
+    )
+)
+
+
 @settings(deadline=None)
-@given(heard=st.lists(st.tuples(st.sampled_from(TOPICS), payloads), max_size=8))
+@given(heard=st.lists(heard_messages, max_size=10))
 def test_whatever_a_device_says_the_service_goes_on(heard: list[tuple[str, bytes]]) -> None:
     told: list[tuple[str, bytes]] = []
     with closing(Records(None, INDEXED)) as records:
