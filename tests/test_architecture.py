@@ -51,6 +51,10 @@ PURE = (
     "agent/sim/service_model.py",
     "agent/sim/iot/",
     "agent/sim/managed_integrations/",
+    *(
+        f"agent/sim/nrf/{name}"
+        for name in ("mqtt", "pairing", "transform", "gateway", "devices", "fota", "onboarding", "answers", "coap")
+    ),
 )
 IMPURE_MODULES = {"asyncio", "socket", "threading", "subprocess", "sqlite3", "select", "os"}
 IMPURE_CALLS = {"open", "time.time", "time.monotonic", "datetime.now"}
@@ -83,6 +87,7 @@ ONE_PLACE = {  # third-party library -> where it may be imported
     "cbor2": ("agent/sim/iot/provisioning.py", "agent/sim/nrf/coap.py"),
     "aiocoap": ("agent/sim/coap.py",),
     "OpenSSL": ("agent/sim/dtls.py",),
+    "jsonata": ("agent/sim/nrf/transform.py",),
     "cronsim": ("agent/sim/iot/jobs.py",),
 }
 CREATORS = {  # who may create tasks, and why

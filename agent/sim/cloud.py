@@ -90,8 +90,9 @@ class StandIn:
         self._bulk = BulkCertificates(self._records, time.time, objects, self._authority)
         apis |= {MANAGED_INTEGRATIONS: self._request, BULK_CERTIFICATES: self._bulk.handle, VAULT: self._vault.handle}
         key = self._api_key()
-        self._nrf = NrfCloud(self._records, time.time, objects, self._authority, self._service.iot.shadows, key)
-        apis[NRF] = self._nrf.handle
+        shadows, publish = self._service.iot.shadows, self._service.publish
+        self._nrf = NrfCloud(self._records, time.time, objects, self._authority, shadows, key, publish)
+        apis[NRF] = self._nrf_request
         coap = await self._serve_coap(NrfCoap(self._nrf.devices, objects))
         self._bus = await self._connect(host, inner)
         self._deliver()
@@ -161,8 +162,13 @@ class StandIn:
         self._deliver()
         return answer
 
+    def _nrf_request(self, ask: Ask) -> Answer:
+        answer = self._nrf.handle(ask)
+        self._deliver()
+        return answer
+
     def _pressed(self, body: bytes) -> Answer:
-        answer = console.do(body, self._request, self._service.iot.vendor.rotate)
+        answer = console.do(body, self._request, self._service.iot.vendor.rotate, self._nrf.send)
         self._deliver()
         return answer
 
@@ -176,11 +182,16 @@ class StandIn:
         self._deliver()
 
     def _asked(self, session: Session, topic: str, payload: bytes) -> None:
-        self._service.hear(topic, payload, session.principal.id)
+        principal = session.principal
+        if principal.nrf:
+            self._nrf.mqtt.hear(principal.name, topic, payload)
+        else:
+            self._service.hear(topic, payload, principal.id)
         self._deliver(session)
 
     def _present(self, event: Presence) -> None:
-        self._service.present(event)
+        present = self._nrf.mqtt.present if event.principal.nrf else self._service.present
+        present(event)
         self._deliver()
         told = event.document()
         if self._bus is not None:

@@ -65,16 +65,19 @@ def _state(records: Records, thing: str) -> dict[str, Any]:
     return values
 
 
-def do(body: bytes, api: Handle, rotate: Callable[..., str]) -> Answer:
+def do(body: bytes, api: Handle, rotate: Callable[..., str], send: Callable[[str, Any], Answer]) -> Answer:
     """A button: `{"do": "discover", "hub"}`, `{"do": "adopt", "material"}` or `{"do": "command", "thing", "action"}`.
 
-    Also `{"do": "rotate", "hub", "form"?}`: the certificate vendor's rotation; the answer is `{"job"}`.
+    Also `{"do": "rotate", "hub", "form"?}`: the certificate vendor's rotation; the answer is `{"job"}`. And
+    `{"do": "c2d", "device", "message"}`: an object for a device of nRF Cloud.
     """
     try:
         wanted = json.loads(body)
         if isinstance(wanted, dict) and wanted.get("do") == "rotate":
             form = {"form": str(wanted["form"])} if "form" in wanted else {}
             return Answer(200, json.dumps({"job": rotate(str(wanted["hub"]), **form)}).encode(), _HEADERS)
+        if isinstance(wanted, dict) and wanted.get("do") == "c2d":
+            return send(str(wanted["device"]), wanted["message"])
         ask = _request(wanted) if isinstance(wanted, dict) else None
     except (ValueError, KeyError, RecursionError):
         ask = None

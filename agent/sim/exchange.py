@@ -34,5 +34,6 @@ Handle = Callable[[Ask], Answer]
 def read_json(body: bytes) -> Any:
     """The JSON that a stranger sent. Raises ValueError or RecursionError."""
     found = json.loads(body)
-    json.dumps(found, ensure_ascii=False).encode()  # half of a surrogate pair: JSON can name it, no text has it
+    # half of a surrogate pair: JSON can name it, no text has it; NaN and Infinity: Python reads them, JSON has none
+    json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
     return found

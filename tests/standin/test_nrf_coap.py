@@ -122,6 +122,10 @@ def test_a_device_that_starts_again_at_its_old_address_gets_a_new_session(cloud:
 
 @pytest.mark.conformance
 def test_the_delta_goes_when_the_device_reports_what_is_desired(cloud: Cloud, device: CoapDevice) -> None:
+    paired = json.loads(device.ask("GET", "state").payload)
+    assert (paired["pairing"]["state"], paired["nrfcloud_mqtt_topic_prefix"][:5]) == ("paired", "prod/")
+    reported = device.ask("PATCH", "state/reported", json.dumps(paired).encode(), content_format=JSON)
+    assert str(reported.code) == "2.04 Changed"
     wanted = {"desired": {"config": {"period": 60}}}
     assert ask(cloud, "PATCH", f"/devices/{DEVICE}/state", json=wanted).status == 202
     answer = device.ask("GET", "state", accept=JSON)
@@ -131,10 +135,11 @@ def test_the_delta_goes_when_the_device_reports_what_is_desired(cloud: Cloud, de
     assert str(reported.code) == "2.04 Changed"
     empty = device.ask("GET", "state")
     assert (str(empty.code), empty.payload) == ("2.05 Content", b"")
-    assert json.loads(device.ask("GET", "state?delta=false").payload) == wanted["desired"]
+    assert json.loads(device.ask("GET", "state?delta=false").payload) == paired | wanted["desired"]
     state = ask(cloud, "GET", f"/devices/{DEVICE}").json()["state"]["state"]
-    assert state == {"desired": wanted["desired"], "reported": wanted["desired"]}
-    gone = device.ask("PATCH", "state/desired", b'{"config":null}', content_format=JSON)
+    assert state == {"desired": paired | wanted["desired"], "reported": paired | wanted["desired"]}
+    nothing = json.dumps(dict.fromkeys((*paired, "config"))).encode()
+    gone = device.ask("PATCH", "state/desired", nothing, content_format=JSON)
     assert str(gone.code) == "2.04 Changed"
     assert device.ask("GET", "state?delta=false").payload == b""
 

@@ -110,7 +110,9 @@ def test_nrf_cloud_fails_with_a_code_that_begins_with_500(
     records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     shadows = Shadows(records, lambda: 1.0, lambda _topic, _body: None)
-    cloud = NrfCloud(records, lambda: 1.0, Objects(tmp_path, ""), Authority(tmp_path), shadows, "key")
+    cloud = NrfCloud(
+        records, lambda: 1.0, Objects(tmp_path, ""), Authority(tmp_path), shadows, "key", lambda _topic, _body: None
+    )
     break_put(monkeypatch, records, "nrf-bulk")
     ask = Ask("POST", "/v1/devices", headers={"authorization": "Bearer key"}, body=b"a,,,,b\n")
     assert answered(cloud.handle(ask)) == (500, b'{"code": 50000, "message": "Internal server error"}')

@@ -42,6 +42,7 @@ class Principal:
     name: str  # thing, profile, or device id
     policy: Policy
     expires: float = float("inf")  # seconds since the epoch
+    nrf: bool = False  # a device of nRF Cloud
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +105,17 @@ def nrf_policy(device: str, prefix: str, *, gateway: bool) -> Policy:
     messages, jobs, shadow = f"{prefix}m/d/{device}", f"{prefix}{device}/jobs", f"{device}/shadow"
     aws = f"$aws/things/{device}/shadow"
     publish = [f"{messages}/d2c", f"{messages}/d2c/bulk", f"{messages}/d2c/bin", f"{jobs}/req", f"{jobs}/update"]
-    publish += [f"{shadow}/update", f"{shadow}/get", f"{shadow}/get/tf", f"{aws}/get", f"{aws}/update"]
+    publish += [
+        f"{shadow}/update",
+        f"{shadow}/get",
+        f"{shadow}/get/tf",
+        f"{shadow}/get/trim",
+        f"{aws}/get",
+        f"{aws}/update",
+    ]
     subscribe = [f"{messages}/+/r", f"{messages}/c2d", f"{messages}/c2d/r", f"{jobs}/rcv"]
     subscribe += [f"{messages}/{kind}/r" for kind in ("agnss", "pgps", "ground_fix")]
-    subscribe += [f"{shadow}/{name}" for name in ("get/accepted", "get/accepted/tf", "get/rejected", "get/trim")]
+    subscribe += [f"{shadow}/get/{name}" for name in ("accepted", "accepted/tf", "accepted/trim", "rejected")]
     subscribe += [f"{shadow}/update/delta{name}" for name in ("", "/trim", "/trim/err", "/full", "/full/err")]
     subscribe += [f"{aws}/{name}" for name in ("get/accepted", "get/rejected", "update/delta")]
     if gateway:

@@ -15,7 +15,7 @@ from agent.sim.records import Record, Records
 
 INACTIVE = "INACTIVE"
 OPERATOR = Policy(publish=(), subscribe=("#", "$aws/#"))
-_KINDS = ("certificate", "profile", "nrf-device")
+_KINDS = ("certificate", "profile", "nrf-device", "nrf-leaving")
 
 
 class Registration:
@@ -57,10 +57,12 @@ class Registration:
         profile = self._records.find("profile", claimId=identifier)
         if profile is not None:
             return Principal(identifier, profile["Name"], claim_policy(profile["Name"]))
-        device = self._records.find("nrf-device", certificateId=identifier)
-        if device is not None and device["associated"]:
+        device = self._records.find("nrf-device", certificateId=identifier) or self._records.get(
+            "nrf-leaving", identifier
+        )
+        if device is not None:  # one that is not associated waits for it
             policy = nrf_policy(device["id"], device["prefix"], gateway=device["type"] == "Gateway")
-            return Principal(identifier, device["id"], policy)
+            return Principal(identifier, device["id"], policy, nrf=True)
         return None
 
     def _device(self, held: Record) -> Principal | None:

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from agent.sim.exchange import read_json
 from agent.sim.records import Record, Records
 
 DOCUMENT = 8192  # bytes of state, without metadata
@@ -29,13 +30,17 @@ class ShadowError(Exception):
 
 
 class Shadows:
-    """Shadows in the records of kind `shadow`, by thing and name; the classic one has an empty name."""
+    """Shadows in the records of kind `shadow`, by thing and name; the classic one has an empty name.
+
+    `on_delta(thing, name, message)` is told every message on `…/update/delta`.
+    """
 
     def __init__(self, records: Records, now: Callable[[], float], publish: Publish) -> None:
         self._records = records
         self._now = now
         self._publish = publish
         self._lately: dict[str, deque[float]] = {}
+        self.on_delta: Callable[[str, str, Body], None] = lambda _thing, _name, _message: None
 
     def request(self, thing: str, words: tuple[str, ...], payload: bytes) -> None:
         """Answer `$aws/things/<thing>/shadow/[name/<shadow>/]get|update|delete`."""
@@ -43,13 +48,13 @@ class Shadows:
         operation = words[-1] if words else ""
         if len(words) != (3 if name else 1):
             return
-        prefix = f"$aws/things/{thing}/shadow" + (f"/name/{name}" if name else "")
+        prefix = _prefix(thing, name)
         token: Body = {}
         try:
             self._pace(f"{thing}/{name}")
             body = _body(payload) if operation == "update" else {}
             token = _token(body)
-            answer = self._do(operation, thing, name, body, prefix, token)
+            answer = self._do(operation, thing, name, body)
         except ShadowError as error:
             refused: Body = {"code": error.code, "message": str(error), "timestamp": int(self._now()), **token}
             self._publish(f"{prefix}/{operation}/rejected", refused)
@@ -57,13 +62,13 @@ class Shadows:
         if answer is not None:
             self._publish(f"{prefix}/{operation}/accepted", {**answer, "timestamp": int(self._now()), **token})
 
-    def _do(self, operation: str, thing: str, name: str, body: Body, prefix: str, token: Body) -> Body | None:
+    def _do(self, operation: str, thing: str, name: str, body: Body) -> Body | None:
         if operation == "get":
             return _whole(self._need(thing, name))
         if operation == "delete":
             return self._delete(thing, name)
         if operation == "update":
-            return self._update(thing, name, body, prefix, token)
+            return self._update(thing, name, body)
         return None
 
     def _pace(self, key: str) -> None:
@@ -87,10 +92,19 @@ class Shadows:
         self._records.put("shadow", f"{thing}/{name}", kept)
         return {"version": shadow["version"]}
 
-    def _update(self, thing: str, name: str, body: Body, prefix: str, token: Body) -> Body:
-        given = _state(body)
+    def alter(self, thing: str, name: str, body: Body) -> Record:
+        """Do an update request's change and tell it, as `…/update/delta` and `…/update/documents`. Raises ShadowError."""
+        given, token = _state(body), _token(body)
         before, after = self.change(thing, name, body)
-        self._tell(prefix, before, after, token, desired="desired" in given)
+        self._tell(thing, name, before, after, token, desired="desired" in given)
+        return after
+
+    def forget(self, thing: str) -> None:
+        """Drop the classic shadow of a thing that is no more."""
+        self._records.delete("shadow", f"{thing}/")
+
+    def _update(self, thing: str, name: str, body: Body) -> Body:
+        given, after = _state(body), self.alter(thing, name, body)
         stamps = {part: _stamps(value, int(self._now())) for part, value in given.items() if value is not None}
         return {"state": given, "metadata": stamps, "version": after["version"]}
 
@@ -124,16 +138,21 @@ class Shadows:
         self._records.put("shadow", f"{thing}/{name}", after)
         return before, after
 
-    def _tell(self, prefix: str, before: Record, after: Record, token: Body, *, desired: bool) -> None:
-        now = int(self._now())
+    def _tell(self, thing: str, name: str, before: Record, after: Record, token: Body, *, desired: bool) -> None:
+        now, prefix = int(self._now()), _prefix(thing, name)
         delta = _delta(after["state"].get("desired", {}), after["state"].get("reported", {}))
         changed = delta != _delta(before["state"].get("desired", {}), before["state"].get("reported", {}))
         if delta and (desired or changed):
             stamps = _at(after["metadata"].get("desired", {}), delta)
             body = {"state": delta, "metadata": stamps, "version": after["version"], "timestamp": now, **token}
             self._publish(f"{prefix}/update/delta", body)
+            self.on_delta(thing, name, body)
         documents = {name: _document(shadow) for name, shadow in (("previous", before), ("current", after))}
         self._publish(f"{prefix}/update/documents", {**documents, "timestamp": now, **token})
+
+
+def _prefix(thing: str, name: str) -> str:
+    return f"$aws/things/{thing}/shadow" + (f"/name/{name}" if name else "")
 
 
 def _document(shadow: Record) -> Body:
@@ -154,7 +173,7 @@ def _body(payload: bytes) -> Body:
     except UnicodeDecodeError:
         raise ShadowError(415, "Unsupported documented encoding; supported encoding is UTF-8") from None
     try:
-        body = json.loads(text)
+        body = read_json(text.encode())
     except (ValueError, RecursionError):
         raise ShadowError(400, "Invalid JSON") from None
     if not isinstance(body, dict):
@@ -181,7 +200,7 @@ def _state(body: Body) -> dict[str, Any]:
     given = {part: state[part] for part in PARTS if part in state}
     if not all(value is None or isinstance(value, dict) for value in given.values()):
         raise ShadowError(400, "Desired and reported nodes must be objects")
-    if any(_depth(value) > DEPTH for value in given.values()):
+    if any(_is_deeper(value, DEPTH) for value in given.values()):
         raise ShadowError(400, f"JSON contains too many levels of nesting; maximum is {DEPTH}")
     version = body.get("version")
     if version is not None and (not isinstance(version, int) or isinstance(version, bool)):
@@ -189,8 +208,12 @@ def _state(body: Body) -> dict[str, Any]:
     return given
 
 
-def _depth(value: Any) -> int:
-    return 1 + max((_depth(entry) for entry in value.values()), default=0) if isinstance(value, dict) else 0
+def _is_deeper(value: Any, levels: int) -> bool:
+    """True for objects and lists in each other on more than so many levels."""
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(entry, levels - 1) for entry in inner)
 
 
 def _merged(state: Body, stamps: Body, given: Mapping[str, Any], now: int) -> tuple[Body, Body]:

@@ -46,7 +46,7 @@ class ManagedIntegrations:
         self.hub_side = HubSide(world, things, discoveries)
         self._discoveries = discoveries
         claims = things.claim, things.claim_registered
-        self.iot = IotCore(world.records, world.now, self._publish, authority, objects, claims, faults)
+        self.iot = IotCore(world.records, world.now, self.publish, authority, objects, claims, faults)
         things.dropped = self.iot.forsake
         self._ota = Ota(world, self.iot.jobs, objects)
         parts = (
@@ -67,7 +67,8 @@ class ManagedIntegrations:
         """Operations of the model that nobody answers."""
         return tuple(name for name in self._world.api.names if name not in self._actions)
 
-    def _publish(self, topic: str, payload: bytes) -> None:
+    def publish(self, topic: str, payload: bytes) -> None:
+        """Have a message sent to who has subscribed."""
         self._world.leaving.append(Told(topic, payload))
 
     def take_leaving(self) -> list[Leaving]:

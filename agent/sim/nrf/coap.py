@@ -3,7 +3,6 @@
 Resources, methods and formats: protocol notes, sections 3.6 and 4. Errors are a code and a text.
 """
 
-import base64
 import json
 import math
 from typing import Any
@@ -145,7 +144,7 @@ def _message(request: Request) -> Any:
     """What a message is kept as: JSON as it came, CBOR as the JSON that it stands for, octets in base64. Raises NrfError."""
     match request.path[2:]:
         case ("raw",) | ("bin",):
-            return base64.b64encode(request.body).decode()
+            return request.body
         case ("bulk",):
             _format(request, JSON)
             return json_body(request.body)

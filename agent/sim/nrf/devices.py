@@ -4,18 +4,23 @@ A device token is verified as the cloud does: ES256 with the key that the device
 (protocol notes, section 1).
 """
 
+import base64
 from collections.abc import Callable
 from typing import Any
 
 import jwt
 
 from agent.clock import iso
+from agent.sim.exchange import Query
 from agent.sim.iot.shadows import Shadows
 from agent.sim.nrf.answers import BAD_REQUEST, DENIED, NOT_ASSOCIATED, NOT_FOUND, NrfError
 from agent.sim.nrf.fota import Fota
+from agent.sim.nrf.pairing import desired
 from agent.sim.records import Record, Records
 
 ACCOUNT = ""  # who asks with an API key; a device token names its device
+GRACE = 1.0  # seconds that a deleted device stays connected to hear of it
+PAGE, MOST = 10, 100  # messages of an answer
 FORMS: dict[str, tuple[type, str]] = {  # what follows d/<deviceId>/d2c -> what the message is
     "": (dict, "an object"),
     "/bulk": (list, "a list"),
@@ -49,12 +54,39 @@ class Devices:
         """The record of a device that `who` may ask for. Raises NrfError."""
         if who not in (ACCOUNT, device):
             raise NrfError(DENIED, "Access denied: the token is another device's", status=403)
-        found = self._records.get("nrf-device", device)
-        if found is None:
-            raise NrfError(NOT_FOUND, f"Device {device[:128]} not found")
+        found = self.known(device)
         if not found["associated"]:
             raise NrfError(NOT_ASSOCIATED, "The device is not associated with your account", status=403)
         return found
+
+    def is_known(self, device: str) -> bool:
+        return self._records.get("nrf-device", device) is not None
+
+    def known(self, device: str) -> Record:
+        """The record of a device, associated or not. Raises NrfError."""
+        found = self._records.get("nrf-device", device)
+        if found is None:
+            raise NrfError(NOT_FOUND, f"Device {device[:128]} not found")
+        return found
+
+    def pair(self, device: Record) -> None:
+        """Tell a device, in its shadow, whether the account has it."""
+        self._shadows.alter(device["id"], "", {"state": {"desired": desired(device)}})
+
+    def forget(self, device: Record) -> None:
+        """A device is no more; it stays connected for a moment, to hear of it."""
+        self.fota.forsake(device["id"])
+        self._shadows.forget(device["id"])
+        self._records.delete("nrf-device", device["id"])
+        if device["certificate"]:
+            leaving = {**device, "associated": False, "until": self.now() + GRACE}
+            self._records.put("nrf-leaving", device["certificateId"], leaving)
+
+    def tick(self) -> None:
+        """Have the certificates of deleted devices count no more."""
+        for device in list(self._records.all("nrf-leaving")):
+            if device["until"] <= self.now():
+                self._records.delete("nrf-leaving", device["certificateId"])
 
     def state(self, device: Record) -> dict[str, Any]:
         """State, metadata and version."""
@@ -68,15 +100,41 @@ class Devices:
         """Merge `reported`, `desired` or both. Raises NrfError and ShadowError."""
         if not sections.keys() <= {"reported", "desired"} or not sections:
             raise NrfError(BAD_REQUEST, "the body has reported, desired or both")
-        self._shadows.change(device["id"], "", {"state": sections})
+        self._shadows.alter(device["id"], "", {"state": sections})
         changed = {**device, "version": device["version"] + 1, "updatedAt": iso(self.now())}
         self._records.put("nrf-device", device["id"], changed)
 
     def keep_message(self, device: Record, form: str, message: Any) -> None:
-        """Keep a message; `form` is one of FORMS. Raises NrfError."""
+        """Keep a message; `form` is one of FORMS, octets are kept in base64. Raises NrfError."""
+        if isinstance(message, bytes):
+            message = base64.b64encode(message).decode()
+        if form not in FORMS:
+            raise NrfError(BAD_REQUEST, f"there is no d2c{form[:40]}")
         kind, name = FORMS[form]
         if not isinstance(message, kind):
             raise NrfError(BAD_REQUEST, f"the message for d2c{form} is not {name}")
         number, topic = self._records.count("nrf-message") + 1, f"d/{device['id']}/d2c{form}"
         kept = {"deviceId": device["id"], "topic": topic, "message": message, "receivedAt": iso(self.now())}
         self._records.put("nrf-message", f"{number:012}", kept)
+
+    def messages(self, query: Query) -> dict[str, Any]:
+        """A page of messages, the newest first unless pageSort is asc. Raises NrfError."""
+        given = {name: values[0] for name, values in query.items()}
+        try:
+            limit, start = min(int(given.get("pageLimit", PAGE)), MOST), int(given.get("pageNextToken", 0))
+        except ValueError:
+            limit = start = -1
+        if limit < 1 or start < 0:
+            raise NrfError(BAD_REQUEST, "pageLimit is 1 to 100, pageNextToken one of an answer")
+        found = [entry for entry in self._records.all("nrf-message") if _fits(entry, given)]
+        if given.get("pageSort") != "asc":
+            found.reverse()
+        page = {"items": [{"tenantId": "stand-in", **entry} for entry in found[start : start + limit]]}
+        return {**page, "pageNextToken": str(start + limit)} if len(found) > start + limit else page
+
+
+def _fits(entry: Record, wanted: dict[str, str]) -> bool:
+    message = entry["message"]
+    app = message.get("appId") if isinstance(message, dict) else None
+    held = {"deviceId": entry["deviceId"], "topic": entry["topic"], "appId": app}
+    return all(held[name] == wanted[name] for name in held if name in wanted)

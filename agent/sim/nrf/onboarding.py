@@ -33,15 +33,21 @@ WriteErrors = Callable[[str, dict[str, Any]], str]
 
 
 class Onboarding:
-    """Devices in the records of kind `nrf-device`, bulk operations in `nrf-bulk`. `write_errors(id, document)` gives its URL."""
+    """Devices in the records of kind `nrf-device`, bulk operations in `nrf-bulk`. `write_errors(id, document)` gives its URL.
 
-    def __init__(self, records: Records, now: Callable[[], float], write_errors: WriteErrors) -> None:
+    `pair` is told of a new device that is associated.
+    """
+
+    def __init__(
+        self, records: Records, now: Callable[[], float], write_errors: WriteErrors, pair: Callable[[Record], None]
+    ) -> None:
         self._records = records
         self._now = now
         self._write_errors = write_errors
+        self._pair = pair
 
-    def one(self, device: str, body: dict[str, Any]) -> None:
-        """OnboardDevice. Raises NrfError."""
+    def one(self, device: str, body: dict[str, Any], code: str | None = None) -> None:
+        """OnboardDevice. With an ownership code, the device waits for who knows it. Raises NrfError."""
         tags, types = body.get("tags", []), body.get("supportedFirmwareTypes", [])
         if not isinstance(tags, list) or not isinstance(types, list):
             raise NrfError(INVALID, "tags and supportedFirmwareTypes are lists")
@@ -49,7 +55,7 @@ class Onboarding:
         problem = self._problem([*row, str(body.get("certificate", ""))], "devices")
         if problem:
             raise NrfError(INVALID, problem)
-        self._onboard(row, str(body["certificate"]))
+        self._onboard(row, str(body["certificate"]), code)
 
     def many(self, kind: str, text: bytes) -> str:
         """Queue a CSV batch; returns the bulkOpsRequestId. Raises NrfError when it is no CSV of this kind at all."""
@@ -106,7 +112,7 @@ class Onboarding:
         else:  # a key may come before its device, and goes before the certificate's
             self._records.put("nrf-key", row[0], {"key": key})
 
-    def _onboard(self, row: Sequence[str], pem: str) -> None:
+    def _onboard(self, row: Sequence[str], pem: str, code: str | None = None) -> None:
         device, sub_type, tags, types = row
         now = self._now()
         made: Record = {
@@ -118,13 +124,15 @@ class Onboarding:
             **_certificate(pem),
             "prefix": PREFIX,
             "key": p256_public_key(pem),
-            "ownership": secrets.token_hex(4),
-            "associated": True,
+            "ownership": secrets.token_hex(4) if code is None else code,
+            "associated": code is None,
             "version": 1,
             "createdAt": iso(now),
             "updatedAt": iso(now),
         }
         self._records.put("nrf-device", device, made)
+        if made["associated"]:
+            self._pair(made)
 
     def _problem(self, row: Sequence[str], kind: str) -> str:
         """What is wrong with a row, empty when it is good."""

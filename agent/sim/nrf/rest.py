@@ -3,11 +3,12 @@
 Paths and statuses: the API's description and protocol notes, sections 1 and 6.
 """
 
+import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from agent.files import write_atomic
 from agent.sim.authority import Authority
@@ -27,6 +28,9 @@ from agent.sim.nrf.answers import (
 )
 from agent.sim.nrf.devices import ACCOUNT, Devices
 from agent.sim.nrf.fota import Fota, shown
+from agent.sim.nrf.gateway_api import GatewayApi
+from agent.sim.nrf.gateways import Gateways
+from agent.sim.nrf.mqtt import NrfMqtt
 from agent.sim.nrf.onboarding import Onboarding, ownership
 from agent.sim.objects import Objects
 from agent.sim.records import Record, Records
@@ -37,7 +41,7 @@ ERRORS = "nrf-bulk-errors"
 
 
 class NrfCloud:
-    """The account of nRF Cloud. `api_key` is the account's."""
+    """The account of nRF Cloud. `api_key` is the account's; `publish` sends to devices over MQTT."""
 
     def __init__(
         self,
@@ -47,13 +51,28 @@ class NrfCloud:
         authority: Authority,
         shadows: Shadows,
         api_key: str,
+        publish: Callable[[str, bytes], None],
     ) -> None:
-        self._records, self._now, self._objects = records, now, objects
+        self._records, self._objects = records, objects
         self._authority, self._api_key = authority, api_key
-        self._onboarding = Onboarding(records, now, self._write_errors)
-        self.tick = self._onboarding.tick
         self._fota = Fota(records, now, objects)
         self.devices = Devices(records, now, shadows, self._fota)
+        self._onboarding = Onboarding(records, now, self._write_errors, self.devices.pair)
+        gateways = Gateways(records, self.devices, publish)
+        self._gateways = GatewayApi(self.devices, gateways)
+        self.mqtt = NrfMqtt(self.devices, gateways, shadows, publish)
+
+    def tick(self) -> None:
+        """What is due by time."""
+        with self._records.transaction():
+            self._onboarding.tick()
+            self.devices.tick()
+
+    def send(self, device: str, message: Any) -> Answer:
+        """Send a message to a device as the account."""
+        body = json.dumps({"topic": f"d/{device}/c2d", "message": message}).encode()
+        headers = {"authorization": f"Bearer {self._api_key}"}
+        return self.handle(Ask("POST", f"/v1/devices/{quote(device, safe='')}/messages", headers=headers, body=body))
 
     def _write_errors(self, identifier: str, document: dict[str, Any]) -> str:
         path: Path = self._objects.folder / ERRORS / f"{identifier}.json"
@@ -67,7 +86,11 @@ class NrfCloud:
             who = self._who(ask)
             words = tuple(unquote(word) for word in ask.path.removeprefix("/v1").strip("/").split("/"))
             with self._records.transaction():
-                return self._of_device(who, ask, words) or self._of_account(who, ask, words)
+                return (
+                    self._of_gateway(who, ask, words)
+                    or self._of_device(who, ask, words)
+                    or self._of_account(who, ask, words)
+                )
         except NrfError as error:
             return refusal(error)
         except ShadowError as error:
@@ -84,6 +107,9 @@ class NrfCloud:
         if kind != "Bearer" or not token:
             raise NrfError(DENIED, "Access denied")
         return ACCOUNT if token == self._api_key else self.devices.who(token)
+
+    def _of_gateway(self, who: str, ask: Ask, words: tuple[str, ...]) -> Answer | None:
+        return self._gateways.answer(ask, words) if who == ACCOUNT else None
 
     # ---- what devices may ask ---------------------------------------------------------------------------------------
 
@@ -112,23 +138,29 @@ class NrfCloud:
         return answer(202)
 
     def _message(self, device: Record, body: dict[str, Any]) -> Answer:
-        topic = str(body.get("topic", f"d/{device['id']}/d2c")).removeprefix("m/")
+        topic = str(body.get("topic", f"d/{device['id']}/d2c")).removeprefix(device["prefix"]).removeprefix("m/")
+        if topic == f"d/{device['id']}/c2d":
+            message = body.get("message")
+            if not isinstance(message, dict):
+                raise NrfError(BAD_REQUEST, "a message to a device is an object")
+            self.mqtt.send(device, message)
+            return answer(202)
         form = topic.removeprefix(f"d/{device['id']}/d2c")
         if topic == form or form not in ("", "/bulk", "/bin"):
-            raise NrfError(BAD_REQUEST, "topic is d/<deviceId>/d2c, perhaps with /bulk or /bin")
+            raise NrfError(BAD_REQUEST, "topic is d/<deviceId>/d2c, perhaps with /bulk or /bin, or d/<deviceId>/c2d")
         self.devices.keep_message(device, form, body.get("message"))
         return answer(202)
 
     def _shown(self, device: Record) -> dict[str, Any]:
-        members = ("id", "tags", "subType", "type")
+        members, state = ("id", "tags", "subType", "type"), self.devices.state(device)
         return {
             **{name: device[name] for name in members},
             "name": device.get("name", device["id"]),
             "tenantId": "stand-in",
-            "firmware": {"supports": device["supports"]},
+            "firmware": {"supports": _supports(device, state)},
             "$meta": {name: device[name] for name in ("createdAt", "updatedAt", "version")},
             "cloudMqttEnabled": bool(device["certificate"]),
-            "state": self.devices.state(device),
+            "state": state,
         }
 
     # ---- what the account may ask -----------------------------------------------------------------------------------
@@ -146,13 +178,16 @@ class NrfCloud:
             case "POST", ("devices", device):
                 self._onboarding.one(device, object_body(ask.body))
                 return answer(202)
+            case "GET", ("messages",):
+                return answer(200, self.devices.messages(ask.query))
         return self._of_known(ask, words)
 
     def _of_known(self, ask: Ask, words: tuple[str, ...]) -> Answer:
         match ask.method, words:
             case "DELETE", ("devices", device):
-                self.devices.find(device)
-                self._records.delete("nrf-device", device)
+                gone = self.devices.find(device)
+                self.mqtt.forsake(gone)
+                self.devices.forget(gone)
                 return answer(202)
             case "PUT", ("devices", device, "name"):
                 return self._name(self.devices.find(device), json_body(ask.body))
@@ -163,7 +198,6 @@ class NrfCloud:
             case "POST", ("fota-jobs",):
                 return answer(200, {"jobId": self._fota.create(object_body(ask.body))})
             case "GET", ("fota-job-executions", device, job):
-                self.devices.find(device)
                 return answer(200, shown(self._fota.get(device, job)))
         raise NrfError(NOT_FOUND, "nothing is here")
 
@@ -172,20 +206,19 @@ class NrfCloud:
         if self._records.get("nrf-device", device) is not None:
             raise NrfError(BAD_REQUEST, "the device is onboarded already")
         certificate, key = self._authority.issue_with_key(device)
-        self._onboarding.one(device, {"certificate": certificate})
-        made = self._records.get("nrf-device", device) or {}
-        self._records.put("nrf-device", device, {**made, "ownership": code, "associated": False})
+        self._onboarding.one(device, {"certificate": certificate}, code)
         authority = self._authority.certificate_path.read_text(encoding="ascii")
         body = {"clientId": device, "caCert": authority, "clientCert": certificate + authority, "privateKey": key}
         return answer(201, body)
 
     def _associate(self, device: str, body: bytes, *, associated: bool) -> Answer:
-        found = self._records.get("nrf-device", device)
-        if found is None:
-            raise NrfError(NOT_FOUND, f"Device {device[:128]} not found")
+        found = self.devices.known(device)
         if associated and ownership(body) != found["ownership"]:
             raise NrfError(BAD_OWNERSHIP, "the ownership code is not that of the device")
-        self._records.put("nrf-device", device, {**found, "associated": associated})
+        if found["associated"] != associated:
+            changed = {**found, "associated": associated}
+            self._records.put("nrf-device", device, changed)
+            self.devices.pair(changed)
         return answer(202)
 
     def _name(self, device: Record, names: Any) -> Answer:
@@ -193,3 +226,11 @@ class NrfCloud:
             raise NrfError(BAD_REQUEST, "the body is a list with one name")
         self._records.put("nrf-device", device["id"], {**device, "name": names[0][:256]})
         return answer(202)
+
+
+def _supports(device: Record, document: dict[str, Any]) -> list[Any]:
+    """The firmware types that a device takes: as it reports, else as it was onboarded."""
+    match document["state"]:
+        case {"reported": {"device": {"serviceInfo": {"fota_v2": list(types)}}}}:
+            return types
+    return list(device["supports"])
