@@ -1,9 +1,10 @@
 """Transforms of a shadow: a JSONata expression over the document, and its result within a number of bytes. PURE but for a time limit."""
 
 import json
+import sys
+from functools import cache
+from importlib import import_module
 from typing import Any
-
-from jsonata import JException, Jsonata
 
 from agent.sim.nrf.answers import BAD_REQUEST
 
@@ -16,19 +17,30 @@ Body = dict[str, Any]
 
 def transform(expression: str, document: Body, limit: int) -> Body:
     """`{"tf": result}`, or `{"err": nRF Cloud's code, "position": in the expression, "message"}`; undefined is null."""
+    library = _library()
     try:
-        parsed = Jsonata(expression)
+        parsed = library.Jsonata(expression)
         frame = parsed.create_frame()
         frame.set_runtime_bounds(round(_SECONDS * 1000), _DEPTH)
         reply = {"tf": parsed.evaluate(document, frame)}
         size = len(encoded(reply))
-    except JException as error:
+    except library.JException as error:
         return _failure(BAD_REQUEST, error.location, f"{error.error}: {error}")
     except Exception as error:  # noqa: BLE001  a stranger's program runs here: what the library raises is its author's
         return _failure(BAD_REQUEST, 0, str(error) or type(error).__name__)
     if size > limit:
         return _failure(TOO_LARGE, 0, f"the result has {size} bytes, the limit is {limit}")
     return reply
+
+
+@cache
+def _library() -> Any:
+    """jsonata, which sets the interpreter's recursion limit to 10,000 when it is imported: deep JSON would then end the process."""
+    depth = sys.getrecursionlimit()
+    try:
+        return import_module("jsonata")
+    finally:
+        sys.setrecursionlimit(depth)
 
 
 def _failure(code: int, position: Any, message: str) -> Body:
