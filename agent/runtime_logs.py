@@ -131,19 +131,34 @@ class RuntimeLogs(logging.Handler):
     def upload(self) -> None:
         """Send every finished file; each leaves its place once the outbox has it."""
         self.flush()
-        with self._exclusive():
-            if (self._folder / ACTIVE).exists():
-                self._rotate()
-        for path in self._finished():
-            lines = [json.loads(text) for text in path.read_text(encoding="utf-8").splitlines()]
-            self._send(lines, partial(self._sent, path))
+        try:
+            with self._exclusive():
+                if (self._folder / ACTIVE).exists():
+                    self._rotate()
+            for path in self._finished():
+                self._send(self._lines(path), partial(self._sent, path))
+        except OSError:
+            self.lost += 1  # the disk is in trouble, and the store says so: these lines are tried again
+
+    def _lines(self, path: Path) -> list[Any]:
+        """A file's lines; one that a power cut has torn is lost."""
+        lines = []
+        for text in path.read_bytes().splitlines():
+            try:
+                lines.append(json.loads(text))
+            except ValueError:
+                self.lost += 1
+        return lines
 
     def _sent(self, path: Path) -> None:
-        if self._wishes.delete:
-            path.unlink(missing_ok=True)
-        elif path.exists():
-            path.rename(path.with_name(f"{path.name}.uploaded.{int(time.time())}"))
-        sync_folder(self._folder)
+        try:
+            if self._wishes.delete:
+                path.unlink(missing_ok=True)
+            elif path.exists():
+                path.rename(path.with_name(f"{path.name}.uploaded.{int(time.time())}"))
+            sync_folder(self._folder)
+        except OSError:
+            self.lost += 1  # it may be uploaded twice
 
     def _finished(self) -> list[Path]:
         return sorted(path for path in self._folder.glob(f"{ACTIVE}.*") if path.name.count(".") == 2)  # noqa: PLR2004  not uploaded

@@ -103,6 +103,31 @@ def test_a_file_leaves_its_place_once_its_lines_are_durable(tmp_path: Path, cons
     made.close()
 
 
+def test_a_line_that_a_power_cut_has_torn_is_lost_and_no_other(tmp_path: Path, console: Any) -> None:
+    sent = Sent()
+    made = store(tmp_path, sent, console)
+    with (tmp_path / "logs" / f"{ACTIVE}.00000000000000000001").open("wb") as file:
+        file.write(b'{"message": "whole"}\n{"message": "to\xc3')
+    made.upload()
+    assert sent.lines == [{"message": "whole"}]
+    assert made.lost == 1
+    made.close()
+
+
+def test_an_upload_from_a_disk_in_trouble_is_tried_again(tmp_path: Path, console: Any) -> None:
+    sent = Sent()
+    made = store(tmp_path, sent, console)
+    broken = tmp_path / "logs" / f"{ACTIVE}.00000000000000000001"
+    broken.mkdir()  # cannot be read as a file
+    made.upload()
+    assert made.lost == 1
+    broken.rmdir()
+    log.warning("later")
+    made.upload()
+    assert [line["message"] for line in sent.lines] == ["later"]
+    made.close()
+
+
 def test_secrets_are_redacted_and_odd_arguments_cost_nothing(tmp_path: Path, console: Any) -> None:
     class Odd:
         def __repr__(self) -> str:

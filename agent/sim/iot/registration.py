@@ -13,7 +13,6 @@ from agent.sim.gate.policy import Policy, Principal, claim_policy, device_policy
 from agent.sim.iot.provisioning import ACTIVE, PENDING
 from agent.sim.records import Record, Records
 
-INACTIVE = "INACTIVE"
 OPERATOR = Policy(publish=(), subscribe=("#", "$aws/#"))
 _KINDS = ("certificate", "profile", "nrf-device", "nrf-leaving")
 
