@@ -234,7 +234,11 @@ class StandIn:
         return Publication(f"{LOGS}/{message.hub}", text.encode())
 
     def _record(self, notice: Notice) -> Publication | None:
-        """A notification as a record of its stream: a line of the stream's file, and a message."""
+        """A notification as a record of its stream: a line of the stream's file, and a message. And a line of the event log."""
+        logged = self._service.event_logs.line(notice)
+        if logged is not None:
+            with (self._logs / "events.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(logged) + "\n")
         found = self._service.notifications.delivery(notice)
         if found is None:
             return None

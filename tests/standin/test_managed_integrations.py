@@ -155,6 +155,21 @@ def test_settings_of_the_account(cloud: Cloud) -> None:
     assert api.get_event_log_configuration(Id=made)["EventLogLevel"] == "ERROR"
 
 
+def test_events_are_logged_where_and_as_loud_as_it_is_wished(cloud: Cloud) -> None:
+    for configured in cloud.api.list_event_log_configurations()["EventLogConfigurationList"]:
+        cloud.api.delete_event_log_configuration(Id=configured["Id"])
+    quiet, loud = cloud.hub("HUB-EVENTS-0001"), cloud.hub("HUB-EVENTS-0002")
+    log = Path(cloud.told["logs"]) / "events.jsonl"
+    cloud.api.create_event_log_configuration(ResourceType="managed-thing", EventLogLevel="ERROR")
+    cloud.api.create_event_log_configuration(ResourceType="managed-thing", ResourceId=loud, EventLogLevel="INFO")
+    for hub in (quiet, loud):
+        cloud.api.delete_managed_thing(Identifier=hub, Force=True)
+    lines = [json.loads(text) for text in log.read_text().splitlines()]
+    assert {line["resourceId"] for line in lines} == {loud}
+    assert lines[-1]["payload"]["status"] == "DELETED"
+    assert lines[-1]["level"] == "INFO"
+
+
 def test_published_schemas_are_those_that_hubs_report_by(cloud: Cloud) -> None:
     found = cloud.api.list_schema_versions(Type="capability", Namespace="matter")["Items"]
     assert {"matter.OnOff", "matter.ColorControl"} <= {entry["SchemaId"] for entry in found}

@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 from urllib.parse import unquote
 
 from agent.sim.managed_integrations.things import WHAT
-from agent.sim.managed_integrations.world import Request, Result, ToHub, World, new_id
+from agent.sim.managed_integrations.world import Request, Result, ToHub, World
 from agent.sim.records import Record
 from agent.sim.service_model import AwsError
 
@@ -23,34 +23,6 @@ class Account:
 
     def __init__(self, world: World) -> None:
         self._world = world
-
-    # ---- event logs -------------------------------------------------------------------------------------------------
-
-    def create_event_log_configuration(self, request: Request) -> Result:
-        world, identifier = self._world, new_id()
-        for other in world.records.all("event-log", ResourceType=request["ResourceType"]):
-            if other.get("ResourceId") == request.get("ResourceId"):
-                raise AwsError("ConflictException", "An event log configuration for this resource exists already.")
-        members = {name: request.get(name) for name in ("ResourceType", "ResourceId", "EventLogLevel")}
-        world.records.put("event-log", identifier, {"Id": identifier, **members})
-        return {"Id": identifier}
-
-    def get_event_log_configuration(self, request: Request) -> Result:
-        found = self._world.need("event-log", request["Id"], "Event Log Configuration")
-        return self._world.pick("GetEventLogConfigurationResponse", found)
-
-    def update_event_log_configuration(self, request: Request) -> None:
-        found = self._world.need("event-log", request["Id"], "Event Log Configuration")
-        self._world.records.put("event-log", request["Id"], {**found, "EventLogLevel": request["EventLogLevel"]})
-
-    def list_event_log_configurations(self, request: Request) -> Result:
-        found, more = self._world.page("event-log", request)
-        items = [self._world.pick("EventLogConfigurationSummary", entry) for entry in found]
-        return {"EventLogConfigurationList": items, **more}
-
-    def delete_event_log_configuration(self, request: Request) -> None:
-        self._world.need("event-log", request["Id"], "Event Log Configuration")
-        self._world.records.delete("event-log", request["Id"])
 
     # ---- runtime logs of a hub --------------------------------------------------------------------------------------
 

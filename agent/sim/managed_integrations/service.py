@@ -15,6 +15,7 @@ from agent.sim.iot.core import IotCore
 from agent.sim.managed_integrations.account import Account, NoConnectors
 from agent.sim.managed_integrations.control import Control
 from agent.sim.managed_integrations.discoveries import Discoveries
+from agent.sim.managed_integrations.event_logs import EventLogs
 from agent.sim.managed_integrations.hub_side import HubSide
 from agent.sim.managed_integrations.notifications import Notifications
 from agent.sim.managed_integrations.onboarding import Onboarding
@@ -43,6 +44,7 @@ class ManagedIntegrations:
         self._faults = faults
         things, discoveries = Things(world), Discoveries(world)
         self.notifications = Notifications(world)
+        self.event_logs = EventLogs(world)
         self.hub_side = HubSide(world, things, discoveries)
         self._discoveries = discoveries
         claims = things.claim, things.claim_registered
@@ -57,6 +59,7 @@ class ManagedIntegrations:
             Onboarding(world, authority),
             Control(world),
             Account(world),
+            self.event_logs,
         )
         self._actions: dict[str, Action] = NoConnectors().actions()
         for part in parts:
