@@ -91,3 +91,7 @@ def execution(cloud: Cloud, target: str, job: str) -> tuple[str, str | None]:
 
 def press(cloud: Cloud, **button: Any) -> int:
     return urllib3.request("POST", f"{cloud.told['console']}console", json=button).status
+
+
+def hit(address: str, rssi: int) -> dict[str, Any]:
+    return {"deviceType": "BLE", "rssi": rssi, "address": {"address": address, "type": "randomStatic"}}
