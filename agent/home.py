@@ -93,6 +93,18 @@ def capabilities_body(record: DeviceRecord) -> dict[str, Any]:
     }
 
 
+def bare(address: str) -> str:
+    """An address without its separators, in small letters."""
+    return address.replace(":", "").lower()
+
+
+def goes_by(record: DeviceRecord, ref: str) -> bool:
+    """Whether this is a managed thing id, node id, key, radio/key or address of the device."""
+    device = record.device
+    names = (record.managed_thing_id, device.node_id, device.id.key, str(device.id), device.address)
+    return ref.lower() in (name.lower() for name in names if name)
+
+
 def address_in(material: str) -> str:
     """The device address in QR material, sixteen hex digits in lower case; empty when it names none."""
     found = _ZIGBEE_QR.match(material)

@@ -20,9 +20,11 @@ from agent.home import (
     DeviceRecord,
     RadioRecord,
     address_in,
+    bare,
     capabilities_body,
     deletion,
     discovered_body,
+    goes_by,
     lifecycle,
     pairs,
     shown,
@@ -141,13 +143,7 @@ class Hub:
 
     def find(self, ref: str) -> DeviceRecord | None:
         """The device with this managed thing id, node id, key, radio/key or address."""
-        wanted = ref.lower()
-        for record in self.devices.values():
-            device = record.device
-            names = (record.managed_thing_id, device.node_id, device.id.key, str(device.id), device.address)
-            if wanted in (name.lower() for name in names if name):
-                return record
-        return None
+        return next((record for record in self.devices.values() if goes_by(record, ref)), None)
 
     # ---- radios -----------------------------------------------------------------------------------------------------
 
@@ -222,8 +218,7 @@ class Hub:
         return [*effects, Refresh(device.id)]
 
     def _auto_onboard(self, record: DeviceRecord, now: Moment) -> list[Effect]:
-        address = record.device.address.replace(":", "").lower()
-        expected = self.expected.pop(address, "")
+        expected = self.expected.pop(bare(record.device.address), "")
         if expected:
             return [SaveMeta("expected", pairs(self.expected)), *self._activate(record, expected, now)]
         if self.onboarding == "local":
@@ -394,6 +389,13 @@ class Hub:
         address = address_in(event.discovery.material)
         if not address:
             return self.discoveries.fail(event.discovery, "400", "the authentication material names no device address")
+        here = next((record for record in self.devices.values() if bare(record.device.address) == address), None)
+        if here is not None and here.managed_thing_id in (
+            "",
+            event.managed_thing_id,
+        ):  # it joined before its code was scanned
+            here.quarantined = False
+            return self._activate(here, event.managed_thing_id, now)
         self.expected[address] = event.managed_thing_id
         return [SaveMeta("expected", pairs(self.expected)), *self._discover(event.discovery, now)]
 

@@ -215,6 +215,17 @@ def test_a_pre_associated_device_gets_the_managed_thing_id_that_was_meant_for_it
     assert world.hub.expected == {}
 
 
+def test_a_device_that_has_joined_before_its_code_was_scanned_is_onboarded_at_once() -> None:
+    world = World("cloud")
+    material = "Z:00124B0000000001$I:83FED3407A939723A5C639B26916D505C3B5"
+    effects = world(PreAssociate("thing-9", StartDiscovery("p1", "ZIGBEE", 60, "main", material)))
+    assert told(effects, Kind.CAPABILITIES)[0].device == "thing-9"
+    assert not of(effects, OpenWindow)
+    assert world.hub.expected == {}
+    again = world(PreAssociate("thing-9", StartDiscovery("p2", "ZIGBEE", 60, "main", material)))
+    assert again == effects  # a cloud that says it twice is told twice
+
+
 def test_reports_are_told_once_and_never_before_they_were_heard() -> None:
     world = World()
     first = of(world(Report(BULB_ID, "1", ON_OFF, {"OnOff": True})), PublishState)[0]
