@@ -62,6 +62,15 @@ def _cloud_parser(add: Callable[..., argparse.ArgumentParser]) -> None:
     cloud.add_argument("--mqtt", default="", metavar="HOST:PORT", help="a broker of yours, without TLS, on loopback")
 
 
+def _identity_parser(add: Callable[..., argparse.ArgumentParser]) -> None:
+    identity = add("identity", _identity, "the hub's key and certificate")
+    identity.add_argument("what", choices=("show", "csr", "install", "provision"))
+    identity.add_argument("file", nargs="?", type=Path, metavar="FILE", help="install: certificate chain, PEM")
+    identity.add_argument("--uplink", default="", metavar="NAME", help="provision: at this uplink's broker")
+    token = add("jwt", _jwt, "a device token on standard output", as_json=False)
+    token.add_argument("--ttl", type=int, default=600, metavar="S", help="seconds that it lives, at most 7 days")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="agent", description="Gateway daemon for radio hubs.", formatter_class=argparse.HelpFormatter)
     parser.add_argument("--version", action="version", version=f"hub-agent {version('hub-agent')}")
@@ -101,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     remove = add("remove", _remove, "take a device off its network")
     remove.add_argument("id", metavar="ID")
     remove.add_argument("--force", action="store_true", help="forget it also when it does not answer")
+    _identity_parser(add)
     add("backup", _backup, "write the radios' networks to a file; it holds their keys").add_argument("file", type=Path)
     restore = add("restore", _restore, "write the networks of a backup to the radios")
     restore.add_argument("file", type=Path)
@@ -276,6 +286,44 @@ def _print_lines(lines: Iterator[dict[str, Any]]) -> dict[str, Any]:
 
 
 # ---- without hardware ---------------------------------------------------------------------------------------------------
+
+
+def _identity(arguments: argparse.Namespace) -> int:
+    from agent import settings  # noqa: PLC0415
+    from agent.identity import commands  # noqa: PLC0415
+
+    loaded = settings.load(arguments.config, os.environ)
+    match arguments.what:
+        case "csr":
+            sys.stdout.write(commands.certificate_request(loaded))
+            return int(Exit.OK)
+        case "install":
+            if arguments.file is None:
+                raise UsageError("agent identity install: which file?", remedy="name the PEM file of the certificate")
+            told = commands.install(loaded, arguments.file.read_text(encoding="ascii", errors="replace"))
+        case "provision":
+            told = commands.provision(loaded, arguments.uplink)
+        case _:
+            told = commands.show(loaded)
+    _print_identity(told, as_json=arguments.json)
+    return int(Exit.OK)
+
+
+def _print_identity(told: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(told))
+        return
+    from agent import console  # noqa: PLC0415
+
+    console.show_identity(told)
+
+
+def _jwt(arguments: argparse.Namespace) -> int:
+    from agent import settings  # noqa: PLC0415
+    from agent.identity import commands  # noqa: PLC0415
+
+    print(commands.token(settings.load(arguments.config, os.environ), arguments.ttl))
+    return int(Exit.OK)
 
 
 def _simulate(arguments: argparse.Namespace) -> int:

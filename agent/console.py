@@ -84,6 +84,12 @@ def show_status(status: Mapping[str, Any]) -> None:
             say(f"  {name.replace('_', ' ')}: {count}")
 
 
+def show_identity(told: Mapping[str, Any]) -> None:
+    rows = [(name.replace("_", " "), told[name] or "-") for name in ("device_id", "thing", "certificate_id", "expires")]
+    out.print(table("Identity", ("of", "is"), rows))
+    say(told["public_key"] or "there is no key yet: `agent identity csr` makes one")
+
+
 def show_devices(devices: Iterable[Mapping[str, Any]]) -> None:
     rows = [
         (d["nodeId"], ", ".join(d["deviceTypes"]), d["model"], d["address"], d["status"], paint(d["availability"]))

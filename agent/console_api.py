@@ -66,7 +66,7 @@ class RestoreBody(_Body):
     network: dict[str, Any]
 
 
-_OFFBOARDED = {"status": "offboarded", "inMemory": 0, "onDisk": 0, "counters": {}}
+_IDLE: dict[str, Any] = {"inMemory": 0, "onDisk": 0, "counters": {}}
 
 
 class ConsoleApi:
@@ -126,7 +126,8 @@ class ConsoleApi:
                 }
                 for link in self._runtime.links.values()
             }
-            | {name: _OFFBOARDED | {"reason": reason} for name, reason in self._runtime.barred.items()},
+            | {name: _IDLE | {"status": "offboarded", "reason": why} for name, why in self._runtime.barred.items()}
+            | {name: _IDLE | {"status": "away", "reason": why} for name, why in self._runtime.waiting.items()},
             "store": {
                 "commits": stats.commits,
                 "rows": stats.rows,

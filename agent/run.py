@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent import offboard, records
 from agent.clock import TRUSTED, Clock, SystemClock
@@ -36,6 +36,9 @@ from agent.runtime_logs import UploadedLogs
 from agent.settings import RadioSettings, Settings, UplinkSettings
 from agent.store import Limits, Store
 from agent.supervise import Pulse, Supervisor, Unit
+
+if TYPE_CHECKING:
+    from agent.identity.hub_identity import HubIdentity
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +85,7 @@ class Daemon:
         commands = settings.commands
         hub = Hub(_hub_id(settings), onboarding=settings.hub.onboarding, default_ttl=commands.default_ttl)
         self.runtime = Runtime(hub, store, self._clock, supervisor)
+        self._identity = _identity(settings)
         self._control = ControlServer(settings.hub.runtime_dir, ConsoleApi(self.runtime, version("hub-agent")))
         self._stopping: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self._logs = UploadedLogs(settings.hub.state_dir / "logs", attach, self._publish_logs, supervisor)
@@ -101,6 +105,9 @@ class Daemon:
         for name, uplink in self._settings.uplinks.items():
             if name in self.runtime.barred:
                 log.warning("uplink %s is not started: %s", name, self.runtime.barred[name])
+                continue
+            if self._must_claim(uplink):
+                self._claim(name, uplink)
                 continue
             self._add_uplink(name, uplink)
         for name, radio in self._settings.radios.items():
@@ -190,6 +197,29 @@ class Daemon:
         ended = partial(self._stop_asked, Exit.TEMPFAIL)  # systemd starts it again, with nothing of what it was
         self._supervisor.spawn("offboard", offboard.begin(self.runtime, self._settings, ended))
 
+    def _must_claim(self, uplink: UplinkSettings) -> bool:
+        """Whether an uplink waits for the hub's certificate."""
+        identity = self._identity
+        return identity is not None and takes_identity(uplink) and identity.can_claim and identity.current() is None
+
+    def _claim(self, name: str, uplink: UplinkSettings) -> None:
+        """Provision the hub at this uplink, and then start the uplink."""
+        self.runtime.waiting[name] = "the hub has no certificate yet: it is provisioned by its claim"
+
+        async def live() -> None:
+            if name in self.runtime.waiting and self._identity is not None:
+                if self._identity.current() is None:
+                    await self._identity.provision(uplink)
+                    log.info("the hub has got its certificate")
+                if not self._settings.hub.id:
+                    self.runtime.hub.hub_id = _hub_id(self._settings)
+                del self.runtime.waiting[name]
+                self._add_uplink(name, uplink)
+                self.runtime.tell_status()
+            await asyncio.Event().wait()  # provisioned once
+
+        self._supervisor.add(Unit(f"provisioning at {name}", live, first=1.1, longest=300.0))
+
     def _add_uplink(self, name: str, uplink: UplinkSettings) -> None:
         hub = self.runtime.hub
         if uplink.dialect != "managed-integrations":
@@ -197,7 +227,7 @@ class Daemon:
         dialect = ManagedIntegrations(name, hub.hub_id, north=uplink.topics.north, south=uplink.topics.south)
         link = Link(
             name,
-            _endpoint(uplink, hub.hub_id),
+            _endpoint(uplink, hub.hub_id, self._identity),
             LinkPolicy(
                 publishes_per_second=uplink.publishes_per_second,
                 in_flight=uplink.in_flight,
@@ -258,14 +288,19 @@ class Daemon:
             await asyncio.sleep(interval)
 
 
-def _endpoint(uplink: UplinkSettings, hub_id: str) -> Endpoint:
-    context = None
+def _endpoint(uplink: UplinkSettings, hub_id: str, identity: "HubIdentity | None") -> Endpoint:
+    context, client_id = None, uplink.client_id or hub_id
+    current = identity.current() if identity is not None and takes_identity(uplink) else None
     if uplink.tls:
-        context = tls_context(ca=uplink.ca, certificate=uplink.certificate, key=uplink.key, alpn=uplink.alpn)
+        files = uplink.certificate, uplink.key
+        if current is not None and identity is not None:
+            files = identity.tls_files()
+            client_id = uplink.client_id or current.configuration.get("clientId", hub_id)
+        context = tls_context(ca=uplink.ca, certificate=files[0], key=files[1], alpn=uplink.alpn)
     return Endpoint(
         uplink.host,
         uplink.port,
-        uplink.client_id or hub_id,
+        client_id,
         uplink.keep_alive,
         context,
         uplink.username,
@@ -274,9 +309,25 @@ def _endpoint(uplink: UplinkSettings, hub_id: str) -> Endpoint:
     )
 
 
+def takes_identity(uplink: UplinkSettings) -> bool:
+    """Whether an uplink connects with the hub's own certificate, once there is one."""
+    return uplink.tls and not uplink.certificate
+
+
+def _identity(settings: Settings) -> "HubIdentity | None":
+    """The hub's identity where one is configured or there already; who has none does not pay for the libraries."""
+    if not settings.identity.claim_certificate and not (settings.hub.state_dir / "identity").exists():
+        return None
+    from agent.identity.hub_identity import HubIdentity  # noqa: PLC0415
+
+    return HubIdentity(settings)
+
+
 def _hub_id(settings: Settings) -> str:
-    """The configured id; else one that stays with this machine's installation."""
-    return settings.hub.id or f"hub-{socket.gethostname()}"
+    """The configured id; else the thing that the hub was provisioned as; else one that stays with this installation."""
+    identity = _identity(settings)
+    current = identity.current() if identity is not None and not settings.hub.id else None
+    return settings.hub.id or (current.thing if current else "") or f"hub-{socket.gethostname()}"
 
 
 def _limits(settings: Settings) -> Limits:

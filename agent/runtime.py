@@ -73,6 +73,7 @@ class Runtime:
         self.pulses: dict[str, Pulse] = {}  # of radios
         self.own_work: dict[type[Any], Callable[[Any], None]] = {}  # effects on the process itself
         self.barred: dict[str, str] = {}  # uplinks that are not started, and why
+        self.waiting: dict[str, str] = {}  # uplinks that start once something has come
         self._drivers_changed = asyncio.Event()
         self._refreshing: set[Any] = set()
         self._refresh_slots = asyncio.Semaphore(REFRESHES_AT_ONCE)

@@ -1,6 +1,8 @@
-"""Fleet provisioning by claim, with the stand-in cloud's broker: the certificate, and each way to be refused."""
+"""Fleet provisioning by claim, with the stand-in cloud's broker: the identity, each way to be refused, and each power cut."""
 
 import asyncio
+import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,14 +11,30 @@ import pytest
 from cryptography import x509
 from standin_rig import UPC, Cloud
 
+from agent import cli
 from agent.cloud.mqtt import Endpoint, MqttLost
 from agent.cloud.tls import tls_context
 from agent.errors import TryAgainError
-from agent.identity import keys, provisioning
-from agent.identity.provisioning import ProvisioningRefusedError, by_claim
+from agent.identity import provisioning
+from agent.identity.certificates import KEY, Certificates, CertificateTroubleError
+from agent.identity.keys import FileKeys
+from agent.identity.provisioning import Claim, Provisioner, ProvisioningRefusedError
 
-SERIAL = "HUB-CLAIM-0001"
-PARAMETERS = {"deviceSerialNumber": SERIAL, "universalProductCode": UPC}
+CONFIG = """
+[hub]
+state_dir = "{folder}/state"
+runtime_dir = "{folder}/run"
+[uplinks.main]
+host = "{host}"
+port = {port}
+ca = "{ca}"
+[identity]
+serial = "{serial}"
+product_code = "{code}"
+template = "claims"
+claim_certificate = "{claim}/claim.pem"
+claim_key = "{claim}/claim.key"
+"""
 
 
 @pytest.fixture(scope="module")
@@ -27,61 +45,211 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 
 
 @pytest.fixture(scope="module")
-def endpoint(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Endpoint:
-    """With the claim certificate of the profile "claims"."""
-    return claiming(cloud, tmp_path_factory.mktemp("claim"))
+def files(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the claim certificate of the profile "claims"."""
+    return claim_files(cloud, tmp_path_factory.mktemp("claim"))
 
 
-def claiming(cloud: Cloud, folder: Path) -> Endpoint:
+def claim_files(cloud: Cloud, folder: Path) -> Path:
     profile = cloud.api.create_provisioning_profile(ProvisioningType="FLEET_PROVISIONING", Name="claims")
-    files = folder / "claim.pem", folder / "claim.key"
-    files[0].write_text(profile["ClaimCertificate"])
-    files[1].write_text(profile["ClaimCertificatePrivateKey"])
+    (folder / "claim.pem").write_text(profile["ClaimCertificate"])
+    (folder / "claim.key").write_text(profile["ClaimCertificatePrivateKey"])
+    (folder / "claim.key").chmod(0o600)
+    return folder
+
+
+def claim(cloud: Cloud, files: Path, serial: str, template: str = "claims") -> Claim:
     host, _, port = cloud.told["mqtt"].partition(":")
-    tls = tls_context(ca=cloud.told["ca"], certificate=str(files[0]), key=str(files[1]))
-    return Endpoint(host, int(port), "claim", 60, tls)
+    tls = tls_context(ca=cloud.told["ca"], certificate=str(files / "claim.pem"), key=str(files / "claim.key"))
+    parameters = {"deviceSerialNumber": serial, "universalProductCode": UPC}
+    return Claim(Endpoint(host, int(port), f"claim-{serial}", 60, tls), template, serial, parameters)
 
 
-async def test_a_key_that_stays_here_gets_its_certificate(cloud: Cloud, endpoint: Endpoint) -> None:
-    thing, key = await asyncio.to_thread(cloud.hub, SERIAL), keys.generate()
-    identity = await by_claim(endpoint, "claims", keys.certificate_request(key, SERIAL), PARAMETERS)
+class Hub:
+    """Key, certificate and provisioner in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.now = folder, time.time()
+        self.keys = FileKeys(folder / "keys")
+        self.certificates = Certificates(folder, self.keys)
+        self.provisioner = Provisioner(folder, self.keys, self.certificates, lambda: self.now)
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Hub:
+    return Hub(tmp_path / "identity")
+
+
+async def test_a_key_that_stays_here_gets_its_certificate(cloud: Cloud, files: Path, hub: Hub) -> None:
+    thing = await asyncio.to_thread(cloud.hub, "HUB-CLAIM-0001")
+    identity = await hub.provisioner.run(claim(cloud, files, "HUB-CLAIM-0001"))
     assert identity.thing == thing
     assert identity.configuration["clientId"] == thing
-    certificate = x509.load_pem_x509_certificate(identity.certificate.encode())
-    asked = x509.load_pem_x509_csr(keys.certificate_request(key, SERIAL).encode())
+    assert hub.certificates.current() == identity
+    certificate = x509.load_pem_x509_certificate(hub.certificates.path.read_bytes())
+    asked = x509.load_pem_x509_csr(hub.keys.certificate_request(KEY, "x").encode())
     assert certificate.public_key() == asked.public_key()
+    assert sorted(path.name for path in hub.folder.iterdir()) == ["hub.pem", "identity.json", "keys"]
+
+
+async def test_a_refusal_has_the_clouds_word_and_keeps_the_key(cloud: Cloud, files: Path, hub: Hub) -> None:
+    with pytest.raises(ProvisioningRefusedError, match="ACCESS_DENIED") as refused:
+        await hub.provisioner.run(claim(cloud, files, "NOBODY-0000001"))
+    assert refused.value.remedy
+    public = hub.keys.public_key(KEY)
+    await asyncio.to_thread(cloud.hub, "NOBODY-0000001")
+    await hub.provisioner.run(claim(cloud, files, "NOBODY-0000001"))
+    assert hub.keys.public_key(KEY) == public
+
+
+async def test_a_template_of_another_claim_is_refused_by_the_broker(cloud: Cloud, files: Path, hub: Hub) -> None:
+    with pytest.raises(MqttLost, match="refused to subscribe to"):
+        await hub.provisioner.run(claim(cloud, files, "HUB-CLAIM-0002", "others"))
+
+
+class PowerCut(BaseException):
+    """Nothing runs after it."""
+
+
+@pytest.mark.parametrize("write", range(1, 5))
+async def test_a_power_cut_at_any_write_costs_nothing(
+    cloud: Cloud, files: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch, write: int
+) -> None:
+    """The key, the note, the certificate, the record: cut before each of them, the next run ends well."""
+    serial, written = f"HUB-CUT-{write:06}", 0
+    await asyncio.to_thread(cloud.hub, serial)
+    with monkeypatch.context() as patched:
+        for module in ("keys", "provisioning", "certificates"):
+            whole = __import__(f"agent.identity.{module}", fromlist=["x"]).write_atomic
+
+            def cut(*arguments: Any, whole: Any = whole, **more: Any) -> None:
+                nonlocal written
+                written += 1
+                if written == write:
+                    raise PowerCut
+                whole(*arguments, **more)
+
+            patched.setattr(f"agent.identity.{module}.write_atomic", cut)
+        with pytest.raises(PowerCut):
+            await hub.provisioner.run(claim(cloud, files, serial))
+    assert hub.certificates.current() is None
+    identity = await Hub(hub.folder).provisioner.run(claim(cloud, files, serial))
+    assert hub.certificates.current() == identity
+
+
+@pytest.mark.parametrize("age", [10.0, 3500.0, 3700.0, -60.0])
+async def test_a_token_is_used_again_while_it_lives(cloud: Cloud, files: Path, hub: Hub, age: float) -> None:
+    serial = f"HUB-TOKEN-{int(age):06}"
+    with pytest.raises(ProvisioningRefusedError):
+        await hub.provisioner.run(claim(cloud, files, serial))
+    note = json.loads((hub.folder / "pending.json").read_bytes())
+    await asyncio.to_thread(cloud.hub, serial)
+    hub.now += age
+    identity = await hub.provisioner.run(claim(cloud, files, serial))
+    assert (identity.certificate_id == note["created"]["certificateId"]) is (0 <= age < 3600)
 
 
 @pytest.mark.parametrize(
-    ("template", "request_", "parameters", "code"),
-    [
-        ("claims", "", {"deviceSerialNumber": "NOBODY-0000001", "universalProductCode": UPC}, "ACCESS_DENIED"),
-        ("claims", "", {}, "ACCESS_DENIED"),
-        ("claims", "no request", PARAMETERS, "InvalidCertificateSigningRequest"),
-    ],
+    "note", [b"", b"[]", b"{}", b"\xff", b'{"at": "x", "created": 1}', b'{"at": 1e999, "created": {}}']
 )
-async def test_a_refusal_has_the_clouds_word(
-    endpoint: Endpoint, template: str, request_: str, parameters: Any, code: str
+async def test_a_note_that_cannot_be_read_is_none(cloud: Cloud, files: Path, hub: Hub, note: bytes) -> None:
+    serial = f"HUB-NOTE-{abs(hash(note)) % 10**9:09}"
+    await asyncio.to_thread(cloud.hub, serial)
+    hub.folder.mkdir(parents=True)
+    (hub.folder / "pending.json").write_bytes(note)
+    assert await hub.provisioner.run(claim(cloud, files, serial))
+
+
+async def test_a_certificate_for_another_key_is_not_installed(
+    cloud: Cloud, files: Path, hub: Hub, tmp_path: Path
 ) -> None:
-    text = request_ or keys.certificate_request(keys.generate(), SERIAL)
-    with pytest.raises(ProvisioningRefusedError, match=code) as refused:
-        await by_claim(endpoint, template, text, parameters)
-    assert refused.value.code == code
-    assert refused.value.remedy
-
-
-async def test_a_template_of_another_claim_is_refused_by_the_broker(endpoint: Endpoint) -> None:
-    text = keys.certificate_request(keys.generate(), SERIAL)
-    with pytest.raises(MqttLost, match="refused to subscribe to"):
-        await by_claim(endpoint, "others", text, PARAMETERS)
+    await asyncio.to_thread(cloud.hub, "HUB-FOREIGN-001")
+    other = Hub(tmp_path / "other")
+    with pytest.raises(ProvisioningRefusedError):
+        await other.provisioner.run(claim(cloud, files, "NOBODY-0000002"))
+    hub.keys.generate(KEY)
+    hub.now = other.now + 1
+    (hub.folder / "pending.json").write_bytes((other.folder / "pending.json").read_bytes())
+    with pytest.raises(CertificateTroubleError, match="another key"):
+        await hub.provisioner.run(claim(cloud, files, "HUB-FOREIGN-001"))
+    assert hub.certificates.current() is None
+    assert await hub.provisioner.run(claim(cloud, files, "HUB-FOREIGN-001"))
 
 
 async def test_a_cloud_that_says_nothing_is_not_waited_for_for_ever(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     silent = Cloud(tmp_path / "data", "--faults", "drop_reply=1")
+    (tmp_path / "claim").mkdir()
     monkeypatch.setattr(provisioning, "ANSWER", 0.3)
-    text = keys.certificate_request(keys.generate(), SERIAL)
     with pytest.raises(TryAgainError, match="no answer on"):
-        await by_claim(claiming(silent, tmp_path), "claims", text, PARAMETERS)
+        await hub.provisioner.run(claim(silent, claim_files(silent, tmp_path / "claim"), "HUB-SILENT-0001"))
     assert silent.stop() == 0
+
+
+# ---- the command line -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def config(cloud: Cloud, files: Path, tmp_path: Path) -> str:
+    host, _, port = cloud.told["mqtt"].partition(":")
+    where = {"folder": tmp_path, "host": host, "port": port, "ca": cloud.told["ca"], "claim": files}
+    (tmp_path / "agent.toml").write_text(CONFIG.format(**where, serial="HUB-CLI-000001", code=UPC))
+    return str(tmp_path / "agent.toml")
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    code = cli.main(list(arguments))
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_a_hub_is_provisioned_from_the_command_line(
+    cloud: Cloud, config: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, out, _ = run(capsys, "identity", "show", "--json", "-c", config)
+    assert (code, json.loads(out)["public_key"]) == (0, "")
+    code, _, err = run(capsys, "identity", "provision", "-c", config)
+    assert code == 69
+    assert "ACCESS_DENIED" in err
+    thing = cloud.hub("HUB-CLI-000001")
+    code, out, _ = run(capsys, "identity", "provision", "--json", "-c", config)
+    assert code == 0
+    told = json.loads(out)
+    assert told["thing"] == told["device_id"] == thing
+    assert told["expires"] > "2027"
+    monkeypatch.setattr("agent.clock.kernel_synchronised", lambda: True)
+    code, out, _ = run(capsys, "jwt", "--ttl", "60", "-c", config)
+    assert code == 0
+    from agent.identity.tokens import verify  # noqa: PLC0415
+
+    assert verify(out.strip(), told["public_key"], now=time.time())["sub"] == thing
+    monkeypatch.setattr("agent.clock.kernel_synchronised", lambda: False)
+    code, out, err = run(capsys, "jwt", "-c", config)
+    assert (code, out) == (75, "")
+    assert "not trusted" in err
+
+
+def test_a_request_is_made_and_what_comes_back_is_checked(
+    config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = run(capsys, "identity", "csr", "-c", config)
+    assert code == 0
+    assert x509.load_pem_x509_csr(out.encode()).is_signature_valid
+    wrong = tmp_path / "wrong.pem"
+    for text, words in (("no PEM", "no PEM certificate"), ("-----BEGIN CERTIFICATE-----\\nMII", "line breaks")):
+        wrong.write_text(text)
+        code, _, err = run(capsys, "identity", "install", str(wrong), "-c", config)
+        assert code == 69
+        assert words in err
+
+
+def test_a_claim_needs_all_of_its_parts(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+    text = Path(config).read_text()
+    Path(config).write_text(
+        text.replace('template = "claims"', 'template = ""').replace('serial = "HUB', 'serial = "" # "')
+    )
+    code, _, err = run(capsys, "check-config", "-c", config)
+    assert code == 78
+    assert "identity.template" in err
+    assert "identity.serial" in err

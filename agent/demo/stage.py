@@ -37,7 +37,6 @@ DEVICES = (
 )
 CONFIG = """
 [hub]
-id = "{hub}"
 onboarding = "cloud"
 state_dir = "{folder}/state"
 runtime_dir = "{folder}/run"
@@ -46,8 +45,13 @@ runtime_dir = "{folder}/run"
 host = "{host}"
 port = {port}
 ca = "{ca}"
-certificate = "{folder}/hub.pem"
-key = "{folder}/hub.key"
+
+[identity]
+serial = "{serial}"
+product_code = "829576019524"
+template = "{template}"
+claim_certificate = "{folder}/claim.pem"
+claim_key = "{folder}/claim.key"
 
 [radios.zigbee]
 kind = "zigbee"
@@ -114,13 +118,11 @@ class Stage:
         self._processes.append(process)
         return process
 
-    def configure(self, hub: str, certificate: str, key: str) -> None:
-        """The hub's files, as an installer would write them."""
+    def configure(self, serial: str, template: str) -> None:
+        """The hub's configuration, as an installer would write it."""
         host, _, port = str(self.told["mqtt"]).partition(":")
-        for name, text in (("hub.pem", certificate), ("hub.key", key)):
-            (self.folder / name).touch(mode=0o600)
-            (self.folder / name).write_text(text)
-        text = CONFIG.format(hub=hub, folder=self.folder, host=host, port=port, ca=self.told["ca"])
+        where = {"folder": self.folder, "host": host, "port": port, "ca": self.told["ca"]}
+        text = CONFIG.format(**where, serial=serial, template=template)
         (self.folder / "agent.toml").write_text(text)
 
     def start_hub(self) -> None:

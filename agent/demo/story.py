@@ -3,12 +3,9 @@
 from typing import Any
 
 from agent import console
-from agent.cloud.mqtt import Endpoint
-from agent.cloud.tls import tls_context
 from agent.demo import owner
 from agent.demo.stage import DEVICES, Stage, StepFailed, say, until, until_async
 from agent.errors import HubError
-from agent.identity import keys, provisioning
 
 SERIAL = "DEMO-HUB-0001"
 TEMPERATURE = 2345  # hundredths of a degree
@@ -20,8 +17,8 @@ async def tell(stage: Stage) -> None:
     await stage.show(owner.ask_for_notifications, api)
     profile = await stage.show(owner.create_profile, api)
     hub = await stage.show(owner.create_hub, api, SERIAL)
-    say("2. The hub makes a key, gets a certificate for it by its claim certificate, and starts")
-    await _provision(stage, profile, hub)
+    say("2. The hub starts with its claim certificate, makes a key, and gets its own certificate")
+    _installer(stage, profile)
     stage.start_hub()
     await until("the hub ACTIVATED", lambda: _status(api, hub) == "ACTIVATED")
     say(f"   hub {hub} is ACTIVATED")
@@ -49,21 +46,13 @@ async def tell(stage: Stage) -> None:
     await _close(stage)
 
 
-async def _provision(stage: Stage, profile: dict[str, Any], hub: str) -> None:
+def _installer(stage: Stage, profile: dict[str, Any]) -> None:
+    """The hub's configuration and its claim certificate, as an installer puts them there."""
     claim = stage.folder / "claim.pem", stage.folder / "claim.key"
     for path, member in zip(claim, ("ClaimCertificate", "ClaimCertificatePrivateKey"), strict=True):
         path.touch(mode=0o600)
         path.write_text(profile[member])
-    host, _, port = str(stage.told["mqtt"]).partition(":")
-    tls = tls_context(ca=stage.told["ca"], certificate=str(claim[0]), key=str(claim[1]))
-    key = keys.generate()
-    parameters = {"deviceSerialNumber": SERIAL, "universalProductCode": "829576019524"}
-    request = keys.certificate_request(key, SERIAL)
-    endpoint = Endpoint(host, int(port), f"claim-{SERIAL}", 60, tls)
-    identity = await provisioning.by_claim(endpoint, profile["Name"], request, parameters)
-    if identity.thing != hub:
-        raise StepFailed(f"fleet provisioning gave {identity.thing}, not the hub {hub}")
-    stage.configure(hub, identity.certificate, key)
+    stage.configure(SERIAL, profile["Name"])
 
 
 def _status(api: Any, thing: str) -> str:

@@ -1,24 +1,169 @@
-"""Keys of the hub, and the requests that prove them."""
+"""Key stores: keys are made, used and destroyed inside, and named from outside. No key can be taken out.
+
+A store is a folder here: one PKCS #8 PEM file for each key, mode 0600, of our own user; a file that others could read is refused, not
+used. Others (PKCS #11, TPM) have the same methods.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.x509.oid import NameOID
 
+from agent.errors import HubError, PermissionDeniedError
+from agent.files import sync_folder, write_atomic
 
-def generate() -> str:
-    """A new P-256 key, PKCS #8 PEM without a password: keep it in a file that only its owner may read."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ).decode()
+P256, P384, ED25519, RSA2048, RSA3072 = "P-256", "P-384", "Ed25519", "RSA-2048", "RSA-3072"
+KINDS = (P256, P384, ED25519, RSA2048, RSA3072)
+_CURVES: Mapping[str, type[ec.EllipticCurve]] = {P256: ec.SECP256R1, P384: ec.SECP384R1}
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+
+PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
 
 
-def certificate_request(key: str, common_name: str) -> str:
-    """A PKCS #10 request, PEM, signed by the key. Raises ValueError for what is no elliptic-curve key."""
-    private = serialization.load_pem_private_key(key.encode(), None)
-    if not isinstance(private, ec.EllipticCurvePrivateKey):
-        raise ValueError("the key is not an elliptic-curve key")  # noqa: TRY004  a file's content, not a caller's type
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
-    request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(private, hashes.SHA256())
-    return request.public_bytes(serialization.Encoding.PEM).decode()
+class KeyTroubleError(HubError):
+    """A key is missing, there already, or cannot be used; the text names it."""
+
+
+class KeyStore(Protocol):
+    """What every key store does. Names are 1 to 64 of a-z 0-9 -. Raises KeyTroubleError, PermissionDeniedError."""
+
+    def generate(self, name: str, kind: str = P256) -> None:
+        """Make a key. There must be none of this name."""
+
+    def has(self, name: str) -> bool: ...
+
+    def public_key(self, name: str) -> str:
+        """SubjectPublicKeyInfo, PEM."""
+
+    def sign(self, name: str, data: bytes) -> bytes:
+        """ECDSA (DER) with the curve's own SHA-2, Ed25519, or RSA PKCS #1 v1.5 with SHA-256."""
+
+    def certificate_request(self, name: str, common_name: str) -> str:
+        """A PKCS #10 request, PEM, signed by the key."""
+
+    def tls_file(self, name: str) -> str:
+        """What TLS is given for the key: the path of a PEM file."""
+
+    def destroy(self, name: str) -> None:
+        """Nothing happens when there is none."""
+
+
+class FileKeys:
+    """Keys as files of `folder`, which is made with mode 0700."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def generate(self, name: str, kind: str = P256) -> None:
+        path = self._path(name)
+        if path.exists():
+            raise KeyTroubleError(f"there is a key {name!r} already", place=str(path), remedy="destroy it first")
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        pem = _make(kind).private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        write_atomic(path, pem)
+
+    def has(self, name: str) -> bool:
+        return self._path(name).exists()
+
+    def public_key(self, name: str) -> str:
+        return (
+            self._load(name)
+            .public_key()
+            .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+            .decode()
+        )
+
+    def sign(self, name: str, data: bytes) -> bytes:
+        return _sign(self._load(name), data)
+
+    def certificate_request(self, name: str, common_name: str) -> str:
+        key = self._load(name)
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+        digest = None if isinstance(key, ed25519.Ed25519PrivateKey) else _digest(key)
+        request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, digest)
+        return request.public_bytes(serialization.Encoding.PEM).decode()
+
+    def tls_file(self, name: str) -> str:
+        self._load(name)
+        return str(self._path(name))
+
+    def destroy(self, name: str) -> None:
+        path = self._path(name)
+        if path.exists():
+            path.unlink()
+            sync_folder(self._folder)
+
+    def _path(self, name: str) -> Path:
+        if not _NAME.fullmatch(name):
+            raise KeyTroubleError(f"{name!r} is no name of a key", remedy="1 to 64 of a-z 0-9 -")
+        return self._folder / f"{name}.key"
+
+    def _load(self, name: str) -> PrivateKey:
+        path = self._path(name)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            raise KeyTroubleError(f"there is no key {name!r}", place=str(path)) from None
+        except OSError as error:
+            raise KeyTroubleError(f"the key cannot be read: {error.strerror}", place=str(path)) from error
+        with os.fdopen(descriptor, "rb") as file:
+            _private(path, os.fstat(descriptor))
+            return _parse(path, file.read())
+
+
+def _private(path: Path, status: os.stat_result) -> None:
+    if status.st_uid != os.geteuid():
+        raise PermissionDeniedError(
+            "the key belongs to another user", place=str(path), remedy=f"chown it to uid {os.geteuid()}"
+        )
+    if status.st_mode & 0o077:
+        text = f"others may read the key (mode {status.st_mode & 0o777:04o}): it is not used"
+        raise PermissionDeniedError(
+            text, place=str(path), remedy="make a new key; if nobody has read this one: chmod 600"
+        )
+
+
+def _parse(path: Path, content: bytes) -> PrivateKey:
+    remedy = "restore it from where it came from, or destroy it and make another"
+    try:
+        key = serialization.load_pem_private_key(content, None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise KeyTroubleError(
+            "the file is no PEM private key without a password", place=str(path), remedy=remedy
+        ) from None
+    if not isinstance(key, PrivateKey):
+        raise KeyTroubleError("the key is of a kind that is not used here", place=str(path), remedy=remedy)
+    return key
+
+
+def _make(kind: str) -> PrivateKey:
+    if kind in _CURVES:
+        return ec.generate_private_key(_CURVES[kind]())
+    if kind == ED25519:
+        return ed25519.Ed25519PrivateKey.generate()
+    if kind in (RSA2048, RSA3072):
+        return rsa.generate_private_key(65537, int(kind.removeprefix("RSA-")))
+    raise KeyTroubleError(f"{kind!r} is no kind of key", remedy=f"one of {', '.join(KINDS)}")
+
+
+def _digest(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> hashes.SHA256 | hashes.SHA384:
+    larger = isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP384R1)
+    return hashes.SHA384() if larger else hashes.SHA256()
+
+
+def _sign(key: PrivateKey, data: bytes) -> bytes:
+
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return key.sign(data)
+    if isinstance(key, rsa.RSAPrivateKey):
+        return key.sign(data, padding.PKCS1v15(), hashes.SHA256())
+    return key.sign(data, ec.ECDSA(_digest(key)))

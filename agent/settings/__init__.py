@@ -8,6 +8,7 @@ from agent.settings.loader import DEFAULT_PATH, Item, describe, load
 from agent.settings.model import (
     CommandSettings,
     HubSettings,
+    IdentitySettings,
     LoggingSettings,
     RadioSettings,
     Settings,
@@ -21,6 +22,7 @@ __all__ = [
     "DEFAULT_PATH",
     "CommandSettings",
     "HubSettings",
+    "IdentitySettings",
     "Item",
     "LoggingSettings",
     "RadioSettings",

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic_core import PydanticCustomError
 
 from agent.settings import values
-from agent.settings.model import Settings, UplinkSettings
+from agent.settings.model import IdentitySettings, Settings, UplinkSettings
 from agent.settings.secret import check_private
 from agent.settings.toml_keys import KeyPath
 
@@ -30,6 +30,8 @@ def check(settings: Settings, credentials: Path | None) -> Iterator[Finding]:
     for name, uplink in settings.uplinks.items():
         yield from _transport(("uplinks", name), uplink)
         yield from _files(("uplinks", name), uplink, credentials)
+    yield from _claim(settings)
+    yield from _files(("identity",), settings.identity, credentials, ("claim_certificate", "claim_key"))
     yield from _same_session(settings)
     yield from _same_port(settings)
 
@@ -68,15 +70,32 @@ def _transport(path: KeyPath, uplink: UplinkSettings) -> Iterator[Finding]:
         )
 
 
-def _files(path: KeyPath, uplink: UplinkSettings, credentials: Path | None) -> Iterator[Finding]:
-    for name in ("ca", "certificate", "key"):
-        given = getattr(uplink, name)
+def _claim(settings: Settings) -> Iterator[Finding]:
+    """A claim needs all of its parts."""
+    told = settings.identity
+    parts = ("claim_certificate", "claim_key", "template", "serial")
+    missing = [name for name in parts if not getattr(told, name)]
+    if missing and len(missing) < len(parts) and told.claim_certificate:
+        for name in missing:
+            yield Finding(
+                ("identity", name), "a claim certificate without this", f"give `{name}` too", (("identity", parts[0]),)
+            )
+
+
+def _files(
+    path: KeyPath,
+    section: UplinkSettings | IdentitySettings,
+    credentials: Path | None,
+    names: tuple[str, ...] = ("ca", "certificate", "key"),
+) -> Iterator[Finding]:
+    for name in names:
+        given = getattr(section, name)
         if not given:
             continue
         file = Path(given)
         try:
             status = file.stat()
-            if name == "key":
+            if name.endswith("key"):
                 check_private(file, status, credentials)
         except OSError as error:
             reason = f"{file} cannot be read: {error.strerror}"

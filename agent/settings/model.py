@@ -102,6 +102,16 @@ class CommandSettings(Section):
     retention: Seconds = Field(86_400.0, ge=60, description="a repeated traceId is recognised for this long")
 
 
+class IdentitySettings(Section):
+    """[identity]: how the hub gets a certificate of its own, for uplinks that name none."""
+
+    serial: str = Field("", max_length=64, description="the hub's serial number, as its managed thing has it")
+    product_code: Annotated[str, AfterValidator(values.product_code)] = Field("", description="UPC or EAN of the hub")
+    template: Annotated[str, AfterValidator(values.template)] = Field("", description="provisioning profile")
+    claim_certificate: FileName = Field("", description="PEM file with the claim certificate")
+    claim_key: FileName = Field("", description="PEM file with its private key")
+
+
 class LoggingSettings(Section):
     level: Level = Field("info", description="debug, info, warning or error")
     format: Literal["auto", "journald", "json", "console"] = Field("auto", description="form of a log line")
@@ -118,6 +128,7 @@ class Settings(Section):
     radios: dict[Name, RadioSettings] = Field(default_factory=dict)
     store: StoreSettings = Field(default_factory=StoreSettings)
     commands: CommandSettings = Field(default_factory=CommandSettings)
+    identity: IdentitySettings = Field(default_factory=IdentitySettings)
     logging: LoggingSettings = Field(default_factory=LoggingSettings)
     _origins: Mapping[str, str] = PrivateAttr(default_factory=lambda: MappingProxyType({}))
 

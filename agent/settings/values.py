@@ -24,7 +24,23 @@ _SIZE = re.compile(r"(\d{1,12}) ?(B|kB|KiB|MB|MiB|GB|GiB)", re.ASCII)
 _HUB_ID = re.compile(r"[0-9A-Za-z:_-]{1,128}", re.ASCII)
 _NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,31}", re.ASCII)
 _HOST_LABEL = re.compile(r"[0-9A-Za-z_]([0-9A-Za-z_-]{0,61}[0-9A-Za-z_])?", re.ASCII)
+_PRODUCT_CODE = re.compile(r"\d{12,13}", re.ASCII)
+_TEMPLATE = re.compile(r"[0-9A-Za-z_-]{1,36}", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def product_code(given: str) -> str:
+    """Empty, a UPC of 12 digits or an EAN of 13."""
+    if given and not _PRODUCT_CODE.fullmatch(given):
+        raise invalid(f"{given[:32]!r} is no product code", "write the 12 digits of a UPC or the 13 of an EAN")
+    return given
+
+
+def template(given: str) -> str:
+    """Empty, or a name as AWS IoT allows it."""
+    if given and not _TEMPLATE.fullmatch(given):
+        raise invalid(f"{given[:64]!r} is no name of a provisioning profile", "write 1 to 36 of 0-9 A-Z a-z _ -")
+    return given
 
 
 def seconds(given: Any) -> Any:
