@@ -82,7 +82,7 @@ def barred(settings: Settings) -> dict[str, str]:
 def mark(settings: Settings, at: str) -> bytes:
     """The mark's content: when (ISO-8601), what every uplink connects with, and that the deletion is still to be done."""
     own = settings.identity.claim_certificate  # an identity by claim is deleted with the rest, and claimed anew
-    uplinks = [uplink for uplink in settings.uplinks.values() if uplink.certificate or not (own and uplink.tls)]
+    uplinks = [uplink for uplink in settings.uplinks.values() if not (own and uplink.takes_identity)]
     credentials = sorted({_credential(uplink) for uplink in uplinks})
     return json.dumps({"at": at, "credentials": credentials, "wiped": False}).encode()
 

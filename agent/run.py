@@ -200,7 +200,7 @@ class Daemon:
     def _must_claim(self, uplink: UplinkSettings) -> bool:
         """Whether an uplink waits for the hub's certificate."""
         identity = self._identity
-        return identity is not None and takes_identity(uplink) and identity.can_claim and identity.current() is None
+        return identity is not None and uplink.takes_identity and identity.can_claim and identity.current() is None
 
     def _claim(self, name: str, uplink: UplinkSettings) -> None:
         """Provision the hub at this uplink, and then start the uplink."""
@@ -290,7 +290,7 @@ class Daemon:
 
 def _endpoint(uplink: UplinkSettings, hub_id: str, identity: "HubIdentity | None") -> Endpoint:
     context, client_id = None, uplink.client_id or hub_id
-    current = identity.current() if identity is not None and takes_identity(uplink) else None
+    current = identity.current() if identity is not None and uplink.takes_identity else None
     if uplink.tls:
         files = uplink.certificate, uplink.key
         if current is not None and identity is not None:
@@ -307,11 +307,6 @@ def _endpoint(uplink: UplinkSettings, hub_id: str, identity: "HubIdentity | None
         uplink.password.reveal(),
         uplink.session_expiry,
     )
-
-
-def takes_identity(uplink: UplinkSettings) -> bool:
-    """Whether an uplink connects with the hub's own certificate, once there is one."""
-    return uplink.tls and not uplink.certificate
 
 
 def _identity(settings: Settings) -> "HubIdentity | None":

@@ -81,7 +81,10 @@ ONE_PLACE = {  # third-party library -> where it may be imported
     "amqtt": ("agent/sim/embedded.py",),
     "boto3": ("agent/demo/owner.py",),
     "cryptography": ("agent/identity/", "agent/sim/authority.py", "drivers/sim/zigbee/install_code.py"),
-    "jwt": ("agent/identity/tokens.py", "agent/sim/nrf/devices.py",),
+    "jwt": (
+        "agent/identity/tokens.py",
+        "agent/sim/nrf/devices.py",
+    ),
     "botocore": ("agent/sim/service_model.py",),
     "aiohttp": ("agent/sim/http.py",),
     "cbor2": ("agent/sim/iot/provisioning.py", "agent/sim/nrf/coap.py"),

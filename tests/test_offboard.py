@@ -91,6 +91,16 @@ def test_an_uplink_is_held_back_until_it_has_another_certificate(settings: Setti
     assert offboard.barred(settings) == {}
 
 
+def test_an_identity_by_claim_is_claimed_anew(settings: Settings, tmp_path: Path) -> None:
+    text = (tmp_path / "agent.toml").read_text()
+    text = text.replace(f'certificate = "{tmp_path}/hub.pem"\nkey = "{tmp_path}/hub.key"\n', "")
+    claim = f'[identity]\nserial = "HUB-1"\ntemplate = "t"\nclaim_certificate = "{tmp_path}/hub.pem"\n'
+    (tmp_path / "agent.toml").write_text(f'{text}{claim}claim_key = "{tmp_path}/hub.key"\n')
+    claiming = load(tmp_path / "agent.toml", {})
+    mark(claiming)
+    assert set(offboard.barred(claiming)) == {"plain"}
+
+
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"\xff", b'{"wiped": 1}'])
 def test_a_mark_that_cannot_be_read_is_named(settings: Settings, content: bytes) -> None:
     (settings.hub.state_dir / offboard.MARK).write_bytes(content)

@@ -44,7 +44,7 @@ def install(settings: Settings, pem: str) -> dict[str, Any]:
 
 def provision(settings: Settings, uplink: str) -> dict[str, Any]:
     """Fleet provisioning at an uplink, by default the only one that has no certificate of its own."""
-    fitting = [name for name, told in settings.uplinks.items() if told.tls and not told.certificate]
+    fitting = [name for name, told in settings.uplinks.items() if told.takes_identity]
     if uplink and uplink not in settings.uplinks:
         raise UsageError(f"there is no uplink {uplink!r}", remedy=f"one of {', '.join(settings.uplinks) or 'none'}")
     if not uplink and len(fitting) != 1:

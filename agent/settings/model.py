@@ -76,6 +76,11 @@ class UplinkSettings(Section):
     max_payload: Size = Field(131072, ge=4096, le=268_435_455, description="bytes of one message")
     topics: TopicSettings = Field(default_factory=TopicSettings, description="topic table")
 
+    @property
+    def takes_identity(self) -> bool:
+        """Whether it connects with the hub's own certificate, once there is one."""
+        return self.tls and not self.certificate and not self.username
+
 
 class RadioSettings(Section):
     """[radios.<name>]. Further keys belong to the driver of `kind`: its own model checks them and holds them."""
