@@ -178,16 +178,23 @@ class StandIn:
         return number, lambda: console.snapshot(self._records, self._told)
 
     def _heard(self, topic: str, payload: bytes) -> None:
-        self._service.hear(topic, payload)
-        self._deliver()
+        self._hear(lambda: self._service.hear(topic, payload), topic)
 
     def _asked(self, session: Session, topic: str, payload: bytes) -> None:
         principal = session.principal
         if principal.nrf:
-            self._nrf.mqtt.hear(principal.name, topic, payload)
+            self._hear(lambda: self._nrf.mqtt.hear(principal.name, topic, payload), topic, session)
         else:
-            self._service.hear(topic, payload, principal.id)
-        self._deliver(session)
+            self._hear(lambda: self._service.hear(topic, payload, principal.id), topic, session)
+
+    def _hear(self, work: Callable[[], None], topic: str, asker: Session | None = None) -> None:
+        """A bug that a message meets costs this message: nothing of it is kept or told."""
+        try:
+            work()
+        except Exception:
+            log.exception("%s", topic[:200])
+            self._service.take_leaving()
+        self._deliver(asker)
 
     def _present(self, event: Presence) -> None:
         present = self._nrf.mqtt.present if event.principal.nrf else self._service.present
