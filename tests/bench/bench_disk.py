@@ -95,7 +95,8 @@ def a_day(place: House, meter: Meter, seconds: float) -> float:
 
 
 def measure(durability: str) -> None:
-    wanted = {"default": 0.1, "strict": None}[durability]
+    # strict is printed beside the default: a flush for each message is what it is for
+    wanted_online, wanted_offline = {"default": (0.1, 3.5), "strict": (None, None)}[durability]
     with (
         scratch() as folder,
         loop_disk(folder / "disk.img") as (disk, device),
@@ -105,11 +106,11 @@ def measure(durability: str) -> None:
         load(place, observer, RATE, 500, 0)
         meter = Meter(device)
         ratio, size = online(place, observer, meter)
-        figure("disk bytes for a byte of payload, online", durability=durability, ratio=ratio, wanted_at_most=wanted)
+        figure("disk bytes for a byte of payload, online", durability=durability, ratio=ratio, wanted_at_most=wanted_online)
         real = a_day(place, meter, 320 if durability == "default" else 60)
         figure("GB a day, 100 devices, a report in 30 s each, online", durability=durability, gb=real)
         ratio = offline(place, meter, size)
-        figure("disk bytes for a byte of payload, offline", durability=durability, ratio=ratio, wanted_at_most=3.5)
+        figure("disk bytes for a byte of payload, offline", durability=durability, ratio=ratio, wanted_at_most=wanted_offline)
         observer.close()
 
 

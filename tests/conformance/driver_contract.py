@@ -152,6 +152,7 @@ class DriverContract:
                 driver.remove(rig.key, force=True),
                 driver.backup(),
                 driver.restore(b"{}"),
+                driver.reset(),
             )
             for call in calls:
                 with pytest.raises(DriverLost):
@@ -161,6 +162,12 @@ class DriverContract:
         async with running(driver):
             pass
         await nothing_works()
+
+    async def test_a_reset_ends_the_run(self, rig: Rig) -> None:
+        async with running(rig.driver()) as watched:
+            await watched.driver.reset()
+            with pytest.raises(DriverLost):
+                await watched.task
 
     async def test_a_window_opens_and_closes(self, rig: Rig) -> None:
         async with running(rig.driver()) as watched:
