@@ -106,11 +106,18 @@ def measure(durability: str) -> None:
         load(place, observer, RATE, 500, 0)
         meter = Meter(device)
         ratio, size = online(place, observer, meter)
-        figure("disk bytes for a byte of payload, online", durability=durability, ratio=ratio, wanted_at_most=wanted_online)
+        figure(
+            "disk bytes for a byte of payload, online", durability=durability, ratio=ratio, wanted_at_most=wanted_online
+        )
         real = a_day(place, meter, 320 if durability == "default" else 60)
         figure("GB a day, 100 devices, a report in 30 s each, online", durability=durability, gb=real)
         ratio = offline(place, meter, size)
-        figure("disk bytes for a byte of payload, offline", durability=durability, ratio=ratio, wanted_at_most=wanted_offline)
+        figure(
+            "disk bytes for a byte of payload, offline",
+            durability=durability,
+            ratio=ratio,
+            wanted_at_most=wanted_offline,
+        )
         observer.close()
 
 
