@@ -80,6 +80,16 @@ class StreamOutput:
         """The stream belongs to the caller."""
 
 
+@contextmanager
+def exclusive(handler: logging.Handler) -> Iterator[None]:
+    """The lock that logging itself takes around `emit`."""
+    handler.acquire()
+    try:
+        yield
+    finally:
+        handler.release()
+
+
 class LogHandler(logging.Handler):
     """Folds, then hands lines to an Output. `clock` is monotonic; `start_timer(delay, action)` returns what cancels it."""
 
@@ -108,7 +118,7 @@ class LogHandler(logging.Handler):
 
     def close(self) -> None:
         """Show what was held back; the output is closed."""
-        with self._exclusive():
+        with exclusive(self):
             if self._cancel_timer:
                 self._cancel_timer()
                 self._cancel_timer = None
@@ -151,20 +161,11 @@ class LogHandler(logging.Handler):
             self._cancel_timer = self._start_timer(max(0.0, deadline - now), self._window_ended)
 
     def _window_ended(self) -> None:
-        with self._exclusive():
+        with exclusive(self):
             self._cancel_timer = None
             now = self._clock()
             self._show_due(now)
             self._arm(now)
-
-    @contextmanager
-    def _exclusive(self) -> Iterator[None]:
-        """The lock that logging itself takes around `emit`."""
-        self.acquire()
-        try:
-            yield
-        finally:
-            self.release()
 
 
 class LogSetup:

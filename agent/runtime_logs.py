@@ -8,14 +8,14 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from agent.files import sync_folder
+from agent.log import exclusive
 from agent.log_format import json_line, line
 from agent.requests import ApplyLogs
 from agent.supervise import Supervisor
@@ -110,7 +110,7 @@ class RuntimeLogs(logging.Handler):
 
     def flush(self) -> None:
         """Write what is held back; a disk that takes nothing costs these lines only."""
-        with self._exclusive():
+        with exclusive(self):
             text, self._buffer = self._buffer, ""
             active = self._folder / ACTIVE
             try:
@@ -132,7 +132,7 @@ class RuntimeLogs(logging.Handler):
         """Send every finished file; each leaves its place once the outbox has it."""
         self.flush()
         try:
-            with self._exclusive():
+            with exclusive(self):
                 if (self._folder / ACTIVE).exists():
                     self._rotate()
             for path in self._finished():
@@ -162,15 +162,6 @@ class RuntimeLogs(logging.Handler):
 
     def _finished(self) -> list[Path]:
         return sorted(path for path in self._folder.glob(f"{ACTIVE}.*") if path.name.count(".") == 2)  # noqa: PLR2004  not uploaded
-
-    @contextmanager
-    def _exclusive(self) -> Iterator[None]:
-        """The lock that logging itself takes around `emit`."""
-        self.acquire()
-        try:
-            yield
-        finally:
-            self.release()
 
     def _rotate(self) -> None:
         (self._folder / ACTIVE).rename(self._folder / f"{ACTIVE}.{time.time_ns():020d}")
