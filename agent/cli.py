@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,7 @@ def _identity_parser(add: Callable[..., argparse.ArgumentParser]) -> None:
     identity.add_argument("what", choices=("show", "csr", "install", "provision"))
     identity.add_argument("file", nargs="?", type=Path, metavar="FILE", help="install: certificate chain, PEM")
     identity.add_argument("--uplink", default="", metavar="NAME", help="provision: at this uplink's broker")
+    identity.add_argument("--again", action="store_true", help="provision: also when there is a certificate")
     token = add("jwt", _jwt, "a device token on standard output", as_json=False)
     token.add_argument("--ttl", type=int, default=600, metavar="S", help="seconds that it lives, at most 7 days")
 
@@ -302,7 +304,7 @@ def _identity(arguments: argparse.Namespace) -> int:
                 raise UsageError("agent identity install: which file?", remedy="name the PEM file of the certificate")
             told = commands.install(loaded, arguments.file.read_text(encoding="ascii", errors="replace"))
         case "provision":
-            told = commands.provision(loaded, arguments.uplink)
+            told = commands.provision(loaded, arguments.uplink, again=arguments.again)
         case _:
             told = commands.show(loaded)
     _print_identity(told, as_json=arguments.json)
@@ -348,10 +350,15 @@ def _cloud(arguments: argparse.Namespace) -> int:
     except ImportError as error:
         raise UsageError(f"the stand-in cloud needs more: {error}", remedy=install_extra("cloud")) from None
 
-    with tempfile.TemporaryDirectory(prefix="hub-agent-cloud-") as folder:
+    scratch = (
+        tempfile.TemporaryDirectory(prefix="hub-agent-cloud-")
+        if arguments.data is None
+        else nullcontext(arguments.data)
+    )
+    with scratch as folder:
         faults = Faults.parse(arguments.faults)
         work = cloud.serve(
-            arguments.data or Path(folder),
+            Path(folder),
             port=arguments.port,
             mqtt=arguments.mqtt,
             broker=arguments.broker,

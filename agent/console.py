@@ -87,7 +87,10 @@ def show_status(status: Mapping[str, Any]) -> None:
 def show_identity(told: Mapping[str, Any]) -> None:
     rows = [(name.replace("_", " "), told[name] or "-") for name in ("device_id", "thing", "certificate_id", "expires")]
     out.print(table("Identity", ("of", "is"), rows))
-    say(told["public_key"] or "there is no key yet: `agent identity csr` makes one")
+    if told["public_key"]:
+        out.print(Text(printable(told["public_key"]).rstrip()), soft_wrap=True)  # PEM: its line breaks are part of it
+    else:
+        say("there is no key yet: `agent identity csr` makes one")
 
 
 def show_devices(devices: Iterable[Mapping[str, Any]]) -> None:

@@ -218,6 +218,16 @@ def test_a_hub_is_provisioned_from_the_command_line(
     told = json.loads(out)
     assert told["thing"] == told["device_id"] == thing
     assert told["expires"] > "2027"
+    code, out, _ = run(capsys, "identity", "show", "-c", config)
+    assert code == 0
+    assert told["public_key"].strip() in out, "it can be copied"
+    code, _, err = run(capsys, "identity", "provision", "-c", config)
+    assert code == 64
+    assert "--again" in err
+    code, out, _ = run(capsys, "identity", "provision", "--again", "--json", "-c", config)
+    again = json.loads(out)
+    assert (code, again["thing"], again["public_key"]) == (0, thing, told["public_key"])
+    assert again["certificate_id"] != told["certificate_id"]
     monkeypatch.setattr("agent.clock.kernel_synchronised", lambda: True)
     code, out, _ = run(capsys, "jwt", "--ttl", "60", "-c", config)
     assert code == 0

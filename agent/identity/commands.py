@@ -42,8 +42,12 @@ def install(settings: Settings, pem: str) -> dict[str, Any]:
     return show(settings)
 
 
-def provision(settings: Settings, uplink: str) -> dict[str, Any]:
-    """Fleet provisioning at an uplink, by default the only one that has no certificate of its own."""
+def provision(settings: Settings, uplink: str, *, again: bool) -> dict[str, Any]:
+    """Fleet provisioning at an uplink, by default the only one that has no certificate of its own. With `again` also a hub that has one."""
+    current = HubIdentity(settings).current()
+    if current is not None and not again:
+        remedy = "`agent identity show` shows it; --again replaces its certificate"
+        raise UsageError(f"the hub is provisioned already, as {current.thing}", remedy=remedy)
     fitting = [name for name, told in settings.uplinks.items() if told.takes_identity]
     if uplink and uplink not in settings.uplinks:
         raise UsageError(f"there is no uplink {uplink!r}", remedy=f"one of {', '.join(settings.uplinks) or 'none'}")
