@@ -390,11 +390,8 @@ class Hub:
         if not address:
             return self.discoveries.fail(event.discovery, "400", "the authentication material names no device address")
         here = next((record for record in self.devices.values() if bare(record.device.address) == address), None)
-        if here is not None and here.managed_thing_id in (
-            "",
-            event.managed_thing_id,
-        ):  # it joined before its code was scanned
-            here.quarantined = False
+        if here is not None and here.managed_thing_id in ("", event.managed_thing_id):
+            here.quarantined = False  # it joined before its code was scanned
             return self._activate(here, event.managed_thing_id, now)
         self.expected[address] = event.managed_thing_id
         return [SaveMeta("expected", pairs(self.expected)), *self._discover(event.discovery, now)]
