@@ -86,6 +86,7 @@ class Daemon:
         hub = Hub(_hub_id(settings), onboarding=settings.hub.onboarding, default_ttl=commands.default_ttl)
         self.runtime = Runtime(hub, store, self._clock, supervisor)
         self._identity = _identity(settings)
+        self._claiming = asyncio.Lock()
         self._control = ControlServer(settings.hub.runtime_dir, ConsoleApi(self.runtime, version("hub-agent")))
         self._stopping: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self._logs = UploadedLogs(settings.hub.state_dir / "logs", attach, self._publish_logs, supervisor)
@@ -208,9 +209,10 @@ class Daemon:
 
         async def live() -> None:
             if name in self.runtime.waiting and self._identity is not None:
-                if self._identity.current() is None:
-                    await self._identity.provision(uplink)
-                    log.info("the hub has got its certificate")
+                async with self._claiming:  # two uplinks of one hub have one certificate
+                    if self._identity.current() is None:
+                        await self._identity.provision(uplink)
+                        log.info("the hub has got its certificate")
                 if not self._settings.hub.id:
                     self.runtime.hub.hub_id = _hub_id(self._settings)
                 del self.runtime.waiting[name]

@@ -140,6 +140,18 @@ def test_any_text_is_refused_by_a_clear_error(token: str) -> None:
         verify(token, PUBLIC, now=NOW)
 
 
+def test_the_store_signs_and_does_nothing_else_that_the_library_offers(key: Stored) -> None:
+    signer = Tokens(key, "hub-1", Watch())._signer
+    token = Tokens(key, "hub-1", Watch()).token()
+    with pytest.raises(TokenTroubleError, match="public key"):
+        signer.decode(token, key, algorithms=["ES256"])  # type: ignore[arg-type]  # what must not work
+    algorithm = signer.get_algorithm_by_name("ES256")
+    with pytest.raises(TokenTroubleError, match="does not leave"):
+        algorithm.to_jwk(key)
+    with pytest.raises(TokenTroubleError, match="from outside"):
+        algorithm.from_jwk("{}")
+
+
 def test_a_key_that_is_not_p_256_cannot_sign_one(tmp_path: Path) -> None:
     keys = FileKeys(tmp_path)
     keys.generate("hub", P384)

@@ -39,7 +39,7 @@ class Stored:
 
 
 class _StoredES256(Algorithm):
-    """PyJWT's ES256 where the key stays in its store."""
+    """PyJWT's ES256 where the key stays in its store. It signs; what else an algorithm of the library can do is refused."""
 
     def prepare_key(self, key: Any) -> Any:
         return key
@@ -51,16 +51,16 @@ class _StoredES256(Algorithm):
         except (ValueError, OverflowError):  # no ECDSA signature, or one of a larger curve
             raise TokenTroubleError(f"the key {key.name!r} is not P-256, which {ALGORITHM} needs") from None
 
-    def verify(self, msg: bytes, key: Any, sig: bytes) -> bool:
-        raise NotImplementedError("tokens of others are verified with their public key")
+    def verify(self, msg: bytes, key: Any, sig: bytes) -> bool:  # noqa: ARG002  the library's signature
+        raise TokenTroubleError("tokens of others are verified with their public key")
 
     @staticmethod
-    def to_jwk(key_obj: Any, as_dict: bool = False) -> Any:  # noqa: FBT001, FBT002  the library's signature
-        raise NotImplementedError("a key does not leave its store")
+    def to_jwk(key_obj: Any, as_dict: bool = False) -> Any:  # noqa: ARG004, FBT001, FBT002  as above
+        raise TokenTroubleError("a key does not leave its store")
 
     @staticmethod
-    def from_jwk(jwk: Any) -> Any:
-        raise NotImplementedError("a key does not come from outside")
+    def from_jwk(jwk: Any) -> Any:  # noqa: ARG004  as above
+        raise TokenTroubleError("a key does not come from outside")
 
 
 class Tokens:

@@ -191,7 +191,7 @@ class StandIn:
         """A bug that a message meets costs this message: nothing of it is kept or told."""
         try:
             work()
-        except Exception:
+        except Exception:  # whatever it is, the next message of the next device is heard
             log.exception("%s", topic[:200])
             self._service.take_leaving()
         self._deliver(asker)

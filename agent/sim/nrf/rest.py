@@ -95,7 +95,7 @@ class NrfCloud:
             return refusal(error)
         except ShadowError as error:
             return refusal(NrfError(error.code * 100, str(error)))
-        except Exception:
+        except Exception:  # a bug costs this request only: told once with its traceback, answered as the service does
             log.exception("%s %s", ask.method, ask.path)
             return refusal(NrfError(INTERNAL, "Internal server error"))
 
