@@ -147,7 +147,7 @@ def test_a_driver_stands_alone_and_no_production_code_imports_a_simulator() -> N
 
 def test_the_daemon_never_imports_the_stand_in_cloud() -> None:
     for path in FILES:
-        if not name(path).startswith(("agent/sim/", "agent/cli.py")):
+        if not name(path).startswith(("agent/sim/", "agent/commands/simulation.py")):
             assert not [i for i in imports(path) if i.startswith("agent.sim")], name(path)
 
 

@@ -12,7 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent.errors import PermissionDeniedError
-from agent.identity.keys import ED25519, KINDS, P256, FileKeys, KeyTroubleError
+from agent.identity.keys import ED25519, KINDS, P256, FileKeys, KeyTroubleError, Subject
+
+CHAIN = Path("hub.pem")
 
 
 @pytest.fixture
@@ -38,7 +40,7 @@ def test_openssl_takes_the_signatures_and_requests_of_every_kind(keys: FileKeys,
         "pkeyutl", "-verify", "-pubin", "-inkey", str(public), "-sigfile", str(signature), "-in", str(data), *raw
     )
     assert verified.returncode == 0, verified.stderr
-    request = keys.certificate_request("hub", "HUB-1")
+    request = keys.csr("hub", Subject("HUB-1"))
     judged = openssl("req", "-verify", "-noout", "-subject", data=request.encode())
     assert judged.returncode == 0, judged.stderr
     assert b"HUB-1" in judged.stdout
@@ -51,7 +53,7 @@ def test_a_key_is_private_from_its_first_moment(keys: FileKeys, tmp_path: Path) 
         keys.generate("hub")
     finally:
         os.umask(before)
-    folder, file = tmp_path / "keys", Path(keys.tls_file("hub"))
+    folder, file = tmp_path / "keys", Path(keys.tls_files("hub", CHAIN)[1])
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert list(folder.iterdir()) == [file]
@@ -60,9 +62,9 @@ def test_a_key_is_private_from_its_first_moment(keys: FileKeys, tmp_path: Path) 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o620])
 def test_a_key_that_others_may_touch_is_refused(keys: FileKeys, mode: int) -> None:
     keys.generate("hub")
-    path = Path(keys.tls_file("hub"))
+    path = Path(keys.tls_files("hub", CHAIN)[1])
     path.chmod(mode)
-    for use in (keys.public_key, keys.tls_file, lambda name: keys.sign(name, b"x")):
+    for use in (keys.public_key, lambda name: keys.tls_files(name, CHAIN), lambda name: keys.sign(name, b"x")):
         with pytest.raises(PermissionDeniedError, match=f"{mode:04o}"):
             use("hub")
 
@@ -77,7 +79,7 @@ def test_a_key_of_another_user_is_refused(keys: FileKeys, monkeypatch: pytest.Mo
 
 def test_a_link_to_a_key_is_none(keys: FileKeys, tmp_path: Path) -> None:
     keys.generate("hub")
-    (tmp_path / "keys" / "other.key").symlink_to(keys.tls_file("hub"))
+    (tmp_path / "keys" / "other.key").symlink_to(keys.tls_files("hub", CHAIN)[1])
     with pytest.raises(KeyTroubleError, match="cannot be read"):
         keys.public_key("other")
 
@@ -128,3 +130,23 @@ def test_a_key_with_a_password_or_of_a_strange_kind_is_refused(keys: FileKeys) -
     path.write_bytes(openssl("genpkey", "-algorithm", "X25519").stdout)
     with pytest.raises(KeyTroubleError, match="kind that is not used"):
         keys.public_key("hub")
+
+
+@pytest.mark.conformance
+def test_openssl_reads_a_requests_subject_and_extensions(keys: FileKeys) -> None:
+    keys.generate("hub")
+    subject = Subject("HUB-1", {"O": "Home & Co", "C": "NO"}, ("hub-1.local",))
+    told = openssl("req", "-noout", "-text", data=keys.csr("hub", subject).encode()).stdout.decode()
+    assert "O = Home & Co, C = NO, CN = HUB-1" in told
+    assert "TLS Web Client Authentication" in told
+    assert "Digital Signature" in told
+    assert "DNS:hub-1.local" in told
+
+
+@pytest.mark.parametrize(
+    "subject", [Subject(""), Subject("x" * 65), Subject("x", {"XX": "y"}), Subject("x", {"C": "Norway"})]
+)
+def test_a_subject_that_no_request_can_hold_is_refused(keys: FileKeys, subject: Subject) -> None:
+    keys.generate("hub")
+    with pytest.raises(KeyTroubleError, match="subject"):
+        keys.csr("hub", subject)

@@ -17,7 +17,7 @@ from agent.cloud.tls import tls_context
 from agent.errors import TryAgainError
 from agent.identity import provisioning
 from agent.identity.certificates import KEY, Certificates, CertificateTroubleError
-from agent.identity.keys import FileKeys
+from agent.identity.keys import FileKeys, Subject
 from agent.identity.provisioning import Claim, Provisioner, ProvisioningRefusedError
 
 CONFIG = """
@@ -87,7 +87,7 @@ async def test_a_key_that_stays_here_gets_its_certificate(cloud: Cloud, files: P
     assert identity.configuration["clientId"] == thing
     assert hub.certificates.current() == identity
     certificate = x509.load_pem_x509_certificate(hub.certificates.path.read_bytes())
-    asked = x509.load_pem_x509_csr(hub.keys.certificate_request(KEY, "x").encode())
+    asked = x509.load_pem_x509_csr(hub.keys.csr(KEY, Subject("x")).encode())
     assert certificate.public_key() == asked.public_key()
     assert sorted(path.name for path in hub.folder.iterdir()) == ["hub.pem", "identity.json", "keys"]
 

@@ -8,6 +8,7 @@ from agent.clock import SystemClock, iso
 from agent.errors import ConfigError, UsageError
 from agent.identity.certificates import KEY
 from agent.identity.hub_identity import HubIdentity
+from agent.identity.keys import Subject
 from agent.identity.tokens import Stored, Tokens
 from agent.settings import Settings
 
@@ -33,7 +34,7 @@ def certificate_request(settings: Settings) -> str:
     identity = HubIdentity(settings)
     if not identity.keys.has(KEY):
         identity.keys.generate(KEY)
-    return identity.keys.certificate_request(KEY, settings.hub.id or settings.identity.serial or "hub")
+    return identity.keys.csr(KEY, Subject(settings.hub.id or settings.identity.serial or "hub"))
 
 
 def install(settings: Settings, pem: str) -> dict[str, Any]:

@@ -33,7 +33,7 @@ class HubIdentity:
 
     def tls_files(self) -> tuple[str, str]:
         """Certificate and key as TLS takes them."""
-        return str(self.certificates.path), self.keys.tls_file(KEY)
+        return self.keys.tls_files(KEY, self.certificates.path)
 
     async def provision(self, uplink: UplinkSettings) -> Identity:
         """Get a certificate at an uplink's broker. Raises what Provisioner.run does, and ConfigError."""

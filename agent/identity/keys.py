@@ -7,6 +7,7 @@ used. Others (PKCS #11, TPM) have the same methods.
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -14,7 +15,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from agent.errors import HubError, PermissionDeniedError
 from agent.files import sync_folder, write_atomic
@@ -22,6 +23,26 @@ from agent.files import sync_folder, write_atomic
 P256, P384, ED25519, RSA2048, RSA3072 = "P-256", "P-384", "Ed25519", "RSA-2048", "RSA-3072"
 KINDS = (P256, P384, ED25519, RSA2048, RSA3072)
 _CURVES: Mapping[str, type[ec.EllipticCurve]] = {P256: ec.SECP256R1, P384: ec.SECP384R1}
+_NAMES = {
+    "C": NameOID.COUNTRY_NAME,
+    "ST": NameOID.STATE_OR_PROVINCE_NAME,
+    "L": NameOID.LOCALITY_NAME,
+    "O": NameOID.ORGANIZATION_NAME,
+    "OU": NameOID.ORGANIZATIONAL_UNIT_NAME,
+    "dnQualifier": NameOID.DN_QUALIFIER,
+    "serialNumber": NameOID.SERIAL_NUMBER,
+}
+_CLIENT_USE = x509.KeyUsage(
+    digital_signature=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=False,
+    crl_sign=False,
+    encipher_only=False,
+    decipher_only=False,
+)
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
@@ -29,6 +50,15 @@ PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPri
 
 class KeyTroubleError(HubError):
     """A key is missing, there already, or cannot be used; the text names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a certificate request asks for. `names`: further parts of the subject (O, OU, C, ST, L, serialNumber); `hosts`: DNS names."""
+
+    common_name: str
+    names: Mapping[str, str] = field(default_factory=dict)
+    hosts: tuple[str, ...] = ()
 
 
 class KeyStore(Protocol):
@@ -45,11 +75,11 @@ class KeyStore(Protocol):
     def sign(self, name: str, data: bytes) -> bytes:
         """ECDSA (DER) with the curve's own SHA-2, Ed25519, or RSA PKCS #1 v1.5 with SHA-256."""
 
-    def certificate_request(self, name: str, common_name: str) -> str:
-        """A PKCS #10 request, PEM, signed by the key."""
+    def csr(self, name: str, subject: Subject) -> str:
+        """A PKCS #10 request (RFC 2986), PEM, signed by the key."""
 
-    def tls_file(self, name: str) -> str:
-        """What TLS is given for the key: the path of a PEM file."""
+    def tls_files(self, name: str, chain: Path) -> tuple[str, str]:
+        """What `ssl.SSLContext.load_cert_chain` takes for the key and its certificate chain: two paths."""
 
     def destroy(self, name: str) -> None:
         """Nothing happens when there is none."""
@@ -85,16 +115,12 @@ class FileKeys:
     def sign(self, name: str, data: bytes) -> bytes:
         return _sign(self._load(name), data)
 
-    def certificate_request(self, name: str, common_name: str) -> str:
-        key = self._load(name)
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
-        digest = None if isinstance(key, ed25519.Ed25519PrivateKey) else _digest(key)
-        request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, digest)
-        return request.public_bytes(serialization.Encoding.PEM).decode()
+    def csr(self, name: str, subject: Subject) -> str:
+        return request(self._load(name), subject)
 
-    def tls_file(self, name: str) -> str:
+    def tls_files(self, name: str, chain: Path) -> tuple[str, str]:
         self._load(name)
-        return str(self._path(name))
+        return str(chain), str(self._path(name))
 
     def destroy(self, name: str) -> None:
         path = self._path(name)
@@ -118,6 +144,24 @@ class FileKeys:
         with os.fdopen(descriptor, "rb") as file:
             _private(path, os.fstat(descriptor))
             return _parse(path, file.read())
+
+
+def request(key: PrivateKey, subject: Subject) -> str:
+    """The request of `KeyStore.csr`, for any object that signs like a key of the library. Raises KeyTroubleError."""
+    try:
+        parts = [x509.NameAttribute(_NAMES[name], value) for name, value in subject.names.items()]
+        name = x509.Name([*parts, x509.NameAttribute(NameOID.COMMON_NAME, subject.common_name)])
+        hosts = [x509.DNSName(host) for host in subject.hosts]
+    except (KeyError, ValueError) as error:
+        remedy = f"names are {', '.join(_NAMES)}; a common name has 1 to 64 characters"
+        raise KeyTroubleError(f"the subject of the request cannot be used: {error}", remedy=remedy) from None
+    builder = x509.CertificateSigningRequestBuilder().subject_name(name)
+    builder = builder.add_extension(_CLIENT_USE, critical=True)
+    builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+    if hosts:
+        builder = builder.add_extension(x509.SubjectAlternativeName(hosts), critical=False)
+    digest = None if isinstance(key, ed25519.Ed25519PrivateKey) else _digest(key)
+    return builder.sign(key, digest).public_bytes(serialization.Encoding.PEM).decode()
 
 
 def _private(path: Path, status: os.stat_result) -> None:

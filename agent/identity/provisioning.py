@@ -19,7 +19,7 @@ from agent.cloud.mqtt import V5, V311, Endpoint, Inbound, MqttConnection, Protoc
 from agent.errors import HubError, TryAgainError
 from agent.files import write_atomic
 from agent.identity.certificates import KEY, Certificates, Identity
-from agent.identity.keys import KeyStore
+from agent.identity.keys import KeyStore, Subject
 from agent.wire.fleet_provisioning import (
     CREATE_FROM_CSR,
     PROVISION,
@@ -93,7 +93,7 @@ class Provisioner:
     async def _register(self, conversation: "_Conversation", claim: Claim, topic: str) -> tuple[Created, Provisioned]:
         created = self._kept()
         if created is None:
-            request = CreateFromCsr(certificate_signing_request=self._keys.certificate_request(KEY, claim.common_name))
+            request = CreateFromCsr(certificate_signing_request=self._keys.csr(KEY, Subject(claim.common_name)))
             created = await conversation.ask(CREATE_FROM_CSR, request, Created)
             self._keep(created)
         body = Provision(

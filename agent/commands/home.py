@@ -1,0 +1,140 @@
+"""The home, over the control socket: status, devices, discovery, commands, backups."""
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from agent.commands import Commands, print_lines
+from agent.errors import Exit, HubError, UsageError
+
+
+def register(commands: Commands) -> None:
+    commands.add("status", _status, "state of the hub, its radios, uplinks and queue")
+    commands.add("devices", _devices, "the devices")
+    commands.add("device", _device, "one device with its capabilities and state").add_argument("id", metavar="ID")
+    discover = commands.add("discover", _discover, "open a join window and show who joins")
+    discover.add_argument("kind", metavar="KIND", help="zigbee")
+    discover.add_argument(
+        "--auth", default="", metavar="MATERIAL", help="QR material or install code: only this device"
+    )
+    seconds = "seconds that the window is open, up to 254; before it the radio is waited for, after it interviews"
+    discover.add_argument("--duration", type=int, default=120, metavar="S", help=seconds)
+    discover.add_argument("--radio", default="", help="only this radio")
+    command = commands.add("command", _command, "send a command and wait for its outcome; 0 only on success")
+    command.add_argument("id", metavar="ID")
+    command.add_argument("--endpoint", required=True, metavar="E")
+    command.add_argument("--capability", required=True, metavar="C", help="matter.OnOff@1.4 or OnOff")
+    command.add_argument("--action", required=True, metavar="A")
+    command.add_argument("--params", default="{}", metavar="JSON")
+    command.add_argument("--ttl", type=float, default=30.0, metavar="S", help="give up after this")
+    remove = commands.add("remove", _remove, "take a device off its network")
+    remove.add_argument("id", metavar="ID")
+    remove.add_argument("--force", action="store_true", help="forget it also when it does not answer")
+    commands.add("backup", _backup, "write the radios' networks to a file; it holds their keys").add_argument(
+        "file", type=Path
+    )
+    restore = commands.add("restore", _restore, "write the networks of a backup to the radios")
+    restore.add_argument("file", type=Path)
+    restore.add_argument("--radio", default="", help="only this radio")
+
+
+def _client(arguments: argparse.Namespace) -> Any:
+    from agent import settings  # noqa: PLC0415
+    from agent.client import Client  # noqa: PLC0415
+
+    return Client(settings.load(arguments.config, os.environ, deep=False).hub.runtime_dir)
+
+
+def _show(arguments: argparse.Namespace, path: str, show: str) -> int:
+    answer = _client(arguments).get(path)
+    if arguments.json:
+        print(json.dumps(answer))
+        return int(Exit.OK)
+    from agent import console  # noqa: PLC0415
+
+    getattr(console, show)(answer)
+    return int(Exit.OK)
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    return _show(arguments, "status", "show_status")
+
+
+def _devices(arguments: argparse.Namespace) -> int:
+    return _show(arguments, "devices", "show_devices")
+
+
+def _device(arguments: argparse.Namespace) -> int:
+    return _show(arguments, f"devices/{arguments.id}", "show_device")
+
+
+def _discover(arguments: argparse.Namespace) -> int:
+    body = {"kind": arguments.kind, "auth": arguments.auth, "duration": arguments.duration, "radio": arguments.radio}
+    lines = _client(arguments).stream("discover", body)
+    if arguments.json:
+        last = print_lines(lines)
+    else:
+        from agent import console  # noqa: PLC0415
+
+        last = console.watch_discovery(lines)
+    if last.get("error"):
+        raise HubError(last["error"]["message"])
+    if last.get("status") != "SUCCEEDED":
+        raise HubError(
+            "no device joined", remedy="put the device in pairing mode while the window is open, near the hub"
+        )
+    return int(Exit.OK)
+
+
+def _command(arguments: argparse.Namespace) -> int:
+    try:
+        parameters = json.loads(arguments.params)
+    except ValueError as error:
+        raise UsageError(f"--params is no JSON: {error}", remedy="for example --params '{\"Level\": 128}'") from None
+    capability = arguments.capability if "@" in arguments.capability else f"matter.{arguments.capability}@1.4"
+    action = {
+        "endpoint": arguments.endpoint,
+        "capability": capability,
+        "name": arguments.action,
+        "parameters": parameters,
+    }
+    lines = _client(arguments).stream("command", {"device": arguments.id, "actions": [action], "ttl": arguments.ttl})
+    outcome = print_lines(lines) if arguments.json else list(lines)[-1]
+    if not outcome["succeeded"]:
+        reasons = [outcome["error"], *(result["error"] for result in outcome["results"])]
+        raise HubError(next((reason for reason in reasons if reason), "the command failed"))
+    if not arguments.json:
+        values = [result["values"] for result in outcome["results"] if result["values"]]
+        print("succeeded" + "".join(f" {json.dumps(value)}" for value in values))
+    return int(Exit.OK)
+
+
+def _remove(arguments: argparse.Namespace) -> int:
+    lines = _client(arguments).stream("remove", {"device": arguments.id, "force": arguments.force})
+    last = print_lines(lines) if arguments.json else list(lines)[-1]
+    if last["what"] != "removed":
+        raise HubError(last["error"], remedy="wake the device and try again, or --force to forget it")
+    if not arguments.json:
+        print(f"removed {last['nodeId']}")
+    return int(Exit.OK)
+
+
+def _backup(arguments: argparse.Namespace) -> int:
+    from agent import backup  # noqa: PLC0415
+
+    names = backup.take(_client(arguments), arguments.file)
+    if arguments.json:
+        print(json.dumps({"file": str(arguments.file), "radios": names}))
+    else:
+        print(f"{arguments.file}: {', '.join(names)}. It holds the network keys: whoever has it can join.")
+    return int(Exit.OK)
+
+
+def _restore(arguments: argparse.Namespace) -> int:
+    from agent import backup  # noqa: PLC0415
+
+    names = backup.restore(_client(arguments), arguments.file, arguments.radio)
+    print(json.dumps({"radios": names}) if arguments.json else f"restored: {', '.join(names)}; they start afresh")
+    return int(Exit.OK)
