@@ -8,37 +8,29 @@ import asyncio
 import logging
 import os
 import signal
-import socket
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agent import offboard, records
 from agent.clock import TRUSTED, Clock, SystemClock
-from agent.cloud.link import Link, LinkPolicy
-from agent.cloud.managed_integrations import ManagedIntegrations
-from agent.cloud.mqtt import Endpoint
-from agent.cloud.tls import tls_context
 from agent.console_api import ConsoleApi
 from agent.control import ControlServer
 from agent.discovery_book import META_KEY
 from agent.driver import Driver, DriverContext, DriverInfo, load_driver
-from agent.errors import ConfigError, Exit, HubError, PermissionDeniedError
+from agent.errors import Exit, HubError, PermissionDeniedError
 from agent.home import STARTING, RadioRecord
 from agent.hub import Hub
 from agent.notify import Notifier
-from agent.outbox import Outbox
-from agent.requests import ApplyLogs, Effect, Kind, Offboard, Publish, SaveCommand, StateQuery, StopDiscovery
+from agent.requests import ApplyLogs, Effect, Kind, Offboard, Publish, SaveCommand, StopDiscovery
 from agent.runtime import RADIO_STALLED, Runtime
 from agent.runtime_logs import UploadedLogs
-from agent.settings import RadioSettings, Settings, UplinkSettings
+from agent.settings import RadioSettings, Settings
 from agent.store import Limits, Store
 from agent.supervise import Pulse, Supervisor, Unit
-
-if TYPE_CHECKING:
-    from agent.identity.hub_identity import HubIdentity
+from agent.uplinks import Uplinks, hub_id
 
 log = logging.getLogger(__name__)
 
@@ -83,10 +75,9 @@ class Daemon:
         self._settings, self._store, self._supervisor, self._notifier = settings, store, supervisor, notifier
         self._clock: Clock = SystemClock()
         commands = settings.commands
-        hub = Hub(_hub_id(settings), onboarding=settings.hub.onboarding, default_ttl=commands.default_ttl)
+        hub = Hub(hub_id(settings), onboarding=settings.hub.onboarding, default_ttl=commands.default_ttl)
         self.runtime = Runtime(hub, store, self._clock, supervisor)
-        self._identity = _identity(settings)
-        self._claiming = asyncio.Lock()
+        self._uplinks = Uplinks(settings, self.runtime, store, supervisor)
         self._control = ControlServer(settings.hub.runtime_dir, ConsoleApi(self.runtime, version("hub-agent")))
         self._stopping: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self._logs = UploadedLogs(settings.hub.state_dir / "logs", attach, self._publish_logs, supervisor)
@@ -107,10 +98,7 @@ class Daemon:
             if name in self.runtime.barred:
                 log.warning("uplink %s is not started: %s", name, self.runtime.barred[name])
                 continue
-            if self._must_claim(uplink):
-                self._claim(name, uplink)
-                continue
-            self._add_uplink(name, uplink)
+            self._uplinks.add(name, uplink)
         for name, radio in self._settings.radios.items():
             self._add_radio(name, radio, infos[name])
         self._supervisor.spawn("housekeeping", self._housekeeping())
@@ -198,56 +186,6 @@ class Daemon:
         ended = partial(self._stop_asked, Exit.TEMPFAIL)  # systemd starts it again, with nothing of what it was
         self._supervisor.spawn("offboard", offboard.begin(self.runtime, self._settings, ended))
 
-    def _must_claim(self, uplink: UplinkSettings) -> bool:
-        """Whether an uplink waits for the hub's certificate."""
-        identity = self._identity
-        return identity is not None and uplink.takes_identity and identity.can_claim and identity.current() is None
-
-    def _claim(self, name: str, uplink: UplinkSettings) -> None:
-        """Provision the hub at this uplink, and then start the uplink."""
-        self.runtime.waiting[name] = "the hub has no certificate yet: it is provisioned by its claim"
-
-        async def live() -> None:
-            if name in self.runtime.waiting and self._identity is not None:
-                async with self._claiming:  # two uplinks of one hub have one certificate
-                    if self._identity.current() is None:
-                        await self._identity.provision(uplink)
-                        log.info("the hub has got its certificate")
-                if not self._settings.hub.id:
-                    self.runtime.hub.hub_id = _hub_id(self._settings)
-                del self.runtime.waiting[name]
-                self._add_uplink(name, uplink)
-                self.runtime.tell_status()
-            await asyncio.Event().wait()  # provisioned once
-
-        self._supervisor.add(Unit(f"provisioning at {name}", live, first=1.1, longest=300.0))
-
-    def _add_uplink(self, name: str, uplink: UplinkSettings) -> None:
-        hub = self.runtime.hub
-        if uplink.dialect != "managed-integrations":
-            raise ConfigError(f"dialect {uplink.dialect!r} is not available in this version", place=f"uplinks.{name}")
-        dialect = ManagedIntegrations(name, hub.hub_id, north=uplink.topics.north, south=uplink.topics.south)
-        link = Link(
-            name,
-            _endpoint(uplink, hub.hub_id, self._identity),
-            LinkPolicy(
-                publishes_per_second=uplink.publishes_per_second,
-                in_flight=uplink.in_flight,
-                max_payload=uplink.max_payload,
-                spool_after=uplink.spool_after,
-                strict=uplink.durability == "strict",
-                protocol=uplink.protocol,
-            ),
-            dialect,
-            Outbox(self._store),
-            self._clock,
-            on_request=self.runtime.dispatch,
-            on_history_told=lambda: self.runtime.dispatch(StateQuery("", refresh=False)),
-        )
-        self.runtime.links[name] = link
-        # AWS IoT Core allows one CONNECT a second for a client id.
-        self._supervisor.add(Unit(f"uplink {name}", link.run, stalled=link.stalled, first=1.1, longest=60.0))
-
     def _add_radio(self, name: str, radio: RadioSettings, info: DriverInfo) -> None:
         folder = self._settings.hub.state_dir / "radios" / name
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -288,43 +226,6 @@ class Daemon:
             else:
                 self._notifier.watchdog()
             await asyncio.sleep(interval)
-
-
-def _endpoint(uplink: UplinkSettings, hub_id: str, identity: "HubIdentity | None") -> Endpoint:
-    context, client_id = None, uplink.client_id or hub_id
-    current = identity.current() if identity is not None and uplink.takes_identity else None
-    if uplink.tls:
-        files = uplink.certificate, uplink.key
-        if current is not None and identity is not None:
-            files = identity.tls_files()
-            client_id = uplink.client_id or current.configuration.get("clientId", hub_id)
-        context = tls_context(ca=uplink.ca, certificate=files[0], key=files[1], alpn=uplink.alpn)
-    return Endpoint(
-        uplink.host,
-        uplink.port,
-        client_id,
-        uplink.keep_alive,
-        context,
-        uplink.username,
-        uplink.password.reveal(),
-        uplink.session_expiry,
-    )
-
-
-def _identity(settings: Settings) -> "HubIdentity | None":
-    """The hub's identity where one is configured or there already; who has none does not pay for the libraries."""
-    if not settings.identity.claim_certificate and not (settings.hub.state_dir / "identity").exists():
-        return None
-    from agent.identity.hub_identity import HubIdentity  # noqa: PLC0415
-
-    return HubIdentity(settings)
-
-
-def _hub_id(settings: Settings) -> str:
-    """The configured id; else the thing that the hub was provisioned as; else one that stays with this installation."""
-    identity = _identity(settings)
-    current = identity.current() if identity is not None and not settings.hub.id else None
-    return settings.hub.id or (current.thing if current else "") or f"hub-{socket.gethostname()}"
 
 
 def _limits(settings: Settings) -> Limits:

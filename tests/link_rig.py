@@ -66,7 +66,7 @@ class Rig:
         self.history_told = 0
         self.link = Link(
             "main",
-            Endpoint("127.0.0.1", port, "hub-1", 60, tls),
+            lambda: Endpoint("127.0.0.1", port, "hub-1", 60, tls),
             policy,
             ManagedIntegrations("main", "hub-1"),
             self.outbox,

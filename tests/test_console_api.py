@@ -64,10 +64,10 @@ async def test_status_tells_the_radio_before_and_after_it_is_there(daemon: Daemo
 
 
 async def test_status_tells_an_uplink_that_is_away_and_what_waits_for_it(daemon: Daemon) -> None:
-    endpoint = Endpoint("127.0.0.1", free_port(), "hub-1", 60, None)
+    port = free_port()
     link = Link(
         "main",
-        endpoint,
+        lambda: Endpoint("127.0.0.1", port, "hub-1", 60, None),
         LinkPolicy(),
         ManagedIntegrations("main", "hub-1"),
         Outbox(daemon.store),

@@ -11,12 +11,14 @@ Order and durability:
 
 import asyncio
 import logging
-from collections import Counter, OrderedDict, deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from agent.clock import ESTIMATED, TRUSTED, Clock
+from agent.cloud.channel import Channel
 from agent.cloud.dialect import Dialect, MalformedMessage
 from agent.cloud.lane import Lane, Outbox
 from agent.cloud.mqtt import (
@@ -24,18 +26,21 @@ from agent.cloud.mqtt import (
     Endpoint,
     HungUp,
     Inbound,
+    Leaves,
     MqttConnection,
     MqttLost,
     ProtocolChoice,
     ProtocolRefused,
 )
 from agent.cloud.pace import Pace
+from agent.cloud.unsaved import Unsaved
 from agent.requests import LANE_LOG, LANE_STATE, Message, Request
 
 log = logging.getLogger(__name__)
 
 CHUNK = 200  # rows read from disk at a time: about 60 kB
 HISTORY = 1000  # rows of state: ten seconds of AWS IoT Core's 100 publishes a second
+LEAVE = 2.0  # seconds for what is in flight, when a connection is left for another
 DELETE_WINDOW = 0.5  # acknowledged rows are deleted in groups; a crash before that sends them again under the same id
 
 
@@ -58,7 +63,7 @@ class Link:
     def __init__(
         self,
         name: str,
-        endpoint: Endpoint,
+        endpoint: Callable[[], Endpoint],
         policy: LinkPolicy,
         dialect: Dialect,
         outbox: Outbox,
@@ -66,14 +71,18 @@ class Link:
         *,
         on_request: Callable[[Request, Callable[[], None]], None],
         on_history_told: Callable[[], None],
+        channel: Channel | None = None,
     ) -> None:
         self.name = name
         self.policy = policy
         self.counters: Counter[str] = Counter()
         self.connected = False
         self.last_error = ""
-        self._endpoint, self._dialect, self._outbox, self._clock = endpoint, dialect, outbox, clock
+        self._ask_endpoint, self._endpoint = endpoint, endpoint()
+        self._dialect, self._outbox, self._clock = dialect, outbox, clock
+        self.channel = channel if channel is not None else Channel(self._place)
         self._on_request, self._on_history_told = on_request, on_history_told
+        self._leaving = False
         self._status: Mapping[str, Any] = {}
         self._last_word: asyncio.Future[bool] | None = None
         self._last_mid = 0
@@ -82,8 +91,7 @@ class Link:
         self._attention = asyncio.Event()
         self._acked = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
-        self._spool_timer: asyncio.TimerHandle | None = None
-        self._unsaved: OrderedDict[int, tuple[float, Message]] = OrderedDict()
+        self._unsaved = Unsaved(clock, policy.spool_after, self._spool)
         self._reset()
 
     def _reset(self) -> None:
@@ -112,26 +120,19 @@ class Link:
         """State, deliver-first: send at once if the link is up, else put it on disk."""
         lane = self._lanes[LANE_STATE]
         if self._connection is None:
-            self._keep(message)  # to disk in groups, within `spool_after`; the next connection reads it there
+            self._unsaved.keep(message)  # to disk in groups, within `spool_after`; the next connection reads it there
         elif lane.more and not self._history_until:
             lane.on_disk()
             self._outbox.spool([message])
             self._attention.set()
         else:
-            self._keep(message)
+            self._unsaved.keep(message)
             if self._history_until:
                 self._live.append(message)
             else:
                 lane.ready.append(message)
                 lane.after = message.id
             self._pump()
-
-    def _keep(self, message: Message) -> None:
-        """Hold a message that is not on disk until it is acknowledged or late."""
-        self._unsaved[message.id] = (self._clock.now().mono + self.policy.spool_after, message)
-        if self._spool_timer is None:
-            loop = asyncio.get_running_loop()
-            self._spool_timer = loop.call_later(self.policy.spool_after, self._spool_due)
 
     def set_status(self, status: Mapping[str, Any]) -> None:
         """The hub's status; told now if the link is up, and after every connect."""
@@ -156,14 +157,24 @@ class Link:
         """Messages in memory that are not acknowledged."""
         return len(self._in_flight) + len(self._live) + sum(len(lane.ready) for lane in self._lanes)
 
+    def reconnect(self) -> None:
+        """End the connection in order and make another: what it connects with has changed."""
+        self._leaving = True
+        self._attention.set()
+
     async def run(self) -> None:
         """Connect, drain, and end with MqttLost."""
+        self._endpoint, self._leaving = self._ask_endpoint(), False
         connection = self._connect()
         try:
             await connection.open(self._dialect.subscriptions)
             self._up(connection)
+            await self.channel.bind(connection)
             while not connection.closed.done():
                 await self._attended()
+                if self._leaving:
+                    await self._leave(connection)
+                    break
                 await self._refill()
             self._protocol.lost()
             raise MqttLost(f"connection lost: {connection.closed.result()}", place=self._place)
@@ -177,6 +188,20 @@ class Link:
         finally:
             self._down()
             connection.close("the link ends")
+
+    async def _leave(self, connection: MqttConnection) -> None:
+        await self._drained(connection, LEAVE)
+        await connection.drain_and_close(LEAVE)
+        raise Leaves("it connects anew", place=self._place)
+
+    async def _drained(self, connection: MqttConnection, timeout: float) -> bool:
+        """Whether everything in flight is acknowledged in time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while self._in_flight and not connection.closed.done():
+                    self._acked.clear()
+                    await self._acked.wait()
+        return not self._in_flight
 
     async def _attended(self) -> None:
         """Until there is something to do. Raises MqttLost when the broker has acknowledged nothing for too long."""
@@ -208,14 +233,9 @@ class Link:
         if connection is None:
             return
         self.set_status({**self._status, "status": "offline", "reason": "stopped"})
-        try:
-            async with asyncio.timeout(timeout / 2):
-                while self._in_flight and not connection.closed.done():
-                    self._acked.clear()
-                    await self._acked.wait()
-        except TimeoutError:
+        if not await self._drained(connection, timeout / 2):
             log.info("%d messages are not acknowledged; they go out again after the next start", len(self._in_flight))
-        self._spool_all()
+        self._unsaved.spool_all()
         await connection.drain_and_close(timeout / 2)
 
     # ---- the connection ---------------------------------------------------------------------------------------------
@@ -238,7 +258,7 @@ class Link:
         return connection
 
     def _up(self, connection: MqttConnection) -> None:
-        self._spool_all()
+        self._unsaved.spool_all()
         self._reset()
         for number, lane in enumerate(self._lanes):  # where nothing lies, nothing is read, and state is sent at once
             lane.more = self._outbox.backlog(self.name, number) > 0
@@ -254,7 +274,8 @@ class Link:
 
     def _down(self) -> None:
         self.connected, self._connection = False, None
-        self._spool_all()
+        self.channel.unbind()
+        self._unsaved.spool_all()
         self._reset()
         if self._timer is not None:
             self._timer.cancel()
@@ -274,6 +295,8 @@ class Link:
 
     def _received(self, inbound: Inbound) -> None:
         self.counters["received"] += 1
+        if self.channel.hear(inbound):
+            return
         try:
             request = self._dialect.decode(inbound.topic, inbound.payload, retained=inbound.retained)
         except MalformedMessage as error:
@@ -308,6 +331,10 @@ class Link:
             self._on_history_told()
             self._attention.set()
 
+    def _spool(self, messages: list[Message]) -> None:
+        self.counters["spooled"] += len(messages)
+        self._outbox.spool(messages)
+
     def _history_drained(self) -> bool:
         lane = self._lanes[LANE_STATE]
         return not lane.more and not lane.ready and not self._live and not self._unsaved
@@ -325,7 +352,7 @@ class Link:
         """Send what may be sent now."""
         while self._connection is not None and len(self._in_flight) < self.policy.in_flight:
             queue = self._next()
-            if queue is None or not self._may_send():
+            if queue is None or self._leaving or not self._may_send():
                 break
             message = queue.popleft()
             if not self._send(self._connection, message):
@@ -389,31 +416,5 @@ class Link:
         self._pump()
 
     def _finished(self, identifier: int, lane: int) -> None:
-        if self._unsaved.pop(identifier, None) is None:
+        if not self._unsaved.forget(identifier):
             self._outbox.forget(self.name, [(lane, identifier)], DELETE_WINDOW)
-
-    # ---- deliver-first ----------------------------------------------------------------------------------------------
-
-    def _spool_due(self) -> None:
-        self._spool_timer = None
-        now = self._clock.now().mono
-        late = []
-        while self._unsaved:
-            identifier, (due, message) = next(iter(self._unsaved.items()))
-            if due > now:
-                delay = max(0.05, due - now)
-                self._spool_timer = asyncio.get_running_loop().call_later(delay, self._spool_due)
-                break
-            late.append(message)
-            del self._unsaved[identifier]
-        if late:
-            self.counters["spooled"] += len(late)
-            self._outbox.spool(late)
-
-    def _spool_all(self) -> None:
-        if self._unsaved:
-            self._outbox.spool([message for _, message in self._unsaved.values()])
-            self._unsaved.clear()
-        if self._spool_timer is not None:
-            self._spool_timer.cancel()
-            self._spool_timer = None

@@ -43,6 +43,14 @@ class ProtocolRefused(MqttLost):
     """The broker says that it does not speak this protocol version."""
 
 
+class SubscriptionRefused(MqttLost):
+    """The broker does not allow a subscription."""
+
+
+class Leaves(MqttLost):
+    """A connection was left on purpose, for another one."""
+
+
 class HungUp(MqttLost):
     """The broker closed the connection instead of answering CONNECT."""
 
@@ -59,6 +67,11 @@ class Endpoint:
     username: str = ""
     password: str = field(default="", repr=False)
     session_expiry: int = 3600
+
+
+def matches(topic_filter: str, topic: str) -> bool:
+    """Whether a topic is one that a subscription's filter stands for (MQTT 5, 4.7)."""
+    return paho.topic_matches_sub(topic_filter, topic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,13 +196,29 @@ class MqttConnection:
                 await self._loop.run_in_executor(None, self._connect_blocking, properties)
                 self._housekeep()
                 await self._connected
-                await self._subscribe(subscriptions)
+                await self.subscribe(subscriptions)
         except TimeoutError:
             self.close("no answer from the broker")
             raise MqttLost("no answer from the broker", place=self._place) from None
         except (OSError, ssl.SSLError) as error:
             self.close(str(error))
             raise MqttLost(f"cannot connect: {error}", place=self._place, remedy=remedy_of(str(error))) from error
+
+    async def subscribe(self, topics: tuple[str, ...]) -> None:
+        """At QoS 1. Raises SubscriptionRefused, MqttLost."""
+        for start in range(0, len(topics), SUBSCRIPTIONS_PER_PACKET):
+            batch = topics[start : start + SUBSCRIPTIONS_PER_PACKET]
+            _result, mid = self._client.subscribe([(topic, 1) for topic in batch])
+            if mid is None:
+                raise MqttLost("the connection ended before SUBSCRIBE", place=self._place)
+            self._granted[mid] = self._loop.create_future()
+            reasons = await self._granted[mid]
+            del self._granted[mid]
+            refused = [topic for topic, reason in zip(batch, reasons, strict=True) if reason.is_failure]
+            if refused:
+                remedy = "allow these subscriptions in the broker's policy for this client"
+                text = f"the broker refused to subscribe to {', '.join(refused)}"
+                raise SubscriptionRefused(text, place=self._place, remedy=remedy)
 
     def publish(self, publication: Publication) -> int:
         """Send at QoS 1; returns the packet id that on_acknowledged names. Raises MqttLost when the connection has ended."""
@@ -341,18 +370,3 @@ class MqttConnection:
         granted = self._granted.get(mid)
         if granted is not None and not granted.done():
             granted.set_result(reasons)
-
-    async def _subscribe(self, topics: tuple[str, ...]) -> None:
-        for start in range(0, len(topics), SUBSCRIPTIONS_PER_PACKET):
-            batch = topics[start : start + SUBSCRIPTIONS_PER_PACKET]
-            _result, mid = self._client.subscribe([(topic, 1) for topic in batch])
-            if mid is None:
-                raise MqttLost("the connection ended before SUBSCRIBE", place=self._place)
-            self._granted[mid] = self._loop.create_future()
-            reasons = await self._granted[mid]
-            del self._granted[mid]
-            refused = [topic for topic, reason in zip(batch, reasons, strict=True) if reason.is_failure]
-            if refused:
-                remedy = "allow these subscriptions in the broker's policy for this client"
-                text = f"the broker refused to subscribe to {', '.join(refused)}"
-                raise MqttLost(text, place=self._place, remedy=remedy)

@@ -1,13 +1,18 @@
-"""Who this hub is: its key, its certificate, and how it gets one, from the settings."""
+"""Who this hub is: its slots, and where its certificates come from, from the settings."""
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from agent.cloud.mqtt import Endpoint
 from agent.cloud.tls import tls_context
 from agent.errors import ConfigError
-from agent.identity.certificates import KEY, Certificates, Identity
-from agent.identity.keys import FileKeys, KeyStore
-from agent.identity.provisioning import Claim, Provisioner
+from agent.identity.keys import FileKeys, KeyStore, Subject
+from agent.identity.local_ca import LocalAuthority
+from agent.identity.provisioning import Claim, FleetProvisioning
+from agent.identity.record import Held
+from agent.identity.slots import Now, Slots
+from agent.identity.sources import Source, fetch
 from agent.settings import Settings, UplinkSettings
 
 FOLDER = "identity"
@@ -15,38 +20,66 @@ _UPC, _EAN = 12, 13  # digits
 
 
 class HubIdentity:
-    """Key and certificate below the state folder."""
+    """Keys and certificates below the state folder."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, now: Now = time.time) -> None:
         self._settings = settings
-        self._folder: Path = settings.hub.state_dir / FOLDER
-        self.keys: KeyStore = FileKeys(self._folder / "keys")
-        self.certificates = Certificates(self._folder, self.keys)
+        self.folder: Path = settings.hub.state_dir / FOLDER
+        self.keys: KeyStore = FileKeys(self.folder / "keys")
+        self.slots = Slots(self.folder, self.keys, now, kind=settings.identity.key_type)
 
-    def current(self) -> Identity | None:
-        return self.certificates.current()
+    def current(self) -> Held | None:
+        """What the hub is now. Raises CertificateTroubleError."""
+        return self.slots.record.identity
+
+    @property
+    def subject(self) -> Subject:
+        """What the hub asks its certificates for."""
+        told, current = self._settings.identity, self.current()
+        name = (current.thing if current else "") or self._settings.hub.id or told.serial or "hub"
+        return Subject(name, self._names)
+
+    @property
+    def _names(self) -> dict[str, str]:
+        return {str(part): value for part, value in self._settings.identity.subject.items()}
 
     @property
     def can_claim(self) -> bool:
-        """Whether the settings say how to get a certificate."""
-        return bool(self._settings.identity.claim_certificate)
+        """Whether the settings say how the hub gets its first certificate by itself."""
+        return self._kind() in ("claim", "local-ca", "est")
 
-    def tls_files(self) -> tuple[str, str]:
-        """Certificate and key as TLS takes them."""
-        return self.keys.tls_files(KEY, self.certificates.path)
+    def source(self, uplink: UplinkSettings) -> Source | None:
+        """Where certificates come from by themselves; None: somebody brings them, or a job asks for them."""
+        told = self._settings.identity
+        match self._kind():
+            case "claim":
+                return FleetProvisioning(self.folder, self._claim(uplink))
+            case "local-ca":
+                return LocalAuthority(Path(told.ca_certificate), Path(told.ca_key), told.ca_days, self.subject)
+        return None
 
-    async def provision(self, uplink: UplinkSettings) -> Identity:
-        """Get a certificate at an uplink's broker. Raises what Provisioner.run does, and ConfigError."""
-        return await Provisioner(self._folder, self.keys, self.certificates).run(self._claim(uplink))
+    async def provision(
+        self, uplink: UplinkSettings, reason: str, told: Callable[[str], None] = lambda _text: None
+    ) -> Held:
+        """Get a certificate. Raises what the source does, CertificateTroubleError, and ConfigError without a source."""
+        source = self.source(uplink)
+        if source is None:
+            remedy = "set claim_certificate, claim_key, template, serial and product_code, or another source"
+            raise ConfigError("there is no source of certificates", place="identity", remedy=remedy)
+        return await fetch(self.slots, source, reason, told=told)
+
+    def _kind(self) -> str:
+        told = self._settings.identity
+        if told.source != "auto":
+            return told.source
+        return "claim" if told.claim_certificate else "local-ca" if told.ca_certificate else "none"
 
     def _claim(self, uplink: UplinkSettings) -> Claim:
         told = self._settings.identity
-        if not self.can_claim:
-            remedy = "set claim_certificate, claim_key, template, serial and product_code"
-            raise ConfigError("there is no claim certificate", place="identity", remedy=remedy)
         tls = tls_context(ca=uplink.ca, certificate=told.claim_certificate, key=told.claim_key, alpn=uplink.alpn)
         endpoint = Endpoint(uplink.host, uplink.port, f"claim-{told.serial}", uplink.keep_alive, tls)
         names = {_UPC: "universalProductCode", _EAN: "europeanArticleNumber"}
         code = names.get(len(told.product_code), "")
         parameters = {"deviceSerialNumber": told.serial, **({code: told.product_code} if code else {})}
-        return Claim(endpoint, told.template, told.serial, parameters)
+        own_key = told.key_origin == "hub"
+        return Claim(endpoint, told.template, Subject(told.serial, self._names), parameters, own_key=own_key)

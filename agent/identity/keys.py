@@ -67,6 +67,9 @@ class KeyStore(Protocol):
     def generate(self, name: str, kind: str = P256) -> None:
         """Make a key. There must be none of this name."""
 
+    def adopt(self, name: str, pem: str) -> None:
+        """Take a private key that was made elsewhere, PEM. There must be none of this name. A store may refuse."""
+
     def has(self, name: str) -> bool: ...
 
     def public_key(self, name: str) -> str:
@@ -92,11 +95,17 @@ class FileKeys:
         self._folder = folder
 
     def generate(self, name: str, kind: str = P256) -> None:
+        self._write(name, _make(kind))
+
+    def adopt(self, name: str, pem: str) -> None:
+        self._write(name, _parse(self._path(name), pem.encode()))
+
+    def _write(self, name: str, key: PrivateKey) -> None:
         path = self._path(name)
         if path.exists():
             raise KeyTroubleError(f"there is a key {name!r} already", place=str(path), remedy="destroy it first")
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        pem = _make(kind).private_bytes(
+        pem = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
         write_atomic(path, pem)

@@ -4,7 +4,6 @@ Every step is kept before the next one: a power cut repeats at most one of them.
 answer with the ownership token is kept until it is used, for the hour that the token lives.
 """
 
-import asyncio
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -14,16 +13,20 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from agent.cloud.dialect import Publication
+from agent.cloud.channel import Channel, RefusedError
 from agent.cloud.mqtt import V5, V311, Endpoint, Inbound, MqttConnection, ProtocolRefused
-from agent.errors import HubError, TryAgainError
+from agent.errors import HubError
 from agent.files import write_atomic
-from agent.identity.certificates import KEY, Certificates, Identity
-from agent.identity.keys import KeyStore, Subject
+from agent.identity.certificates import CertificateTroubleError
+from agent.identity.keys import Subject
+from agent.identity.record import Held
+from agent.identity.sources import Asked, Obtained
 from agent.wire.fleet_provisioning import (
     CREATE_FROM_CSR,
+    CREATE_KEYS,
     PROVISION,
     Created,
+    CreatedKeys,
     CreateFromCsr,
     Provision,
     Provisioned,
@@ -32,7 +35,6 @@ from agent.wire.fleet_provisioning import (
 
 Body = TypeVar("Body", bound=BaseModel)
 
-ANSWER = 30.0  # seconds; the pre-provisioning check alone may take five
 TOKEN_LIFE = 3600.0  # seconds
 _USED_UP = "InvalidCertificateOwnershipToken"
 
@@ -52,118 +54,115 @@ class Claim:
 
     endpoint: Endpoint
     template: str
-    common_name: str
+    subject: Subject
     parameters: Mapping[str, str]
+    own_key: bool = True  # else the cloud makes the key, and sends it
 
 
-class Provisioner:
-    """Brings a hub from its claim to its identity, which is installed in `certificates`; its notes are in `folder`."""
+class FleetProvisioning:
+    """The source for hubs with a claim. Its notes are in `folder`; `endpoint()` connects with the claim certificate."""
 
-    def __init__(
-        self, folder: Path, keys: KeyStore, certificates: Certificates, now: Callable[[], float] = time.time
-    ) -> None:
-        self._keys, self._certificates, self._now = keys, certificates, now
+    name = "claim"
+    confirms = False
+
+    def __init__(self, folder: Path, claim: Claim, now: Callable[[], float] = time.time) -> None:
+        self._claim, self._now = claim, now
         self._pending = folder / "pending.json"
-        self._folder = folder
 
-    async def run(self, claim: Claim) -> Identity:
-        """Raises MqttLost, ProvisioningRefusedError, CertificateTroubleError, and TryAgainError without an answer."""
-        if not self._keys.has(KEY):
-            self._keys.generate(KEY)
-        conversation = _Conversation(claim.endpoint)
-        provision = PROVISION.format(template=claim.template)
+    async def obtain(self, asked: Asked) -> Obtained:
+        """Raises MqttLost, ProvisioningRefusedError, and TryAgainError without an answer."""
+        topic = PROVISION.format(template=self._claim.template)
+        create = CREATE_FROM_CSR if self._claim.own_key else CREATE_KEYS
+        channel = Channel(f"{self._claim.endpoint.host}:{self._claim.endpoint.port}")
+        connection = await connected(self._claim.endpoint, channel, create, topic)
         try:
-            await conversation.open(CREATE_FROM_CSR, provision)
             try:
-                created, made = await self._register(conversation, claim, provision)
+                return await self._register(channel, asked, topic)
             except ProvisioningRefusedError as error:
                 if error.code != _USED_UP:
                     raise
-                self._forget()  # it was used before the power went, or is too old
-                created, made = await self._register(conversation, claim, provision)
+                self.kept()  # it was used before the power went, or is too old
+                return await self._register(channel, asked, topic)
         finally:
-            await conversation.close()
-        try:
-            return self._certificates.install(
-                created.certificate_pem, made.thing_name, made.device_configuration, self._now()
-            )
-        finally:
-            self._forget()  # also when it does not fit: the next run asks for another
+            await connection.drain_and_close(2.0)
+            channel.unbind()
 
-    async def _register(self, conversation: "_Conversation", claim: Claim, topic: str) -> tuple[Created, Provisioned]:
-        created = self._kept()
+    async def confirm(self, previous: Held | None) -> None:
+        """Fleet provisioning asks for no confirmation."""
+
+    async def _register(self, channel: Channel, asked: Asked, topic: str) -> Obtained:
+        created = self._note(asked)
         if created is None:
-            request = CreateFromCsr(certificate_signing_request=self._keys.csr(KEY, Subject(claim.common_name)))
-            created = await conversation.ask(CREATE_FROM_CSR, request, Created)
+            created = await self._create(channel, asked)
             self._keep(created)
         body = Provision(
-            certificate_ownership_token=created.certificate_ownership_token, parameters=dict(claim.parameters)
+            certificate_ownership_token=created.certificate_ownership_token, parameters=dict(self._claim.parameters)
         )
-        return created, await conversation.ask(topic, body, Provisioned)
+        made = await _ask(channel, topic, body, Provisioned)
+        return Obtained(created.certificate_pem, made.thing_name, made.device_configuration)
+
+    async def _create(self, channel: Channel, asked: Asked) -> Created:
+        if self._claim.own_key:
+            request = CreateFromCsr(certificate_signing_request=asked.csr(self._claim.subject))
+            return await _ask(channel, CREATE_FROM_CSR, request, Created)
+        made = await _ask(channel, CREATE_KEYS, b"", CreatedKeys)
+        key = asked.slots.key(asked.slot)
+        asked.slots.keys.destroy(key)
+        asked.slots.keys.adopt(key, made.private_key)
+        return Created(**made.model_dump(exclude={"private_key"}))
 
     def _keep(self, created: Created) -> None:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         note = {"at": self._now(), "created": created.model_dump(by_alias=True)}
         write_atomic(self._pending, json.dumps(note).encode())
 
-    def _kept(self) -> Created | None:
-        """The answer of an earlier run, while its token lives; a note that cannot be read is none."""
+    def _note(self, asked: Asked) -> Created | None:
+        """The answer of an earlier run, while its token lives and the key is still there; a note that cannot be read is none."""
         try:
             note = json.loads(self._pending.read_bytes())
-            if 0 <= self._now() - float(note["at"]) < TOKEN_LIFE:
-                return Created.model_validate(note["created"])
+            created = Created.model_validate(note["created"])
+            fresh = 0 <= self._now() - float(note["at"]) < TOKEN_LIFE
+            if fresh:
+                asked.slots.check(created.certificate_pem, asked.slot)
+                return created
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError):
-            self._forget()
+        except (ValueError, KeyError, TypeError, CertificateTroubleError):
+            pass
+        self.kept()
         return None
 
-    def _forget(self) -> None:
+    def kept(self) -> None:
         self._pending.unlink(missing_ok=True)
 
 
-class _Conversation:
-    """Questions and their answers on <topic>/accepted and <topic>/rejected."""
+async def connected(endpoint: Endpoint, channel: Channel, *topics: str) -> MqttConnection:
+    """A connection with the answers of `topics` subscribed."""
+    wanted = tuple(f"{topic}/{end}" for topic in topics for end in ("accepted", "rejected"))
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._place = f"{endpoint.host}:{endpoint.port}"
-        self._answers: asyncio.Queue[Inbound] = asyncio.Queue()
-        self._endpoint = endpoint
-        self._connection = self._connect(V5)
+    def heard(inbound: Inbound) -> None:
+        if not channel.hear(inbound):
+            inbound.acknowledge()
 
-    def _connect(self, version: int) -> MqttConnection:
-        return MqttConnection(
-            self._endpoint,
-            version=version,
-            will=None,
-            on_message=self._answers.put_nowait,
-            on_acknowledged=lambda _mid: None,
-        )
+    def connect(version: int) -> MqttConnection:
+        return MqttConnection(endpoint, version=version, will=None, on_message=heard, on_acknowledged=lambda _mid: None)
 
-    async def open(self, *topics: str) -> None:
-        wanted = tuple(f"{topic}/{end}" for topic in topics for end in ("accepted", "rejected"))
+    connection = connect(V5)
+    try:
+        await connection.open(wanted)
+    except ProtocolRefused:
+        connection = connect(V311)
+        await connection.open(wanted)
+    connection.closed.add_done_callback(lambda _: channel.unbind())
+    await channel.bind(connection)
+    return connection
+
+
+async def _ask(channel: Channel, topic: str, body: BaseModel | bytes, answer: type[Body]) -> Body:
+    try:
+        return await channel.ask(topic, body, answer)
+    except RefusedError as error:
         try:
-            await self._connection.open(wanted)
-        except ProtocolRefused:
-            self._connection = self._connect(V311)
-            await self._connection.open(wanted)
-
-    async def ask(self, topic: str, body: BaseModel, answer: type[Body]) -> Body:
-        self._connection.publish(Publication(topic, body.model_dump_json(by_alias=True).encode()))
-        try:
-            async with asyncio.timeout(ANSWER):
-                while not (heard := await self._answers.get()).topic.startswith(f"{topic}/"):
-                    heard.acknowledge()
-        except TimeoutError:
-            raise TryAgainError(f"no answer on {topic} within {ANSWER:.0f} s", place=self._place) from None
-        heard.acknowledge()
-        try:
-            if heard.topic.endswith("/rejected"):
-                raise ProvisioningRefusedError(Refused.model_validate_json(heard.payload), self._place)
-            return answer.model_validate_json(heard.payload)
-        except ValidationError as error:
-            first = error.errors(include_input=False, include_url=False)[0]
-            raise HubError(f"the answer on {topic} cannot be read: {first['msg']}", place=self._place) from None
-
-    async def close(self) -> None:
-        await self._connection.drain_and_close(2.0)
+            refused = Refused.model_validate_json(error.payload)
+        except ValidationError:
+            raise error from None
+        raise ProvisioningRefusedError(refused, channel.place) from None

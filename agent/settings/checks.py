@@ -31,7 +31,8 @@ def check(settings: Settings, credentials: Path | None) -> Iterator[Finding]:
         yield from _transport(("uplinks", name), uplink)
         yield from _files(("uplinks", name), uplink, credentials)
     yield from _claim(settings)
-    yield from _files(("identity",), settings.identity, credentials, ("claim_certificate", "claim_key"))
+    names = ("claim_certificate", "claim_key", "ca_certificate", "ca_key")
+    yield from _files(("identity",), settings.identity, credentials, names)
     yield from _same_session(settings)
     yield from _same_port(settings)
 

@@ -107,14 +107,26 @@ class CommandSettings(Section):
     retention: Seconds = Field(86_400.0, ge=60, description="a repeated traceId is recognised for this long")
 
 
+SubjectPart = Literal["C", "ST", "L", "O", "OU", "dnQualifier", "serialNumber"]
+
+
 class IdentitySettings(Section):
     """[identity]: how the hub gets a certificate of its own, for uplinks that name none."""
 
     serial: str = Field("", max_length=64, description="the hub's serial number, as its managed thing has it")
     product_code: Annotated[str, AfterValidator(values.product_code)] = Field("", description="UPC or EAN of the hub")
     template: Annotated[str, AfterValidator(values.template)] = Field("", description="provisioning profile")
+    source: Literal["auto", "claim", "local-ca", "est", "vendor", "none"] = Field(
+        "auto", description="where certificates come from"
+    )
+    key_type: Literal["P-256", "P-384", "Ed25519", "RSA-2048", "RSA-3072"] = Field("P-256", description="kind of key")
+    key_origin: Literal["hub", "cloud"] = Field("hub", description="who makes the key in fleet provisioning")
+    subject: dict[SubjectPart, str] = Field(default_factory=dict, description="parts of the subject beside the name")
     claim_certificate: FileName = Field("", description="PEM file with the claim certificate")
     claim_key: FileName = Field("", description="PEM file with its private key")
+    ca_certificate: FileName = Field("", description="PEM file of an authority of one's own")
+    ca_key: FileName = Field("", description="PEM file with its private key")
+    ca_days: int = Field(365, ge=1, le=36500, description="days that its certificates are valid")
 
 
 class LoggingSettings(Section):

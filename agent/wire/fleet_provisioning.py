@@ -3,6 +3,7 @@
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+CREATE_KEYS = "$aws/certificates/create/json"
 CREATE_FROM_CSR = "$aws/certificates/create-from-csr/json"
 PROVISION = "$aws/provisioning-templates/{template}/provision/json"
 
@@ -21,6 +22,12 @@ class Created(_Body):
     certificate_id: str = Field(pattern="^[0-9a-f]{64}$")
     certificate_pem: str
     certificate_ownership_token: str = Field(repr=False)
+
+
+class CreatedKeys(Created):
+    """The same, with a key that the cloud has made."""
+
+    private_key: str = Field(repr=False)
 
 
 class Provision(_Body):

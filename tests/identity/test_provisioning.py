@@ -2,23 +2,26 @@
 
 import asyncio
 import json
+import stat
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cryptography import x509
+from power_cut import PowerCut, cutting
 from standin_rig import UPC, Cloud
 
 from agent import cli
 from agent.cloud.mqtt import Endpoint, MqttLost
 from agent.cloud.tls import tls_context
 from agent.errors import TryAgainError
-from agent.identity import provisioning
-from agent.identity.certificates import KEY, Certificates, CertificateTroubleError
 from agent.identity.keys import FileKeys, Subject
-from agent.identity.provisioning import Claim, Provisioner, ProvisioningRefusedError
+from agent.identity.provisioning import Claim, FleetProvisioning, ProvisioningRefusedError
+from agent.identity.record import Held
+from agent.identity.slots import Slots
+from agent.identity.sources import fetch
 
 CONFIG = """
 [hub]
@@ -62,17 +65,23 @@ def claim(cloud: Cloud, files: Path, serial: str, template: str = "claims") -> C
     host, _, port = cloud.told["mqtt"].partition(":")
     tls = tls_context(ca=cloud.told["ca"], certificate=str(files / "claim.pem"), key=str(files / "claim.key"))
     parameters = {"deviceSerialNumber": serial, "universalProductCode": UPC}
-    return Claim(Endpoint(host, int(port), f"claim-{serial}", 60, tls), template, serial, parameters)
+    return Claim(Endpoint(host, int(port), f"claim-{serial}", 60, tls), template, Subject(serial), parameters)
 
 
 class Hub:
-    """Key, certificate and provisioner in a folder."""
+    """Slots in a folder, and what fills them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.now = folder, time.time()
         self.keys = FileKeys(folder / "keys")
-        self.certificates = Certificates(folder, self.keys)
-        self.provisioner = Provisioner(folder, self.keys, self.certificates, lambda: self.now)
+        self.slots = Slots(folder, self.keys, lambda: self.now)
+
+    async def provision(self, claim: Claim) -> Held:
+        return await fetch(self.slots, FleetProvisioning(self.folder, claim, lambda: self.now), "the test")
+
+    @property
+    def current(self) -> Held | None:
+        return self.slots.record.identity
 
 
 @pytest.fixture
@@ -82,70 +91,74 @@ def hub(tmp_path: Path) -> Hub:
 
 async def test_a_key_that_stays_here_gets_its_certificate(cloud: Cloud, files: Path, hub: Hub) -> None:
     thing = await asyncio.to_thread(cloud.hub, "HUB-CLAIM-0001")
-    identity = await hub.provisioner.run(claim(cloud, files, "HUB-CLAIM-0001"))
+    identity = await hub.provision(claim(cloud, files, "HUB-CLAIM-0001"))
     assert identity.thing == thing
     assert identity.configuration["clientId"] == thing
-    assert hub.certificates.current() == identity
-    certificate = x509.load_pem_x509_certificate(hub.certificates.path.read_bytes())
-    asked = x509.load_pem_x509_csr(hub.keys.csr(KEY, Subject("x")).encode())
+    assert hub.current == identity
+    certificate = x509.load_pem_x509_certificate(hub.slots.chain("a").read_bytes())
+    asked = x509.load_pem_x509_csr(hub.keys.csr("hub-a", Subject("x")).encode())
     assert certificate.public_key() == asked.public_key()
-    assert sorted(path.name for path in hub.folder.iterdir()) == ["hub.pem", "identity.json", "keys"]
+    assert sorted(path.name for path in hub.folder.iterdir()) == ["hub-a.pem", "identity.json", "keys", "lock"]
+    assert [path.name for path in (hub.folder / "keys").iterdir()] == ["hub-a.key"]
+
+
+async def test_the_cloud_makes_the_key_where_that_is_wished(cloud: Cloud, files: Path, hub: Hub) -> None:
+    thing = await asyncio.to_thread(cloud.hub, "HUB-CLAIM-0003")
+    told = await hub.provision(replace(claim(cloud, files, "HUB-CLAIM-0003"), own_key=False))
+    assert told.thing == thing
+    assert stat.S_IMODE((hub.folder / "keys" / "hub-a.key").stat().st_mode) == 0o600
+    assert "PRIVATE" not in (hub.folder / "identity.json").read_text()
 
 
 async def test_a_refusal_has_the_clouds_word_and_keeps_the_key(cloud: Cloud, files: Path, hub: Hub) -> None:
     with pytest.raises(ProvisioningRefusedError, match="ACCESS_DENIED") as refused:
-        await hub.provisioner.run(claim(cloud, files, "NOBODY-0000001"))
+        await hub.provision(claim(cloud, files, "NOBODY-0000001"))
     assert refused.value.remedy
-    public = hub.keys.public_key(KEY)
+    public = hub.keys.public_key("hub-a")
     await asyncio.to_thread(cloud.hub, "NOBODY-0000001")
-    await hub.provisioner.run(claim(cloud, files, "NOBODY-0000001"))
-    assert hub.keys.public_key(KEY) == public
+    await hub.provision(claim(cloud, files, "NOBODY-0000001"))
+    assert hub.keys.public_key("hub-a") == public
 
 
 async def test_a_template_of_another_claim_is_refused_by_the_broker(cloud: Cloud, files: Path, hub: Hub) -> None:
     with pytest.raises(MqttLost, match="refused to subscribe to"):
-        await hub.provisioner.run(claim(cloud, files, "HUB-CLAIM-0002", "others"))
+        await hub.provision(claim(cloud, files, "HUB-CLAIM-0002", "others"))
 
 
-class PowerCut(BaseException):
-    """Nothing runs after it."""
+@pytest.mark.parametrize("kind", ["OWN", "CLOUD"])
+async def test_a_power_cut_anywhere_costs_nothing(cloud: Cloud, files: Path, tmp_path: Path, kind: str) -> None:
+    """Before and after each call that changes the disk: the next run ends well, and nothing is left over."""
 
+    def of(serial: str) -> Claim:
+        return replace(claim(cloud, files, serial), own_key=kind == "OWN")
 
-@pytest.mark.parametrize("write", range(1, 5))
-async def test_a_power_cut_at_any_write_costs_nothing(
-    cloud: Cloud, files: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch, write: int
-) -> None:
-    """The key, the note, the certificate, the record: cut before each of them, the next run ends well."""
-    serial, written = f"HUB-CUT-{write:06}", 0
-    await asyncio.to_thread(cloud.hub, serial)
-    with monkeypatch.context() as patched:
-        for module in ("keys", "provisioning", "certificates"):
-            whole = __import__(f"agent.identity.{module}", fromlist=["x"]).write_atomic
-
-            def cut(*arguments: Any, whole: Any = whole, **more: Any) -> None:
-                nonlocal written
-                written += 1
-                if written == write:
-                    raise PowerCut
-                whole(*arguments, **more)
-
-            patched.setattr(f"agent.identity.{module}.write_atomic", cut)
-        with pytest.raises(PowerCut):
-            await hub.provisioner.run(claim(cloud, files, serial))
-    assert hub.certificates.current() is None
-    identity = await Hub(hub.folder).provisioner.run(claim(cloud, files, serial))
-    assert hub.certificates.current() == identity
+    await asyncio.to_thread(cloud.hub, f"HUB-CUT-{kind}-000")
+    with cutting() as whole:
+        await Hub(tmp_path / "whole").provision(of(f"HUB-CUT-{kind}-000"))
+    assert whole.seen > 20
+    for point in range(1, whole.seen + 1):
+        serial, folder = f"HUB-CUT-{kind}-{point:03}", tmp_path / str(point)
+        thing = await asyncio.to_thread(cloud.hub, serial)
+        with cutting(point), pytest.raises(PowerCut):
+            await Hub(folder).provision(of(serial))
+        after = Hub(folder)
+        after.slots.tidy()
+        held = after.current or await after.provision(of(serial))
+        assert (held.thing, after.current) == (thing, held), f"point {point}"
+        after.slots.tidy()
+        assert [path.name for path in (folder / "keys").iterdir()] == [f"hub-{after.slots.record.current}.key"]
+        assert not list(folder.glob(".*tmp")), f"point {point}"
 
 
 @pytest.mark.parametrize("age", [10.0, 3500.0, 3700.0, -60.0])
 async def test_a_token_is_used_again_while_it_lives(cloud: Cloud, files: Path, hub: Hub, age: float) -> None:
     serial = f"HUB-TOKEN-{int(age):06}"
     with pytest.raises(ProvisioningRefusedError):
-        await hub.provisioner.run(claim(cloud, files, serial))
+        await hub.provision(claim(cloud, files, serial))
     note = json.loads((hub.folder / "pending.json").read_bytes())
     await asyncio.to_thread(cloud.hub, serial)
     hub.now += age
-    identity = await hub.provisioner.run(claim(cloud, files, serial))
+    identity = await hub.provision(claim(cloud, files, serial))
     assert (identity.certificate_id == note["created"]["certificateId"]) is (0 <= age < 3600)
 
 
@@ -157,7 +170,7 @@ async def test_a_note_that_cannot_be_read_is_none(cloud: Cloud, files: Path, hub
     await asyncio.to_thread(cloud.hub, serial)
     hub.folder.mkdir(parents=True)
     (hub.folder / "pending.json").write_bytes(note)
-    assert await hub.provisioner.run(claim(cloud, files, serial))
+    assert await hub.provision(claim(cloud, files, serial))
 
 
 async def test_a_certificate_for_another_key_is_not_installed(
@@ -166,14 +179,13 @@ async def test_a_certificate_for_another_key_is_not_installed(
     await asyncio.to_thread(cloud.hub, "HUB-FOREIGN-001")
     other = Hub(tmp_path / "other")
     with pytest.raises(ProvisioningRefusedError):
-        await other.provisioner.run(claim(cloud, files, "NOBODY-0000002"))
-    hub.keys.generate(KEY)
+        await other.provision(claim(cloud, files, "NOBODY-0000002"))
+    hub.slots.ask("the test")
     hub.now = other.now + 1
+    foreign = json.loads((other.folder / "pending.json").read_bytes())
     (hub.folder / "pending.json").write_bytes((other.folder / "pending.json").read_bytes())
-    with pytest.raises(CertificateTroubleError, match="another key"):
-        await hub.provisioner.run(claim(cloud, files, "HUB-FOREIGN-001"))
-    assert hub.certificates.current() is None
-    assert await hub.provisioner.run(claim(cloud, files, "HUB-FOREIGN-001"))
+    held = await hub.provision(claim(cloud, files, "HUB-FOREIGN-001"))
+    assert held.certificate_id != foreign["created"]["certificateId"]
 
 
 async def test_a_cloud_that_says_nothing_is_not_waited_for_for_ever(
@@ -181,9 +193,9 @@ async def test_a_cloud_that_says_nothing_is_not_waited_for_for_ever(
 ) -> None:
     silent = Cloud(tmp_path / "data", "--faults", "drop_reply=1")
     (tmp_path / "claim").mkdir()
-    monkeypatch.setattr(provisioning, "ANSWER", 0.3)
+    monkeypatch.setattr("agent.cloud.channel.ANSWER", 0.3)
     with pytest.raises(TryAgainError, match="no answer on"):
-        await hub.provisioner.run(claim(silent, claim_files(silent, tmp_path / "claim"), "HUB-SILENT-0001"))
+        await hub.provision(claim(silent, claim_files(silent, tmp_path / "claim"), "HUB-SILENT-0001"))
     assert silent.stop() == 0
 
 
@@ -226,8 +238,11 @@ def test_a_hub_is_provisioned_from_the_command_line(
     assert "--again" in err
     code, out, _ = run(capsys, "identity", "provision", "--again", "--json", "-c", config)
     again = json.loads(out)
-    assert (code, again["thing"], again["public_key"]) == (0, thing, told["public_key"])
+    assert (code, again["thing"]) == (0, thing)
+    assert again["public_key"] != told["public_key"], "a new certificate has a new key"
     assert again["certificate_id"] != told["certificate_id"]
+    assert again["certificate"]["rotation"] == "kept", "the old one, for a day"
+    told = again
     monkeypatch.setattr("agent.clock.kernel_synchronised", lambda: True)
     code, out, _ = run(capsys, "jwt", "--ttl", "60", "-c", config)
     assert code == 0
@@ -247,7 +262,7 @@ def test_a_request_is_made_and_what_comes_back_is_checked(
     assert code == 0
     assert x509.load_pem_x509_csr(out.encode()).is_signature_valid
     wrong = tmp_path / "wrong.pem"
-    for text, words in (("no PEM", "no PEM certificate"), ("-----BEGIN CERTIFICATE-----\\nMII", "line breaks")):
+    for text, words in (("no PEM", "no PEM certificate"), ("-----BEGIN CERTIFICATE-----\\nMII", "no PEM certificate")):
         wrong.write_text(text)
         code, _, err = run(capsys, "identity", "install", str(wrong), "-c", config)
         assert code == 69

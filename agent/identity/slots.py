@@ -1,0 +1,161 @@
+"""The hub's two slots on disk: `hub-a.pem`, `hub-b.pem`, their keys in the store, and `identity.json`, which is written last and counts.
+
+Every change takes the folder's lock, reads the record, and ends with one atomic write of it; keys and certificates that no record
+names are removed at the next `tidy`. A power cut costs at most the step that it hit.
+"""
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from agent.errors import TryAgainError
+from agent.files import sync_folder, write_atomic
+from agent.identity.certificates import CertificateTroubleError, Checked, check
+from agent.identity.keys import KeyStore
+from agent.identity.record import Held, Record, Slot
+
+SLOTS: tuple[Slot, Slot] = ("a", "b")
+LOCK_WAIT = 10.0  # seconds; a change takes milliseconds, a key in a slow TPM some seconds
+Now = Callable[[], float | None]  # seconds since 1970, None while the clock is not trusted
+
+
+class Slots:
+    """Keys and certificates of one identity in `folder`. Raises KeyTroubleError, CertificateTroubleError, OSError."""
+
+    def __init__(self, folder: Path, keys: KeyStore, now: Now = time.time, *, kind: str = "P-256") -> None:
+        self.folder, self.keys, self._now, self._kind = folder, keys, now, kind
+        self._path = folder / "identity.json"
+
+    @property
+    def record(self) -> Record:
+        """What is there. Raises CertificateTroubleError for a record that cannot be read."""
+        try:
+            return Record.model_validate_json(self._path.read_bytes())
+        except FileNotFoundError:
+            return Record()
+        except (ValidationError, OSError) as error:
+            first = (
+                error.errors(include_input=False, include_url=False)[0]["msg"]
+                if isinstance(error, ValidationError)
+                else error
+            )
+            remedy = "restore it from a backup, or delete it: the hub is then provisioned again"
+            raise CertificateTroubleError(f"cannot be read: {first}", place=str(self._path), remedy=remedy) from None
+
+    @staticmethod
+    def key(slot: Slot) -> str:
+        """The name of a slot's key in the store."""
+        return f"hub-{slot}"
+
+    def chain(self, slot: Slot) -> Path:
+        return self.folder / f"hub-{slot}.pem"
+
+    def tls_files(self, slot: Slot) -> tuple[str, str]:
+        """Certificate chain and key as TLS takes them."""
+        return self.keys.tls_files(self.key(slot), self.chain(slot))
+
+    # ---- changes ----------------------------------------------------------------------------------------------------
+
+    def ask(self, reason: str) -> Slot:
+        """A slot with a key for which a certificate can be asked for: the one of an earlier attempt, or a new one."""
+        with self._locked():
+            record = self.record
+            if record.asked is None:
+                self._write(record.cleared())
+                self._tidy()
+                self._write(self.record.ask(reason))
+            slot = self.record.asked or self.record.free
+            if not self.keys.has(self.key(slot)):
+                self.keys.generate(self.key(slot), self._kind)
+            return slot
+
+    def arrived(self, pem: str, thing: str, configuration: Mapping[str, str], source: str) -> Held:
+        """Keep the certificate that was asked for. Raises CertificateTroubleError when it does not fit."""
+        with self._locked():
+            record = self.record
+            slot = record.asked or record.free
+            checked = self.check(pem, slot)
+            held = _held(checked, thing or checked.common_name, configuration, source, self._wall())
+            write_atomic(self.chain(slot), checked.pem.encode())
+            self._write(record.arrived(held))
+            return held
+
+    def check(self, pem: str, slot: Slot) -> Checked:
+        """Whether a chain fits a slot's key and this day. Raises CertificateTroubleError."""
+        return check(pem, self.keys.public_key(self.key(slot)), self._now())
+
+    def forget_asked(self) -> None:
+        """The certificate that was asked for will not come."""
+        self.change(lambda record: record.model_copy(update={"asked": None, "reason": ""}))
+
+    def change(self, arrow: Callable[[Record], Record]) -> Record:
+        """Go along one arrow of the record, then remove what nothing holds any more."""
+        with self._locked():
+            before = self.record
+            after = arrow(before)
+            if after != before:
+                self._write(after)
+            if after.used != before.used:
+                self._tidy()
+            return after
+
+    def tidy(self) -> None:
+        """Remove keys and certificates that a power cut has left behind."""
+        if self.folder.exists():
+            with self._locked():
+                self._tidy()
+
+    def _tidy(self) -> None:
+        used = self.record.used
+        for slot in SLOTS:
+            if slot in used:
+                continue
+            self.keys.destroy(self.key(slot))
+            if self.chain(slot).exists():
+                self.chain(slot).unlink()
+                sync_folder(self.folder)
+
+    def _write(self, record: Record) -> None:
+        write_atomic(self._path, record.model_dump_json().encode())
+
+    def _wall(self) -> float:
+        now = self._now()
+        return time.time() if now is None else now
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """The command line and the daemon change one folder."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            end = time.monotonic() + LOCK_WAIT
+            while True:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > end:
+                        raise TryAgainError(
+                            "another process is changing the hub's identity", place=str(self.folder)
+                        ) from None
+                    time.sleep(0.05)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def _held(checked: Checked, thing: str, configuration: Mapping[str, str], source: str, now: float) -> Held:
+    return Held(
+        thing=thing,
+        certificate_id=checked.certificate_id,
+        configuration=dict(configuration),
+        source=source,
+        begins=checked.begins,
+        expires=checked.expires,
+        installed=now,
+    )

@@ -1,0 +1,196 @@
+"""Renews the hub's certificate in time, sees its trial through, and says how near its end is. One life is a unit of the daemon."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from agent.clock import Clock
+from agent.errors import HubError
+from agent.identity.credentials import Credentials
+from agent.identity.record import Record
+from agent.identity.renewal import DUE, EXPIRED, FINE, LATE, URGENT, Age, age, dice_of, renew_at
+from agent.identity.sources import Source, fetch
+
+log = logging.getLogger(__name__)
+
+LOOK = 3600.0  # seconds between two looks at the certificate's age
+UNTRUSTED = 60.0  # seconds until the clock is looked at again
+HAND = "`agent identity csr` makes a request, `agent identity install FILE` takes the certificate"
+
+
+@dataclass(eq=False)
+class _Wish:
+    """Somebody asks for a new certificate now."""
+
+    source: Source
+    reason: str
+    done: "asyncio.Future[None]"
+
+
+class Watch:
+    """`source()`: where certificates come from, None for nowhere. `reconnect()`: the uplink that leads connects anew."""
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        clock: Clock,
+        source: Callable[[], Source | None],
+        reconnect: Callable[[], None],
+    ) -> None:
+        self._credentials, self._slots, self._clock = credentials, credentials.slots, clock
+        self._source, self._reconnect = source, reconnect
+        self._wishes: list[_Wish] = []
+        self._attention = asyncio.Event()
+        self._said = FINE
+        credentials.on_change.append(self._attention.set)
+
+    async def renew(self, source: Source, reason: str) -> None:
+        """A new certificate, proved and confirmed; at once when this `reason` has had its own. Raises HubError: it was refused, or given up."""
+        wish = _Wish(source, reason, asyncio.get_running_loop().create_future())
+        self._wishes.append(wish)
+        self._attention.set()
+        await wish.done
+
+    def age(self) -> Age | None:
+        """Of the current certificate; None without one, or while the time is not known."""
+        record, now = self._slots.record, self._credentials.wall()
+        if record.identity is None or now is None:
+            return None
+        return age(record.identity, record.offline, now)
+
+    async def live(self) -> None:
+        """Raises HubError when a renewal fails; the next life tries again."""
+        self._slots.tidy()
+        while True:
+            await self._see_through()
+            self._say_age()
+            wish = self._next()
+            if wish is None:
+                await self._rest()
+                continue
+            try:
+                await self._grant(wish)
+            except HubError as error:
+                if not wish.done.done():
+                    wish.done.set_exception(error)
+                    wish.done.exception()  # nobody may be waiting
+                raise
+            finally:
+                if wish in self._wishes:
+                    self._wishes.remove(wish)
+            if not wish.done.done():
+                wish.done.set_result(None)
+
+    def _next(self) -> _Wish | None:
+        """What is to be done now: what somebody asks for, or what time asks for."""
+        if self._wishes:
+            return self._wishes[0]
+        record, stand = self._slots.record, self.age()
+        source = self._source()
+        if source is None or record.identity is None:
+            return None
+        due = stand is not None and stand.state != FINE
+        if record.candidate or record.unconfirmed or not (due or record.asked):
+            return None
+        reason = record.reason if record.asked else f"age of {record.identity.certificate_id}"
+        return _Wish(source, reason, asyncio.get_running_loop().create_future())
+
+    async def _grant(self, wish: _Wish) -> None:
+        record = self._slots.record
+        if record.reason != wish.reason or record.asked:
+            if record.asked and record.reason != wish.reason:
+                self._slots.forget_asked()
+            await fetch(self._slots, wish.source, wish.reason, told=log.info)
+            self._reconnect()
+        await self._tried()
+        record = self._slots.record
+        if record.reason != wish.reason:
+            raise HubError(
+                f"the new certificate was given up: {record.trouble}", remedy="see what the broker says of it"
+            )
+        if record.unconfirmed:
+            await self._confirm(wish.source, record)
+
+    async def _tried(self) -> None:
+        """Until no candidate waits for its trial."""
+        while self._slots.record.candidate is not None:
+            await self._turn()
+
+    async def _turn(self) -> None:
+        """Until a connection was judged, or a candidate has its next turn."""
+        turn = self._credentials.next_turn()
+        wait = None if turn is None else max(0.0, turn - self._clock.now().mono)
+        self._attention.clear()
+        try:
+            async with asyncio.timeout(wait or None):
+                await self._attention.wait()
+        except TimeoutError:
+            self._reconnect()
+
+    async def _see_through(self) -> None:
+        """What an earlier life, or an earlier run, has begun."""
+        record = self._slots.record
+        if self._wishes:
+            return
+        if record.candidate is not None:
+            await self._turn()
+        elif record.unconfirmed:
+            source = self._source()
+            if source is not None and source.name == record.unconfirmed:
+                await self._confirm(source, record)
+
+    async def _confirm(self, source: Source, record: Record) -> None:
+        previous = record.held.get(record.fallback) if record.fallback else None
+        await source.confirm(previous)
+        self._slots.change(Record.confirmed)
+
+    async def _rest(self) -> None:
+        """Until the certificate is due, somebody asks, or a look is due."""
+        self._attention.clear()
+        self._credentials.lived(self._credentials.leader)
+        record, now = self._slots.record, self._credentials.wall()
+        wait = UNTRUSTED if now is None else LOOK
+        if now is not None and record.identity is not None and self._source() is not None:
+            due = renew_at(record.identity, record.offline, dice_of(record.identity))
+            wait = min(wait, max(1.0, due - now))
+        try:
+            async with asyncio.timeout(wait):
+                await self._attention.wait()
+        except TimeoutError:
+            return
+
+    def _say_age(self) -> None:
+        """An alarm for each worse state, long before the end."""
+        stand = self.age()
+        state = FINE if stand is None else stand.state
+        if stand is None or state == self._said:
+            return
+        self._said = state
+        remedy = "it is tried again and again" if self._source() is not None else HAND
+        if state == DUE and self._source() is None:
+            log.warning("the hub's certificate ends in %.0f days and has no source; %s", stand.days_left, HAND)
+        elif state in (LATE, URGENT):
+            log.error("the hub's certificate ends in %.1f days and is not renewed yet; %s", stand.days_left, remedy)
+        elif state == EXPIRED:
+            log.critical("the hub's certificate has expired %.1f days ago; %s", -stand.days_left, remedy)
+
+
+def status(record: Record, stand: Age | None) -> dict[str, object]:
+    """For `agent status`: `{"slot", "expires" (s), "proved" (s), "daysLeft", "state", "next", "trouble"}`; empty without a certificate."""
+    held = record.identity
+    if held is None:
+        return {}
+    step = "candidate" if record.candidate else "asked" if record.asked else "kept" if record.fallback else ""
+    return {
+        "slot": record.current,
+        "thing": held.thing,
+        "certificateId": held.certificate_id,
+        "source": held.source,
+        "expires": held.expires,
+        "proved": held.proved,
+        "daysLeft": round(stand.days_left, 2) if stand else None,
+        "state": stand.state if stand else "unknown",
+        "rotation": step,
+        "trouble": record.trouble,
+    }

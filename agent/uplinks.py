@@ -1,0 +1,209 @@
+"""The uplinks of a hub: what each connects with, how the hub gets that by itself, and how it is changed while the hub runs."""
+
+import asyncio
+import logging
+import socket
+from typing import TYPE_CHECKING
+
+from agent.clock import Clock
+from agent.cloud.channel import Channel
+from agent.cloud.link import Link, LinkPolicy
+from agent.cloud.managed_integrations import ManagedIntegrations
+from agent.cloud.mqtt import Endpoint, Leaves, MqttLost
+from agent.cloud.tls import tls_context
+from agent.errors import ConfigError
+from agent.outbox import Outbox
+from agent.requests import StateQuery
+from agent.runtime import Runtime
+from agent.settings import Settings, UplinkSettings
+from agent.store import Store
+from agent.supervise import Supervisor, Unit
+
+if TYPE_CHECKING:
+    from agent.identity.credentials import Credentials
+    from agent.identity.hub_identity import HubIdentity
+    from agent.identity.record import Slot
+    from agent.identity.slots import Slots
+    from agent.identity.watch import Watch
+
+log = logging.getLogger(__name__)
+
+RENEWAL_LONGEST = 3600.0  # seconds between two attempts at a new certificate
+
+
+class Uplinks:
+    """Adds them to the runtime, as units of the supervisor. `watch` is there once the hub has an identity of its own."""
+
+    def __init__(self, settings: Settings, runtime: Runtime, store: Store, supervisor: Supervisor) -> None:
+        self._settings, self._runtime, self._store, self._supervisor = settings, runtime, store, supervisor
+        self._clock: Clock = runtime.clock
+        self.watch: Watch | None = None
+        self._credentials: Credentials | None = None
+        self._identity = identity_of(settings)
+        self._claiming = asyncio.Lock()
+
+    def add(self, name: str, uplink: UplinkSettings) -> None:
+        """Start an uplink now, or once the hub has the certificate that it needs."""
+        if uplink.dialect != "managed-integrations":
+            raise ConfigError(f"dialect {uplink.dialect!r} is not available in this version", place=f"uplinks.{name}")
+        identity = self._identity
+        if identity is None or not uplink.takes_identity:
+            self._start(name, uplink, None)
+        elif identity.current() is None and identity.can_claim:
+            self._claim(identity, name, uplink)
+        elif identity.current() is None:
+            self._start(name, uplink, None)
+        else:
+            self._start(name, uplink, self._join(identity, name, uplink))
+
+    def _claim(self, identity: "HubIdentity", name: str, uplink: UplinkSettings) -> None:
+        """Provision the hub at this uplink, and then start the uplink."""
+        self._runtime.waiting[name] = "the hub has no certificate yet: it is provisioned by its claim"
+
+        async def live() -> None:
+            if name in self._runtime.waiting:
+                async with self._claiming:  # two uplinks of one hub have one certificate
+                    if identity.current() is None:
+                        await identity.provision(uplink, "first start", log.info)
+                        log.info("the hub has got its certificate")
+                if not self._settings.hub.id:
+                    self._runtime.hub.hub_id = hub_id(self._settings)
+                del self._runtime.waiting[name]
+                self._start(name, uplink, self._join(identity, name, uplink))
+                self._runtime.tell_status()
+            await asyncio.Event().wait()  # provisioned once
+
+        self._supervisor.add(Unit(f"provisioning at {name}", live, first=1.1, longest=300.0))
+
+    def _join(self, identity: "HubIdentity", name: str, uplink: UplinkSettings) -> "Credentials":
+        """What an uplink with the hub's own certificate shares with the others; the first one brings the certificate watch."""
+        if self._credentials is None:
+            from agent.identity.credentials import Credentials  # noqa: PLC0415  as the identity itself
+            from agent.identity.watch import Watch  # noqa: PLC0415
+
+            identity.slots.tidy()
+            source = identity.source(uplink)
+            confirming = {source.name} if source is not None and source.confirms else set()
+            made = Credentials(identity.slots, self._clock, lambda told: told if told in confirming else "")
+            self._credentials = made
+            self.watch = Watch(made, self._clock, lambda: source, lambda: self._reconnect(made.leader))
+            made.on_swap.append(self._swapped)
+            self._supervisor.add(Unit("certificate", self.watch.live, first=5.0, longest=RENEWAL_LONGEST))
+        self._credentials.join(name)
+        return self._credentials
+
+    def _swapped(self, leader: str) -> None:
+        """The other uplinks take the new certificate too, before the old one goes."""
+        for name, uplink in self._settings.uplinks.items():
+            if name != leader and uplink.takes_identity:
+                self._reconnect(name)
+
+    def _reconnect(self, name: str) -> None:
+        link = self._runtime.links.get(name)
+        if link is not None:
+            link.reconnect()
+
+    def _start(self, name: str, uplink: UplinkSettings, credentials: "Credentials | None") -> None:
+        hub = self._runtime.hub
+        dialect = ManagedIntegrations(name, hub.hub_id, north=uplink.topics.north, south=uplink.topics.south)
+        connects = _Connects(name, uplink, hub.hub_id, credentials)
+        link = Link(
+            name,
+            connects.endpoint,
+            LinkPolicy(
+                publishes_per_second=uplink.publishes_per_second,
+                in_flight=uplink.in_flight,
+                max_payload=uplink.max_payload,
+                spool_after=uplink.spool_after,
+                strict=uplink.durability == "strict",
+                protocol=uplink.protocol,
+            ),
+            dialect,
+            Outbox(self._store),
+            self._clock,
+            on_request=self._runtime.dispatch,
+            on_history_told=lambda: self._runtime.dispatch(StateQuery("", refresh=False)),
+            channel=Channel(f"{uplink.host}:{uplink.port}"),
+        )
+        link.channel.on_up.append(connects.stands)
+        self._runtime.links[name] = link
+        # AWS IoT Core allows one CONNECT a second for a client id.
+        self._supervisor.add(
+            Unit(f"uplink {name}", lambda: connects.live(link), stalled=link.stalled, first=1.1, longest=60.0)
+        )
+
+
+class _Connects:
+    """The connections of one uplink, and what they say of the certificate that they are made with."""
+
+    def __init__(self, name: str, uplink: UplinkSettings, hub: str, credentials: "Credentials | None") -> None:
+        self._name, self._uplink, self._hub, self._credentials = name, uplink, hub, credentials
+        self._slot: Slot | None = None
+        self._stood = False
+
+    def endpoint(self) -> Endpoint:
+        """For the next connection."""
+        self._stood = False
+        if self._credentials is None:
+            return endpoint_of(self._uplink, self._hub)
+        self._slot = self._credentials.choose(self._name)
+        return endpoint_of(self._uplink, self._hub, self._credentials.slots, self._slot)
+
+    def stands(self) -> None:
+        self._stood = True
+        if self._credentials is not None and self._slot is not None:
+            self._credentials.connected(self._name, self._slot)
+
+    async def live(self, link: Link) -> None:
+        """One connection's life. Raises MqttLost."""
+        try:
+            await link.run()
+        except Leaves:
+            raise
+        except MqttLost as error:
+            if self._credentials is None:
+                raise
+            why = self._credentials.lost(self._name, self._slot, error.advice, stood=self._stood)
+            if why == error.advice:
+                raise
+            link.last_error = why
+            raise MqttLost(why) from None
+
+
+def endpoint_of(uplink: UplinkSettings, hub: str, slots: "Slots | None" = None, slot: "Slot | None" = None) -> Endpoint:
+    """Where and as whom an uplink connects, with the certificate of a slot if one is named."""
+    context, client_id = None, uplink.client_id or hub
+    if uplink.tls:
+        files = uplink.certificate, uplink.key
+        if slots is not None and slot is not None:
+            files = slots.tls_files(slot)
+            client_id = uplink.client_id or slots.record.held[slot].configuration.get("clientId", hub)
+        context = tls_context(ca=uplink.ca, certificate=files[0], key=files[1], alpn=uplink.alpn)
+    return Endpoint(
+        uplink.host,
+        uplink.port,
+        client_id,
+        uplink.keep_alive,
+        context,
+        uplink.username,
+        uplink.password.reveal(),
+        uplink.session_expiry,
+    )
+
+
+def identity_of(settings: Settings) -> "HubIdentity | None":
+    """The hub's identity where one is configured or there already; who has none does not pay for the libraries."""
+    told = settings.identity
+    configured = told.claim_certificate or told.ca_certificate or told.source != "auto"
+    if not configured and not (settings.hub.state_dir / "identity").exists():
+        return None
+    from agent.identity.hub_identity import HubIdentity  # noqa: PLC0415
+
+    return HubIdentity(settings)
+
+
+def hub_id(settings: Settings) -> str:
+    """The configured id; else the thing that the hub was provisioned as; else one that stays with this installation."""
+    identity = identity_of(settings)
+    current = identity.current() if identity is not None and not settings.hub.id else None
+    return settings.hub.id or (current.thing if current else "") or f"hub-{socket.gethostname()}"
