@@ -15,6 +15,10 @@ from agent.errors import HubError, PermissionDeniedError, TryAgainError, UsageEr
 PATIENCE = 30.0  # seconds for the answer to a question: the hub answers from memory
 
 
+class NotRunningError(HubError):
+    """There is no daemon at the control socket."""
+
+
 class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: Path, patience: float | None) -> None:
         super().__init__("hub")
@@ -82,4 +86,4 @@ class Client:
                         "the agent ended before its answer was complete", place=place, remedy=remedy
                     ) from error
                 remedy = "start it with `agent run` (or systemctl start agent), with the same -c FILE"
-                raise HubError("the agent is not running", place=place, remedy=remedy) from error
+                raise NotRunningError("the agent is not running", place=place, remedy=remedy) from error

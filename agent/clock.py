@@ -58,6 +58,14 @@ class SystemClock:
         return Moment(wall, mono, self._boot, TRUSTED if self._trusted else ESTIMATED)
 
 
+def plausible(wall: float) -> float | None:
+    """`wall`, or None when it is before the agent existed: the clock was never set.
+
+    What is only judged by it (a certificate's validity) does not wait for a synchronised clock: a hub on an island may never have one.
+    """
+    return wall if wall > BUILD_TIME else None
+
+
 def iso(wall: float) -> str:
     """`wall` seconds since 1970 as `2026-11-23T09:32:36.123Z`."""
     whole = datetime.fromtimestamp(wall, UTC)

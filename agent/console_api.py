@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agent.control import Answer, ApiError, Call
 from agent.driver import Driver, DriverError
+from agent.errors import HubError
 from agent.home import DeviceRecord
 from agent.model import Action
 from agent.requests import LOCAL, CommandRequest, Deprovision, Progress, StartDiscovery, StopDiscovery
@@ -82,6 +83,7 @@ class ConsoleApi:
             ("POST", "command"): lambda call: self._command(_parse(DoCommandBody, call)),
             ("POST", "remove"): lambda call: self._remove(_parse(RemoveBody, call)),
             ("POST", "backup"): lambda call: self._backup(_parse(BackupBody, call)),
+            ("POST", "rotate"): lambda _call: self._rotate(),
             ("POST", "restore"): lambda call: self._restore(_parse(RestoreBody, call)),
         }
 
@@ -128,6 +130,7 @@ class ConsoleApi:
             }
             | {name: _IDLE | {"status": "offboarded", "reason": why} for name, why in self._runtime.barred.items()}
             | {name: _IDLE | {"status": "away", "reason": why} for name, why in self._runtime.waiting.items()},
+            "certificate": self._runtime.certificate(),
             "store": {
                 "commits": stats.commits,
                 "rows": stats.rows,
@@ -211,6 +214,19 @@ class ConsoleApi:
                 if step.what in ("removed", "remove_failed") and step.data["device"] == device:
                     yield {"what": step.what, **step.data, "done": True}
                     return
+
+    async def _rotate(self) -> AsyncGenerator[dict[str, Any]]:
+        """A new certificate: asked for, tried, and in use; or why not."""
+        if self._runtime.rotate is None:
+            remedy = "`agent identity provision` gets the first one"
+            yield {"done": True, "what": "failed", "error": "the hub has no certificate of its own", "remedy": remedy}
+            return
+        try:
+            await self._runtime.rotate()
+        except HubError as error:
+            yield {"done": True, "what": "failed", "error": str(error), "remedy": error.remedy}
+            return
+        yield {"done": True, "what": "rotated", **self._runtime.certificate()}
 
     def _backup(self, _body: BackupBody) -> AsyncGenerator[dict[str, Any]]:
         """The network of each radio, keys included: for the owner of the socket only."""

@@ -66,6 +66,10 @@ class TryAgainError(HubError):
     exit_code = Exit.TEMPFAIL
 
 
+class Anew(HubError):  # noqa: N818  no trouble
+    """Something ends on purpose, to begin again at once with what has changed."""
+
+
 class StorageError(HubError):
     """The database cannot be used: damaged, newer than this agent, or the disk failed."""
 

@@ -6,7 +6,7 @@ Deliver-first state skips the transaction (agent.cloud.link).
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -73,6 +73,8 @@ class Runtime:
         self.pulses: dict[str, Pulse] = {}  # of radios
         self.own_work: dict[type[Any], Callable[[Any], None]] = {}  # effects on the process itself
         self.barred: dict[str, str] = {}  # uplinks that are not started, and why
+        self.certificate: Callable[[], dict[str, Any]] = dict  # the hub's own, for `agent status`
+        self.rotate: Callable[[], Awaitable[None]] | None = None  # there once the hub has one
         self.waiting: dict[str, str] = {}  # uplinks that start once something has come
         self._drivers_changed = asyncio.Event()
         self._refreshing: set[Any] = set()

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from agent.errors import ConfigError, HubError
+from agent.errors import Anew, ConfigError, HubError
 
 log = logging.getLogger(__name__)
 
@@ -127,14 +127,20 @@ class Supervisor:
 
     async def _keep(self, unit: Unit) -> None:
         while True:
-            unit.started = time.monotonic()
+            unit.started, anew = time.monotonic(), False
             try:
                 await unit.live()
                 reason = "ended"
             except ConfigError:
                 raise
             except HubError as error:
-                reason = error.advice
+                reason, anew = error.advice, isinstance(error, Anew)
+            if anew:
+                unit.attempts, unit.last_error = 0, ""
+                log.info("%s begins anew: %s", unit.name, reason)
+                unit.lost(reason)
+                await asyncio.sleep(unit.first)
+                continue
             if time.monotonic() - unit.started > HEALTHY_AFTER:
                 unit.attempts = 0
             unit.attempts += 1

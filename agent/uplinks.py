@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     from agent.identity.hub_identity import HubIdentity
     from agent.identity.record import Slot
     from agent.identity.slots import Slots
+    from agent.identity.sources import Source
     from agent.identity.watch import Watch
 
 log = logging.getLogger(__name__)
 
-RENEWAL_LONGEST = 3600.0  # seconds between two attempts at a new certificate
+
+BY_HAND = "`agent identity csr` makes a request, `agent identity install FILE` takes the certificate"
 
 
 class Uplinks:
@@ -88,9 +90,21 @@ class Uplinks:
             self._credentials = made
             self.watch = Watch(made, self._clock, lambda: source, lambda: self._reconnect(made.leader))
             made.on_swap.append(self._swapped)
-            self._supervisor.add(Unit("certificate", self.watch.live, first=5.0, longest=RENEWAL_LONGEST))
+            self._runtime.certificate = self.watch.status
+            self._runtime.rotate = lambda: self._rotate(source)
+            self._supervisor.spawn("certificate", self.watch.live())
         self._credentials.join(name)
         return self._credentials
+
+    async def _rotate(self, source: "Source | None") -> None:
+        """Somebody wants another certificate now, or has brought one. Raises HubError."""
+        record = self._identity.slots.record if self._identity is not None else None
+        if record is not None and record.candidate is not None and self.watch is not None:
+            await self.watch.renew(None, record.reason, turns=1)
+            return
+        if source is None or self.watch is None:
+            raise ConfigError("there is no source of certificates", place="identity.source", remedy=BY_HAND)
+        await self.watch.renew(source, f"asked for at {self._clock.now().iso}", turns=1)
 
     def _swapped(self, leader: str) -> None:
         """The other uplinks take the new certificate too, before the old one goes."""
@@ -164,9 +178,9 @@ class _Connects:
             if self._credentials is None:
                 raise
             why = self._credentials.lost(self._name, self._slot, error.advice, stood=self._stood)
-            if why == error.advice:
-                raise
             link.last_error = why
+            if self._credentials.choose(self._name) != self._slot:
+                raise Leaves(f"the other certificate has its turn ({why})") from None
             raise MqttLost(why) from None
 
 

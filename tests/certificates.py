@@ -40,6 +40,11 @@ class Authority:
         self.ca = folder / f"{name}.pem"
         self.ca.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
+    def key_file(self) -> Path:
+        """The authority's own key, for who signs with it elsewhere."""
+        path = self.ca.with_suffix(".key")
+        return path if path.exists() else _write_key(path, self._key)
+
     def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, days: int) -> x509.CertificateBuilder:
         now = dt.datetime.now(dt.UTC)
         return (

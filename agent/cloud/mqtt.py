@@ -21,7 +21,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from agent.cloud.dialect import Publication
 from agent.cloud.tls import CLOSED_AFTER_HANDSHAKE, is_tls_trouble, remedy_of
-from agent.errors import HubError
+from agent.errors import Anew, HubError
 
 V311, V5 = 4, 5  # protocol levels of CONNECT
 VERSION_NAMES = {V311: "3.1.1", V5: "5"}
@@ -47,7 +47,7 @@ class SubscriptionRefused(MqttLost):
     """The broker does not allow a subscription."""
 
 
-class Leaves(MqttLost):
+class Leaves(MqttLost, Anew):
     """A connection was left on purpose, for another one."""
 
 

@@ -13,7 +13,7 @@ from agent.errors import Exit, UsageError
 
 def register(commands: Commands) -> None:
     identity = commands.add("identity", _identity, "the hub's key and certificate")
-    identity.add_argument("what", choices=("show", "csr", "install", "provision"))
+    identity.add_argument("what", choices=("show", "csr", "install", "provision", "rotate"))
     identity.add_argument("file", nargs="?", type=Path, metavar="FILE", help="install: certificate chain, PEM")
     identity.add_argument("--uplink", default="", metavar="NAME", help="provision: at this uplink's broker")
     identity.add_argument("--again", action="store_true", help="provision: also when there is a certificate")
@@ -23,17 +23,22 @@ def register(commands: Commands) -> None:
 
 def _identity(arguments: argparse.Namespace) -> int:
     from agent import settings  # noqa: PLC0415
+    from agent.client import Client  # noqa: PLC0415
     from agent.identity import commands  # noqa: PLC0415
 
     loaded = settings.load(arguments.config, os.environ)
     match arguments.what:
+        case "rotate":
+            told = commands.rotate(loaded, Client(loaded.hub.runtime_dir), arguments.uplink)
         case "csr":
             sys.stdout.write(commands.certificate_request(loaded))
             return int(Exit.OK)
         case "install":
             if arguments.file is None:
                 raise UsageError("agent identity install: which file?", remedy="name the PEM file of the certificate")
-            told = commands.install(loaded, arguments.file.read_text(encoding="ascii", errors="replace"))
+            told = commands.install(
+                loaded, Client(loaded.hub.runtime_dir), arguments.file.read_text(encoding="ascii", errors="replace")
+            )
         case "provision":
             told = commands.provision(loaded, arguments.uplink, again=arguments.again)
         case _:

@@ -2,21 +2,22 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import Any
 
+from agent.client import Client, NotRunningError
 from agent.clock import SystemClock, iso
 from agent.cloud.channel import Channel
-from agent.errors import ConfigError, UsageError
+from agent.errors import ConfigError, HubError, UsageError
+from agent.identity import watch
 from agent.identity.hub_identity import HubIdentity
 from agent.identity.provisioning import connected
+from agent.identity.record import BY_HAND
 from agent.identity.renewal import age
 from agent.identity.slots import Slots
 from agent.identity.tokens import Stored, Tokens
-from agent.identity.watch import status
 from agent.settings import Settings, UplinkSettings
 from agent.uplinks import endpoint_of
-
-BY_HAND = "by hand"
 
 
 def show(settings: Settings) -> dict[str, Any]:
@@ -31,7 +32,7 @@ def show(settings: Settings) -> dict[str, Any]:
             "certificate_id": held.certificate_id,
             "expires": iso(held.expires),
             "configuration": dict(held.configuration),
-            "certificate": status(record, age(held, record.offline, time.time())),
+            "certificate": watch.told(record, age(held, record.offline, time.time())),
         }
     return {"device_id": settings.hub.id or known["thing"], "public_key": _public_key(slots), **known}
 
@@ -50,12 +51,15 @@ def certificate_request(settings: Settings) -> str:
     return identity.keys.csr(identity.slots.key(slot), identity.subject)
 
 
-def install(settings: Settings, pem: str) -> dict[str, Any]:
+def install(settings: Settings, daemon: Client, pem: str) -> dict[str, Any]:
     """Keep a certificate that somebody has made for `certificate_request`. Where there is one, the new one is tried first."""
     slots = HubIdentity(settings).slots
     if slots.record.asked is None:
         raise UsageError("no certificate was asked for", remedy="`agent identity csr` makes the key and the request")
     slots.arrived(pem, settings.hub.id, {}, BY_HAND)
+    if slots.record.candidate:
+        with suppress(NotRunningError):  # it is tried when the daemon starts
+            _wait(daemon)
     return show(settings)
 
 
@@ -77,6 +81,22 @@ def provision(settings: Settings, uplink: str, *, again: bool) -> dict[str, Any]
         )
     asyncio.run(_provision(settings, identity, settings.uplinks[uplink or fitting[0]]))
     return show(settings)
+
+
+def rotate(settings: Settings, daemon: Client, uplink: str) -> dict[str, Any]:
+    """Another certificate now, by the daemon if it runs. Raises HubError when it is refused."""
+    try:
+        _wait(daemon)
+    except NotRunningError:
+        return provision(settings, uplink, again=True)
+    return show(settings)
+
+
+def _wait(daemon: Client) -> None:
+    """Until the daemon has a new certificate in use. Raises NotRunningError, HubError."""
+    last = [*daemon.stream("rotate", {})][-1]
+    if last["what"] != "rotated":
+        raise HubError(last["error"], remedy=last["remedy"])
 
 
 async def _provision(settings: Settings, identity: HubIdentity, uplink: UplinkSettings) -> None:

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from agent.clock import TRUSTED, Clock
+from agent.clock import Clock, plausible
 from agent.identity.record import Record, Slot
 from agent.identity.slots import Slots
 from agent.identity.trial import Trial
@@ -87,9 +87,8 @@ class Credentials:
         return self._trial.next_turn(self.slots.record)
 
     def wall(self) -> float | None:
-        """Seconds since 1970, None while the clock is not trusted."""
-        now = self._clock.now()
-        return now.wall if now.quality == TRUSTED else None
+        """Seconds since 1970, None while the clock was never set."""
+        return plausible(self._clock.now().wall)
 
 
 def _tell(before: Record, after: Record) -> None:

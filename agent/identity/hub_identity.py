@@ -1,6 +1,5 @@
 """Who this hub is: its slots, and where its certificates come from, from the settings."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from agent.identity.keys import FileKeys, KeyStore, Subject
 from agent.identity.local_ca import LocalAuthority
 from agent.identity.provisioning import Claim, FleetProvisioning
 from agent.identity.record import Held
-from agent.identity.slots import Now, Slots
+from agent.identity.slots import Slots
 from agent.identity.sources import Source, fetch
 from agent.settings import Settings, UplinkSettings
 
@@ -22,11 +21,11 @@ _UPC, _EAN = 12, 13  # digits
 class HubIdentity:
     """Keys and certificates below the state folder."""
 
-    def __init__(self, settings: Settings, now: Now = time.time) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.folder: Path = settings.hub.state_dir / FOLDER
         self.keys: KeyStore = FileKeys(self.folder / "keys")
-        self.slots = Slots(self.folder, self.keys, now, kind=settings.identity.key_type)
+        self.slots = Slots(self.folder, self.keys, kind=settings.identity.key_type)
 
     def current(self) -> Held | None:
         """What the hub is now. Raises CertificateTroubleError."""

@@ -17,6 +17,7 @@ Slot = Literal["a", "b"]
 DAY = 86400.0
 KEEP = 24 * 3600.0  # seconds of health before an old certificate goes
 TRIES = 3  # connections that a certificate may fail before the other one has its turn
+BY_HAND = "by hand"  # the reason of a request that a person takes to an authority
 ROUNDS = 3  # turns of a candidate before it is given up
 
 
@@ -100,6 +101,10 @@ class Record(_Part):
             return self
         if self.rounds + 1 < ROUNDS:
             return self._with(rounds=self.rounds + 1, trouble=why)
+        return self.given_up(why)
+
+    def given_up(self, why: str) -> "Record":
+        """The candidate goes."""
         return self.cleared()._with(trouble=why)  # noqa: SLF001  its own
 
     def rolled_back(self, why: str) -> "Record":

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from agent.clock import plausible
 from agent.errors import TryAgainError
 from agent.files import sync_folder, write_atomic
 from agent.identity.certificates import CertificateTroubleError, Checked, check
@@ -21,13 +22,15 @@ from agent.identity.record import Held, Record, Slot
 
 SLOTS: tuple[Slot, Slot] = ("a", "b")
 LOCK_WAIT = 10.0  # seconds; a change takes milliseconds, a key in a slow TPM some seconds
-Now = Callable[[], float | None]  # seconds since 1970, None while the clock is not trusted
+Now = Callable[[], float | None]  # seconds since 1970, None while the clock was never set
 
 
 class Slots:
     """Keys and certificates of one identity in `folder`. Raises KeyTroubleError, CertificateTroubleError, OSError."""
 
-    def __init__(self, folder: Path, keys: KeyStore, now: Now = time.time, *, kind: str = "P-256") -> None:
+    def __init__(
+        self, folder: Path, keys: KeyStore, now: Now = lambda: plausible(time.time()), *, kind: str = "P-256"
+    ) -> None:
         self.folder, self.keys, self._now, self._kind = folder, keys, now, kind
         self._path = folder / "identity.json"
 

@@ -26,9 +26,17 @@ class Trial:
         self._failures = 0
         self._not_before = 0.0
         self._last_error = ""
+        self._candidate = ""
+
+    def _meet(self, record: Record) -> None:
+        """What is known of one candidate says nothing of the next."""
+        candidate = record.held[record.candidate].certificate_id if record.candidate else ""
+        if candidate and candidate != self._candidate:
+            self._candidate, self._failures, self._not_before = candidate, 0, 0.0
 
     def choose(self, record: Record, now: float, *, leads: bool) -> Slot | None:
         """The slot to connect with. Only one uplink, which `leads`, tries a candidate."""
+        self._meet(record)
         candidate = record.candidate if leads and now >= self._not_before else None
         first, second = (candidate, record.current) if candidate else (record.current, record.fallback)
         if second is not None and self._failures >= TRIES:
@@ -60,4 +68,5 @@ class Trial:
 
     def next_turn(self, record: Record) -> float | None:
         """When a candidate has its next turn (monotonic seconds), None when none waits."""
+        self._meet(record)
         return self._not_before if record.candidate else None

@@ -2,20 +2,22 @@
 
 import asyncio
 import logging
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from agent.clock import Clock
 from agent.errors import HubError
 from agent.identity.credentials import Credentials
-from agent.identity.record import Record
+from agent.identity.record import BY_HAND, ROUNDS, Record
 from agent.identity.renewal import DUE, EXPIRED, FINE, LATE, URGENT, Age, age, dice_of, renew_at
 from agent.identity.sources import Source, fetch
 
 log = logging.getLogger(__name__)
 
 LOOK = 3600.0  # seconds between two looks at the certificate's age
-UNTRUSTED = 60.0  # seconds until the clock is looked at again
+FIRST, LONGEST = 60.0, 3600.0  # seconds between two attempts at a new certificate
+UNSET = 60.0  # seconds until a clock that was never set is looked at again
 HAND = "`agent identity csr` makes a request, `agent identity install FILE` takes the certificate"
 
 
@@ -23,8 +25,9 @@ HAND = "`agent identity csr` makes a request, `agent identity install FILE` take
 class _Wish:
     """Somebody asks for a new certificate now."""
 
-    source: Source
+    source: Source | None  # None: it has arrived already
     reason: str
+    turns: int  # of a candidate, until it is given up
     done: "asyncio.Future[None]"
 
 
@@ -43,11 +46,12 @@ class Watch:
         self._wishes: list[_Wish] = []
         self._attention = asyncio.Event()
         self._said = FINE
+        self._pause = self._not_before = 0.0  # seconds, monotonic seconds: after a renewal that failed
         credentials.on_change.append(self._attention.set)
 
-    async def renew(self, source: Source, reason: str) -> None:
+    async def renew(self, source: Source | None, reason: str, *, turns: int = ROUNDS) -> None:
         """A new certificate, proved and confirmed; at once when this `reason` has had its own. Raises HubError: it was refused, or given up."""
-        wish = _Wish(source, reason, asyncio.get_running_loop().create_future())
+        wish = _Wish(source, reason, turns, asyncio.get_running_loop().create_future())
         self._wishes.append(wish)
         self._attention.set()
         await wish.done
@@ -59,8 +63,11 @@ class Watch:
             return None
         return age(record.identity, record.offline, now)
 
+    def status(self) -> dict[str, object]:
+        return told(self._slots.record, self.age())
+
     async def live(self) -> None:
-        """Raises HubError when a renewal fails; the next life tries again."""
+        """For as long as the hub runs."""
         self._slots.tidy()
         while True:
             await self._see_through()
@@ -68,19 +75,26 @@ class Watch:
             wish = self._next()
             if wish is None:
                 await self._rest()
-                continue
-            try:
-                await self._grant(wish)
-            except HubError as error:
-                if not wish.done.done():
-                    wish.done.set_exception(error)
-                    wish.done.exception()  # nobody may be waiting
-                raise
-            finally:
-                if wish in self._wishes:
-                    self._wishes.remove(wish)
+            else:
+                await self._try(wish)
+
+    async def _try(self, wish: _Wish) -> None:
+        try:
+            await self._grant(wish)
+        except HubError as error:
+            self._pause = min(LONGEST, max(FIRST, 2 * self._pause))
+            self._not_before = self._clock.now().mono + self._pause * random.uniform(0.5, 1.0)  # noqa: S311  spreads a fleet
+            log.warning("no new certificate (%s): %s", wish.reason, error.advice)
+            if not wish.done.done():
+                wish.done.set_exception(error)
+                wish.done.exception()  # nobody may be waiting
+        else:
+            self._pause = self._not_before = 0.0
             if not wish.done.done():
                 wish.done.set_result(None)
+        finally:
+            if wish in self._wishes:
+                self._wishes.remove(wish)
 
     def _next(self) -> _Wish | None:
         """What is to be done now: what somebody asks for, or what time asks for."""
@@ -88,33 +102,42 @@ class Watch:
             return self._wishes[0]
         record, stand = self._slots.record, self.age()
         source = self._source()
-        if source is None or record.identity is None:
+        if source is None or record.identity is None or record.candidate or record.unconfirmed:
             return None
-        due = stand is not None and stand.state != FINE
-        if record.candidate or record.unconfirmed or not (due or record.asked):
+        if self._clock.now().mono < self._not_before:
             return None
-        reason = record.reason if record.asked else f"age of {record.identity.certificate_id}"
-        return _Wish(source, reason, asyncio.get_running_loop().create_future())
+        begun = record.asked is not None and record.reason != BY_HAND
+        if not begun and (stand is None or stand.state == FINE):
+            return None
+        reason = record.reason if begun else f"age of {record.identity.certificate_id}"
+        return _Wish(source, reason, ROUNDS, asyncio.get_running_loop().create_future())
 
     async def _grant(self, wish: _Wish) -> None:
         record = self._slots.record
-        if record.reason != wish.reason or record.asked:
+        if record.candidate is not None and record.reason != wish.reason:
+            await self._tried(ROUNDS)
+            record = self._slots.record
+        if wish.source is not None and (record.reason != wish.reason or record.asked):
             if record.asked and record.reason != wish.reason:
                 self._slots.forget_asked()
             await fetch(self._slots, wish.source, wish.reason, told=log.info)
+        if self._slots.record.candidate is not None:
             self._reconnect()
-        await self._tried()
+        await self._tried(wish.turns)
         record = self._slots.record
         if record.reason != wish.reason:
             raise HubError(
                 f"the new certificate was given up: {record.trouble}", remedy="see what the broker says of it"
             )
-        if record.unconfirmed:
+        if record.unconfirmed and wish.source is not None:
             await self._confirm(wish.source, record)
 
-    async def _tried(self) -> None:
-        """Until no candidate waits for its trial."""
-        while self._slots.record.candidate is not None:
+    async def _tried(self, turns: int) -> None:
+        """Until no candidate waits for its trial: it is current, or has had so many turns."""
+        while (record := self._slots.record).candidate is not None:
+            if record.rounds >= turns:
+                self._slots.change(lambda now: now.given_up(now.trouble))
+                return
             await self._turn()
 
     async def _turn(self) -> None:
@@ -150,10 +173,10 @@ class Watch:
         self._attention.clear()
         self._credentials.lived(self._credentials.leader)
         record, now = self._slots.record, self._credentials.wall()
-        wait = UNTRUSTED if now is None else LOOK
+        wait = UNSET if now is None else LOOK
         if now is not None and record.identity is not None and self._source() is not None:
             due = renew_at(record.identity, record.offline, dice_of(record.identity))
-            wait = min(wait, max(1.0, due - now))
+            wait = min(wait, max(1.0, due - now, self._not_before - self._clock.now().mono))
         try:
             async with asyncio.timeout(wait):
                 await self._attention.wait()
@@ -176,7 +199,7 @@ class Watch:
             log.critical("the hub's certificate has expired %.1f days ago; %s", -stand.days_left, remedy)
 
 
-def status(record: Record, stand: Age | None) -> dict[str, object]:
+def told(record: Record, stand: Age | None) -> dict[str, object]:
     """For `agent status`: `{"slot", "expires" (s), "proved" (s), "daysLeft", "state", "next", "trouble"}`; empty without a certificate."""
     held = record.identity
     if held is None:
