@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.clock import Clock
 from agent.cloud.channel import Channel
+from agent.cloud.jobs import Handler, Jobs
 from agent.cloud.link import Link, LinkPolicy
 from agent.cloud.managed_integrations import ManagedIntegrations
 from agent.cloud.mqtt import Endpoint, Leaves, MqttLost
@@ -18,6 +19,7 @@ from agent.runtime import Runtime
 from agent.settings import Settings, UplinkSettings
 from agent.store import Store
 from agent.supervise import Supervisor, Unit
+from agent.wire.certificate_vendor import OPERATION
 
 if TYPE_CHECKING:
     from agent.identity.credentials import Credentials
@@ -42,6 +44,7 @@ class Uplinks:
         self.watch: Watch | None = None
         self._credentials: Credentials | None = None
         self._identity = identity_of(settings)
+        self._vendors: dict[str, Source] = {}  # the certificate vendor of the uplink that leads
         self._claiming = asyncio.Lock()
 
     def add(self, name: str, uplink: UplinkSettings) -> None:
@@ -85,10 +88,11 @@ class Uplinks:
 
             identity.slots.tidy()
             source = identity.source(uplink)
-            confirming = {source.name} if source is not None and source.confirms else set()
-            made = Credentials(identity.slots, self._clock, lambda told: told if told in confirming else "")
+            made = Credentials(identity.slots, self._clock)
             self._credentials = made
-            self.watch = Watch(made, self._clock, lambda: source, lambda: self._reconnect(made.leader))
+            self.watch = Watch(
+                made, self._clock, lambda: source, self._vendors.get, lambda: self._reconnect(made.leader)
+            )
             made.on_swap.append(self._swapped)
             self._runtime.certificate = self.watch.status
             self._runtime.rotate = lambda: self._rotate(source)
@@ -141,10 +145,26 @@ class Uplinks:
         )
         link.channel.on_up.append(connects.stands)
         self._runtime.links[name] = link
+        if uplink.jobs:
+            self._take_jobs(name, link.channel, connects)
         # AWS IoT Core allows one CONNECT a second for a client id.
         self._supervisor.add(
             Unit(f"uplink {name}", lambda: connects.live(link), stalled=link.stalled, first=1.1, longest=60.0)
         )
+
+    def _take_jobs(self, name: str, channel: Channel, connects: "_Connects") -> None:
+        """Jobs of AWS IoT for this hub's thing."""
+        thing = connects.thing
+        handlers: dict[str, Handler] = {}
+        watch, identity = self.watch, self._identity
+        if watch is not None and identity is not None and connects.leads:
+            from agent.identity.vendor import CertificateVendor, RotationJobs  # noqa: PLC0415  as the identity itself
+
+            vendor = CertificateVendor(channel, thing, identity.subject, connects.certificate)
+            self._vendors[vendor.name] = vendor
+            handlers[OPERATION] = RotationJobs(watch.renew, vendor)
+        jobs = Jobs(channel, thing, handlers)
+        self._supervisor.spawn(f"jobs of {name}", jobs.live())
 
 
 class _Connects:
@@ -162,6 +182,21 @@ class _Connects:
             return endpoint_of(self._uplink, self._hub)
         self._slot = self._credentials.choose(self._name)
         return endpoint_of(self._uplink, self._hub, self._credentials.slots, self._slot)
+
+    @property
+    def thing(self) -> str:
+        """The name of the hub in AWS IoT's registry, at this uplink."""
+        held = self._credentials.slots.record.identity if self._credentials is not None else None
+        return held.thing if held is not None and held.thing else self._hub
+
+    @property
+    def leads(self) -> bool:
+        return self._credentials is not None and self._credentials.leader == self._name
+
+    def certificate(self) -> str:
+        """The id of the certificate that the connection was made with."""
+        held = self._credentials.slots.record.held if self._credentials is not None else {}
+        return held[self._slot].certificate_id if self._slot in held else ""
 
     def stands(self) -> None:
         self._stood = True

@@ -9,16 +9,16 @@ from agent.identity.record import Record, Slot
 from agent.identity.slots import Slots
 from agent.identity.trial import Trial
 
+CONFIRMING = frozenset({"vendor"})  # sources that want to hear that their certificate works
 log = logging.getLogger(__name__)
 
 
 class Credentials:
     """Shared by the uplinks that take the hub's identity; the first of them leads a trial."""
 
-    def __init__(self, slots: Slots, clock: Clock, confirming: Callable[[str], str]) -> None:
+    def __init__(self, slots: Slots, clock: Clock) -> None:
         self.slots = slots
-        self._clock, self._confirming = clock, confirming
-        self._trial = Trial()
+        self._clock, self._trial = clock, Trial()
         self._uplinks: list[str] = []
         self._lost_at: dict[str, float] = {}
         self._lived_since: dict[str, float] = {}
@@ -46,7 +46,8 @@ class Credentials:
         def arrow(record: Record) -> Record:
             nonlocal swapped
             source = record.held[slot].source if slot in record.held else ""
-            verdict = self._trial.connected(record, slot, now.mono, now.wall, confirm=self._confirming(source))
+            confirm = source if source in CONFIRMING else ""
+            verdict = self._trial.connected(record, slot, now.mono, now.wall, confirm=confirm)
             swapped = verdict.swapped
             return verdict.record.away(away)
 

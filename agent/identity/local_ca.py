@@ -25,7 +25,6 @@ class LocalAuthority:
     """`certificate` and `key`: PEM files of the authority. Raises ConfigError when they cannot be used."""
 
     name = "local-ca"
-    confirms = False
 
     def __init__(self, certificate: Path, key: Path, days: int, subject: Subject) -> None:
         self._certificate, self._key, self._days, self._subject = certificate, key, days, subject

@@ -63,7 +63,6 @@ class FleetProvisioning:
     """The source for hubs with a claim. Its notes are in `folder`; `endpoint()` connects with the claim certificate."""
 
     name = "claim"
-    confirms = False
 
     def __init__(self, folder: Path, claim: Claim, now: Callable[[], float] = time.time) -> None:
         self._claim, self._now = claim, now

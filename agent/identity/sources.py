@@ -38,14 +38,10 @@ class Source(Protocol):
     @property
     def name(self) -> str: ...
 
-    @property
-    def confirms(self) -> bool:
-        """Whether the source wants to hear that its certificate works, before the old one goes."""
-
     async def obtain(self, asked: Asked) -> Obtained: ...
 
     async def confirm(self, previous: Held | None) -> None:
-        """The new certificate has connected. Called again after a restart until it has returned once."""
+        """The new certificate has connected: asked of sources in `credentials.CONFIRMING`, until it has returned once."""
 
     def kept(self) -> None:
         """What `obtain` returned is installed, or does not fit: what was kept of it can go."""

@@ -32,17 +32,21 @@ class _Wish:
 
 
 class Watch:
-    """`source()`: where certificates come from, None for nowhere. `reconnect()`: the uplink that leads connects anew."""
+    """`source()`: where certificates come from by themselves, None for nowhere; `named(name)`: any source.
+
+    `reconnect()`: the uplink that leads connects anew.
+    """
 
     def __init__(
         self,
         credentials: Credentials,
         clock: Clock,
         source: Callable[[], Source | None],
+        named: Callable[[str], Source | None],
         reconnect: Callable[[], None],
     ) -> None:
         self._credentials, self._slots, self._clock = credentials, credentials.slots, clock
-        self._source, self._reconnect = source, reconnect
+        self._source, self._named, self._reconnect = source, named, reconnect
         self._wishes: list[_Wish] = []
         self._attention = asyncio.Event()
         self._said = FINE
@@ -70,7 +74,11 @@ class Watch:
         """For as long as the hub runs."""
         self._slots.tidy()
         while True:
-            await self._see_through()
+            try:
+                await self._see_through()
+            except HubError as error:
+                self._pauses()
+                log.warning("what the new certificate's source should hear is not heard: %s", error.advice)
             self._say_age()
             wish = self._next()
             if wish is None:
@@ -82,8 +90,7 @@ class Watch:
         try:
             await self._grant(wish)
         except HubError as error:
-            self._pause = min(LONGEST, max(FIRST, 2 * self._pause))
-            self._not_before = self._clock.now().mono + self._pause * random.uniform(0.5, 1.0)  # noqa: S311  spreads a fleet
+            self._pauses()
             log.warning("no new certificate (%s): %s", wish.reason, error.advice)
             if not wish.done.done():
                 wish.done.set_exception(error)
@@ -95,6 +102,10 @@ class Watch:
         finally:
             if wish in self._wishes:
                 self._wishes.remove(wish)
+
+    def _pauses(self) -> None:
+        self._pause = min(LONGEST, max(FIRST, 2 * self._pause))
+        self._not_before = self._clock.now().mono + self._pause * random.uniform(0.5, 1.0)  # noqa: S311  spreads a fleet
 
     def _next(self) -> _Wish | None:
         """What is to be done now: what somebody asks for, or what time asks for."""
@@ -158,9 +169,9 @@ class Watch:
             return
         if record.candidate is not None:
             await self._turn()
-        elif record.unconfirmed:
-            source = self._source()
-            if source is not None and source.name == record.unconfirmed:
+        elif record.unconfirmed and self._clock.now().mono >= self._not_before:
+            source = self._named(record.unconfirmed)
+            if source is not None:
                 await self._confirm(source, record)
 
     async def _confirm(self, source: Source, record: Record) -> None:
@@ -174,6 +185,8 @@ class Watch:
         self._credentials.lived(self._credentials.leader)
         record, now = self._slots.record, self._credentials.wall()
         wait = UNSET if now is None else LOOK
+        if record.unconfirmed:
+            wait = min(wait, max(1.0, self._not_before - self._clock.now().mono))
         if now is not None and record.identity is not None and self._source() is not None:
             due = renew_at(record.identity, record.offline, dice_of(record.identity))
             wait = min(wait, max(1.0, due - now, self._not_before - self._clock.now().mono))

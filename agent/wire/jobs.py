@@ -1,0 +1,71 @@
+"""AWS IoT jobs as a device sees them over MQTT (developer guide, "Jobs device MQTT API"; protocol notes, section 5). PURE."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+START_NEXT = "$aws/things/{thing}/jobs/start-next"
+NOTIFY_NEXT = "$aws/things/{thing}/jobs/notify-next"
+UPDATE = "$aws/things/{thing}/jobs/{job}/update"
+ANSWERS = "$aws/things/{thing}/jobs/{call}/{end}"
+
+Status = Literal["IN_PROGRESS", "SUCCEEDED", "FAILED", "REJECTED"]
+PAIRS, KEY_LENGTH, VALUE_LENGTH = 10, 128, 1024  # of statusDetails
+_NO_KEY = re.compile(r"[^a-zA-Z0-9:_-]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def _document(given: Any) -> Any:
+    """An object in MQTT messages, a text in the HTTP API and its data types."""
+    return json.loads(given) if isinstance(given, str) else given
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
+
+
+class Execution(_Body):
+    job_id: str = Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")
+    status: str = ""
+    version_number: int = 0
+    execution_number: int = 1
+    job_document: Annotated[dict[str, Any], BeforeValidator(_document)] = {}
+    status_details: dict[str, str] | None = None
+
+
+class Started(_Body):
+    """The answer to start-next, and notify-next: without an execution when none is pending."""
+
+    execution: Execution | None = None
+
+
+class Update(_Body):
+    status: Status
+    status_details: dict[str, str] = {}
+    execution_number: int | None = None
+    step_timeout_in_minutes: int | None = None
+
+
+class Updated(_Body):
+    timestamp: int | float = 0
+
+
+class Refused(_Body):
+    """`…/rejected`."""
+
+    code: str = ""
+    message: str = ""
+
+
+def details(told: Mapping[str, str]) -> dict[str, str]:
+    """Status details within the service's limits: what is too long is cut, what is not allowed becomes a space."""
+    cut = {
+        _NO_KEY.sub("_", name)[:KEY_LENGTH]: _CONTROL.sub(" ", value)[:VALUE_LENGTH]
+        for name, value in told.items()
+        if name and value
+    }
+    return dict(list(cut.items())[:PAIRS])
