@@ -69,6 +69,7 @@ ONE_PLACE = {  # third-party library -> where it may be imported
         "agent/console_api.py",
         "agent/cloud/managed_integrations.py",
         "agent/cloud/channel.py",
+        "agent/cloud/jobs.py",
         "agent/identity/",
         "agent/sim/managed_integrations/service.py",
         "agent/sim/bulk_certificates.py",

@@ -1,7 +1,7 @@
 """Jobs that AWS IoT has for the hub: taken one after another, done by whoever knows the operation, and reported until it is heard.
 
-A job that is under way when the hub restarts or its connection is lost is handed out again (start-next gives executions in progress
-first): a handler does a job that it has done already by saying so again.
+A job whose operation nobody here knows is left alone: another program on the hub may be the one that it is for. A job that is under way
+when the hub restarts or its connection is lost is taken up again: a handler does a job that it has done already by saying so again.
 """
 
 import asyncio
@@ -13,16 +13,18 @@ from typing import Any
 from pydantic import ValidationError
 
 from agent.cloud.channel import AnswerTroubleError, Channel, RefusedError
-from agent.cloud.mqtt import Inbound, MqttLost
+from agent.cloud.mqtt import MqttLost
 from agent.errors import HubError, TryAgainError
 from agent.wire.jobs import (
     ANSWERS,
-    NOTIFY_NEXT,
-    START_NEXT,
+    DESCRIBE,
+    NOTIFY,
+    PENDING,
     UPDATE,
+    Described,
     Execution,
+    Pending,
     Refused,
-    Started,
     Status,
     Update,
     Updated,
@@ -76,10 +78,11 @@ class Jobs:
     def __init__(self, channel: Channel, thing: str, handlers: Mapping[str, Handler]) -> None:
         self._channel, self._thing, self._handlers = channel, thing, handlers
         self._attention = asyncio.Event()
+        self._foreign: set[str] = set()
         self.done = 0
         channel.on_up.append(self._attention.set)
-        channel.listen(NOTIFY_NEXT.format(thing=thing), self._notified)
-        for call in ("start-next", "+/update"):
+        channel.listen(NOTIFY.format(thing=thing), lambda _list: self._attention.set())
+        for call in ("get", "+/get", "+/update"):
             for end in ("accepted", "rejected"):
                 # AWS IoT sends answers without a subscription; other brokers need one.
                 channel.listen(ANSWERS.format(thing=thing, call=call, end=end), lambda _late: None)
@@ -90,7 +93,7 @@ class Jobs:
             await self._channel.wait(up=True)
             self._attention.clear()
             try:
-                started = await self._channel.ask(START_NEXT.format(thing=self._thing), b"{}", Started)
+                execution = await self._next()
             except TryAgainError:
                 await self._rest(LOOK)  # a broker without this service says nothing
                 continue
@@ -98,10 +101,25 @@ class Jobs:
                 log.warning("no jobs: %s", error)
                 await self._rest(AGAIN)
                 continue
-            if started.execution is None:
+            if execution is None:
                 await self._rest(LOOK)
             else:
-                await self._do(started.execution)
+                await self._do(execution)
+
+    async def _next(self) -> Execution | None:
+        """The first pending execution that somebody here can do. Raises TryAgainError, MqttLost, RefusedError, AnswerTroubleError."""
+        pending = await self._channel.ask(PENDING.format(thing=self._thing), b"{}", Pending)
+        for summary in (*pending.in_progress_jobs, *pending.queued_jobs):
+            if summary.job_id in self._foreign:
+                continue
+            topic = DESCRIBE.format(thing=self._thing, job=summary.job_id)
+            execution = (await self._channel.ask(topic, b"{}", Described)).execution
+            operation = operation_of(execution.job_document)
+            if operation in self._handlers:
+                return execution
+            log.info("job %s (%s) is not for this agent", execution.job_id, operation[:64] or "no operation")
+            self._foreign.add(summary.job_id)
+        return None
 
     async def update(self, execution: Execution, status: Status, told: Mapping[str, str]) -> None:
         """Raises MqttLost, TryAgainError, and JobOverError when the cloud has ended it."""
@@ -118,18 +136,16 @@ class Jobs:
     async def _do(self, execution: Execution) -> None:
         job = Job(self, execution)
         operation = operation_of(job.document)
-        handler = self._handlers.get(operation)
-        if handler is None:
-            log.warning("job %s asks for %r, which is not known here", job.id, operation[:64])
-            ended = Ended("REJECTED", {"reason": f"unknown operation {operation[:64]!r}"})
+        log.info("job %s: %s", job.id, operation)
+        try:
+            ended = await self._handlers[operation](job)
+        except JobOverError as error:
+            log.info("%s", error)
+        except (MqttLost, TryAgainError) as error:
+            log.warning("job %s waits: %s", job.id, error)
+            await self._rest(AGAIN)
         else:
-            log.info("job %s: %s", job.id, operation)
-            try:
-                ended = await handler(job)
-            except JobOverError as error:
-                log.info("%s", error)
-                return
-        await self._tell(execution, ended)
+            await self._tell(execution, ended)
 
     async def _tell(self, execution: Execution, ended: Ended) -> None:
         """Say how it ended, until it is heard."""
@@ -155,16 +171,6 @@ class Jobs:
                 await self._attention.wait()
         except TimeoutError:
             return
-
-    def _notified(self, inbound: Inbound) -> None:
-        try:
-            told = Started.model_validate_json(inbound.payload)
-        except ValidationError:
-            log.warning("a notification of jobs cannot be read; they are asked for")
-            self._attention.set()
-            return
-        if told.execution is not None:
-            self._attention.set()
 
 
 def operation_of(document: Mapping[str, Any]) -> str:

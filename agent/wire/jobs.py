@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-START_NEXT = "$aws/things/{thing}/jobs/start-next"
-NOTIFY_NEXT = "$aws/things/{thing}/jobs/notify-next"
+PENDING = "$aws/things/{thing}/jobs/get"
+DESCRIBE = "$aws/things/{thing}/jobs/{job}/get"
+NOTIFY = "$aws/things/{thing}/jobs/notify"
 UPDATE = "$aws/things/{thing}/jobs/{job}/update"
 ANSWERS = "$aws/things/{thing}/jobs/{call}/{end}"
 
@@ -37,10 +38,20 @@ class Execution(_Body):
     status_details: dict[str, str] | None = None
 
 
-class Started(_Body):
-    """The answer to start-next, and notify-next: without an execution when none is pending."""
+class Summary(_Body):
+    job_id: str = Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")
+    execution_number: int = 1
 
-    execution: Execution | None = None
+
+class Pending(_Body):
+    """Those in progress are to be gone on with before others are begun."""
+
+    in_progress_jobs: tuple[Summary, ...] = ()
+    queued_jobs: tuple[Summary, ...] = ()
+
+
+class Described(_Body):
+    execution: Execution
 
 
 class Update(_Body):
