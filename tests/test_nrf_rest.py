@@ -3,7 +3,9 @@
 import base64
 import contextlib
 import json
+import logging
 import time
+import traceback
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nrf_client_rig import Device
 from pydantic import ValidationError
-from raw_http import Asked, RawHttp, answer
+from raw_http import Asked, RawHttp, Write, answer
 from rest_rig import Pauses, cut, endless, silent
 
 from agent.cloud.nrf_rest import ConflictError, MessageTooLargeError, NrfRest, difference
@@ -82,6 +84,36 @@ async def test_no_token_goes_to_another_host(device: Device) -> None:
         with pytest.raises(UnusableError, match="another host"):
             await NrfRest(rest, "hub-1").device()
     assert not other.asked
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 403, 422, 429, 503])
+async def test_no_token_and_no_key_is_in_a_log_line_or_an_error(
+    device: Device, status: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="")
+    tokens: set[str] = set()
+
+    async def echo(asked: Asked, writer: Write) -> None:
+        token = asked.headers["authorization"]
+        tokens.add(token.removeprefix("Bearer "))
+        writer.write(
+            answer(status, json.dumps({"message": token, "errors": {token: [token]}}).encode(), f"X-Echo: {token}")
+        )
+        await writer.drain()
+
+    async with RawHttp(echo) as server, device.rest(server.url) as rest:
+        nrf = NrfRest(rest, "hub-1")
+        with pytest.raises(HubError) as told:
+            await nrf.device()
+        with pytest.raises(HubError) as later:
+            await nrf.ground_fix(Surroundings.model_validate({"lte": [{"mcc": 1, "mnc": 1, "eci": 1, "tac": 1}]}))
+    shown = caplog.text
+    for error in (told.value, later.value):
+        shown += "".join(traceback.format_exception(error)) + repr(vars(error)) + error.advice
+    key = "".join(path.read_text() for path in (tmp_path / "store").iterdir())
+    assert tokens
+    for secret in (*tokens, *(token.rpartition(".")[2] for token in tokens), *key.splitlines()[1:-1]):
+        assert secret not in shown
 
 
 # ---- faults ---------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ are not used: what a hub talks through is configured.
 import asyncio
 import json as json_
 import logging
+import ssl
 import time
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from contextlib import ExitStack
@@ -153,12 +154,13 @@ class Rest:
         limit: int = LIMIT,
         retry: bool | None = None,
         foreign: bool = False,
+        total: float = 0.0,
     ) -> Answer:
         """One call; `path` is below the base, or a whole URL of the same origin. One of `json`, `body` and `form` (with a Part: multipart).
 
         `retry`: None repeats what is idempotent, True also the rest, False nothing. `foreign`: follow redirects to other hosts, without
-        the token. `limit`: bytes of the answer. Raises UnavailableError (also after the retries), UnusableError, RestError (status 400
-        and above), and what `authorize` raises.
+        the token. `limit`: bytes of the answer; `total`: seconds of one attempt, 0 for the policy's. Raises UnavailableError (also after
+        the retries), UnusableError, RestError (status 400 and above), and what `authorize` raises.
         """
         told = dict(headers or {})
         if json is not None:
@@ -166,7 +168,7 @@ class Rest:
             told = {"Content-Type": "application/json", **told}
         request = Request(method, url_of(self._base, path, query), told, body, form, retry, foreign)
         kept = Memory(limit)
-        answer = await self._run(request, kept, self._policy.total)
+        answer = await self._run(request, kept, total or self._policy.total)
         return Answer(answer.status, answer.headers, kept.body, answer.place)
 
     async def download(
@@ -248,10 +250,12 @@ class Rest:
         except (aiohttp.ClientResponseError, aiohttp.InvalidURL) as error:
             # Its text and its request_info hold the URL and the token.
             raise UnusableError(f"the answer is no HTTP ({type(error).__name__})", place=request.place) from None
-        except (aiohttp.ClientError, ConnectionError) as error:
+        except (aiohttp.ClientError, ConnectionError, ssl.SSLError) as error:
             raise _LostError(
                 f"the connection was lost ({type(error).__name__})", place=request.place, sent=True
             ) from None
+        except UnicodeError:  # of IDNA: a label of more than 63 characters, or none
+            raise UnusableError("the host has no name that can be looked up", place=request.place) from None
         except (TooMuchError, EncodingError) as error:
             raise UnusableError(error.message, place=request.place) from None
         log.debug("%s: %d in %.0f ms", request.place, answer.status, (time.monotonic() - start) * 1000)
