@@ -18,10 +18,11 @@ from pydantic import ValidationError
 from raw_http import Asked, RawHttp, Write, answer
 from rest_rig import Pauses, cut, endless, silent
 
+from agent.clock import ESTIMATED
 from agent.cloud.nrf_rest import ConflictError, MessageTooLargeError, NrfRest, difference
 from agent.cloud.rest import Policy, RestError, UnavailableError, UnusableError
 from agent.cloud.rest_answer import Answer, failure
-from agent.errors import HubError, UsageError
+from agent.errors import HubError, TryAgainError, UsageError
 from agent.wire.nrf import Assistance, Fix, FotaStatus, JobDocument, StateChange, Surroundings, WiFi
 from agent.wire.nrf import Device as Shown
 
@@ -54,6 +55,36 @@ async def test_a_refusal_with_another_time_is_signed_again_once(device: Device, 
         assert (await NrfRest(rest, "hub-1").device()).id == "hub-1"
     first, second = server.asked
     assert expiry(second) - expiry(first) == pytest.approx(skew, abs=5)
+
+
+async def test_without_a_time_one_request_goes_without_a_token_to_be_told_it(device: Device) -> None:
+    device.watch.quality, device.watch.skew = ESTIMATED, -1e9
+    refused = answer(401, b"", f"Date: {formatdate(time.time(), usegmt=True)}")
+    async with RawHttp(refused, SHOWN, SHOWN) as server, device.rest(server.url) as rest:
+        await NrfRest(rest, "hub-1").device()
+        await NrfRest(rest, "hub-1").device()
+    assert "authorization" not in server.asked[0].headers
+    assert [expiry(asked) for asked in server.asked[1:]] == [pytest.approx(time.time() + 600, abs=5)] * 2
+
+
+async def test_a_service_that_tells_no_time_gets_no_token(device: Device) -> None:
+    device.watch.quality = ESTIMATED
+    async with RawHttp(NOBODY) as server, device.rest(server.url) as rest:
+        for _ in range(2):
+            with pytest.raises(TryAgainError, match="not trusted"):
+                await NrfRest(rest, "hub-1").device()
+    assert ["authorization" in asked.headers for asked in server.asked] == [False, False]
+
+
+async def test_the_time_of_another_host_is_not_learnt(device: Device) -> None:
+    date = f"Date: {formatdate(time.time() + 7200, usegmt=True)}"
+    async with RawHttp(answer(401, b"", date)) as other, RawHttp(SHOWN) as server, device.rest(server.url) as rest:
+        server.script = [answer(302, b"", f"Location: {other.url}/x"), SHOWN]
+        with pytest.raises(RestError, match="401"):
+            await rest.call("GET", "/", foreign=True)
+        await NrfRest(rest, "hub-1").device()
+    assert len(other.asked) == 1
+    assert expiry(server.asked[1]) == pytest.approx(time.time() + 600, abs=5)
 
 
 async def test_a_refusal_is_not_fought(device: Device) -> None:

@@ -55,7 +55,7 @@ class Authorize(Protocol):
     """What proves to a service who calls."""
 
     async def header(self) -> str:
-        """The Authorization header. Raises HubError, also TryAgainError."""
+        """The Authorization header, empty to go without. Raises HubError, also TryAgainError."""
 
     def seen(self, server: float) -> None:
         """The service's clock (Date header), seconds since the epoch, with every answer that no cache made."""
@@ -209,7 +209,7 @@ class Rest:
         while True:
             attempt += 1
             try:
-                answer, hidden = await self._attempt(request, sink, total)
+                answer, hidden, own = await self._attempt(request, sink, total)
             except _LostError as error:
                 trouble: RestError = error
                 again = request.may_repeat(sent=error.sent)
@@ -217,7 +217,12 @@ class Rest:
                 if answer.status < _REFUSED:
                     return answer
                 server = _server_time(answer.headers)
-                if answer.status == _UNAUTHORIZED and not signed_again and self._may_sign_again(request, server):
+                if (
+                    answer.status == _UNAUTHORIZED
+                    and own
+                    and not signed_again
+                    and self._may_sign_again(request, server)
+                ):
                     signed_again = True
                     continue
                 wait = retry_after(answer.headers.get("retry-after", ""), self._now() if server is None else server)
@@ -230,14 +235,17 @@ class Rest:
             waited += pause
             await self._sleep(pause)
 
-    async def _attempt(self, request: Request, sink: Sink, total: float) -> tuple[Answer, str]:
-        """One attempt: its answer of any status, and the secret that went with it. Raises _LostError, UnusableError."""
+    async def _attempt(self, request: Request, sink: Sink, total: float) -> tuple[Answer, str, bool]:
+        """One attempt: its answer of any status, the secret that went with it, and whether the answer is the service's own.
+
+        Raises _LostError, UnusableError, RestError.
+        """
         header = await self._authorize.header() if self._authorize is not None else ""
         hidden = header.rpartition(" ")[2]
         start = time.monotonic()
         try:
             async with asyncio.timeout(total):
-                answer = await self._follow(request, sink, header)
+                answer, own = await self._follow(request, sink, header)
         except TimeoutError as error:
             sent = not isinstance(error, aiohttp.ConnectionTimeoutError)
             raise _LostError("the service does not answer in time", place=request.place, sent=sent) from None
@@ -259,14 +267,15 @@ class Rest:
         except (TooMuchError, EncodingError) as error:
             raise UnusableError(error.message, place=request.place) from None
         log.debug("%s: %d in %.0f ms", request.place, answer.status, (time.monotonic() - start) * 1000)
-        return answer, hidden
+        return answer, hidden, own
 
-    async def _follow(self, request: Request, sink: Sink, authorization: str) -> Answer:
-        home = self._base.origin()
+    async def _follow(self, request: Request, sink: Sink, authorization: str) -> tuple[Answer, bool]:
+        """The answer at the end of all redirects, and whether it is the service's own."""
+        own = True
         for _ in range(REDIRECTS + 1):
             headers = {**self._headers, **request.headers}
-            if request.url.origin() != home:
-                authorization = ""  # for good: who leads away does not lead back with a token
+            if request.url.origin() != self._base.origin():
+                authorization, own = "", False  # for good: who leads away does not lead back with a token
                 headers = {name: value for name, value in headers.items() if name.lower() in _ANYWHERE}
             elif authorization:
                 headers["Authorization"] = authorization
@@ -275,10 +284,10 @@ class Rest:
                 async with self._open().request(
                     request.method, request.url, headers=headers, data=content, allow_redirects=False, proxy=self._proxy
                 ) as response:
-                    if authorization:
+                    if own:
                         self._tell_time(response)
                     if response.status not in MOVED or "location" not in response.headers:
-                        return await _read(response, sink, request)
+                        return await _read(response, sink, request), own
                     request = redirected(request, response.status, response.headers["location"])
         raise UnusableError(f"more than {REDIRECTS} redirects", place=request.place)
 
