@@ -24,6 +24,9 @@ PURE = (
     "agent/cloud/dialect.py",
     "agent/cloud/lane.py",
     "agent/cloud/pace.py",
+    "agent/cloud/rest_answer.py",
+    "agent/cloud/rest_policy.py",
+    "agent/cloud/rest_request.py",
     "agent/cloud/managed_integrations.py",
     "drivers/zigbee/catalog",
     "drivers/zigbee/availability.py",
@@ -53,7 +56,22 @@ PURE = (
     "agent/sim/managed_integrations/",
     *(
         f"agent/sim/nrf/{name}"
-        for name in ("mqtt", "pairing", "transform", "gateway", "devices", "fota", "onboarding", "answers", "coap")
+        for name in (
+            "mqtt",
+            "pairing",
+            "transform",
+            "gateway",
+            "devices",
+            "fota",
+            "onboarding",
+            "answers",
+            "coap",
+            "location",
+            "positions",
+            "assistance",
+            "satellites",
+            "pages",
+        )
     ),
 )
 IMPURE_MODULES = {"asyncio", "socket", "threading", "subprocess", "sqlite3", "select", "os"}
@@ -71,6 +89,9 @@ ONE_PLACE = {  # third-party library -> where it may be imported
         "agent/cloud/channel.py",
         "agent/cloud/jobs.py",
         "agent/identity/",
+        "agent/cloud/rest_answer.py",
+        "agent/cloud/nrf_rest.py",
+        "agent/cloud/nrf_fota.py",
         "agent/sim/managed_integrations/service.py",
         "agent/sim/bulk_certificates.py",
         "drivers/zigbee/",
@@ -88,7 +109,8 @@ ONE_PLACE = {  # third-party library -> where it may be imported
         "agent/sim/nrf/devices.py",
     ),
     "botocore": ("agent/sim/service_model.py",),
-    "aiohttp": ("agent/sim/http.py",),
+    "aiohttp": ("agent/sim/http.py", "agent/cloud/rest.py"),
+    "yarl": ("agent/cloud/rest",),
     "cbor2": ("agent/sim/iot/provisioning.py", "agent/sim/nrf/coap.py"),
     "aiocoap": ("agent/sim/coap.py",),
     "OpenSSL": ("agent/sim/dtls.py",),
@@ -228,7 +250,8 @@ def test_no_handler_swallows_everything() -> None:
 
 
 def test_the_daemon_does_not_import_what_is_not_configured() -> None:
-    code = "import sys, agent.run, agent.cli; print([m for m in ('zigpy', 'bellows', 'bleak', 'aiocoap', 'rich') if m in sys.modules])"
+    names = ("zigpy", "bellows", "bleak", "aiocoap", "rich", "aiohttp")
+    code = f"import sys, agent.run, agent.cli; print([m for m in {names} if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from agent.client import Client, NotRunningError
@@ -16,6 +17,7 @@ from agent.identity.record import BY_HAND
 from agent.identity.renewal import age
 from agent.identity.slots import Slots
 from agent.identity.tokens import Stored, Tokens
+from agent.saved import token_bound
 from agent.settings import Settings, UplinkSettings
 from agent.uplinks import endpoint_of
 
@@ -119,4 +121,5 @@ def token(settings: Settings, life: int) -> str:
     slot = slots.record.current or slots.record.asked
     if not told["device_id"] or slot is None:
         raise ConfigError("the hub has no id yet", place="hub.id", remedy="set it, or provision the hub")
-    return Tokens(Stored(slots.keys, slots.key(slot)), told["device_id"], SystemClock()).token(life)
+    bound = partial(token_bound, settings.hub.state_dir)
+    return Tokens(Stored(slots.keys, slots.key(slot)), told["device_id"], SystemClock(), bound=bound).token(life)
