@@ -55,6 +55,10 @@ class HubIdentity:
                 return FleetProvisioning(self.folder, self._claim(uplink))
             case "local-ca":
                 return LocalAuthority(Path(told.ca_certificate), Path(told.ca_key), told.ca_days, self.subject)
+            case "est":
+                from agent.identity.est import Est, EstServer  # noqa: PLC0415  aiohttp is not read by hubs without EST
+
+                return Est(EstServer(told.est, told.est_ca, told.est_username, told.est_password), self.subject)
         return None
 
     async def provision(
@@ -71,7 +75,9 @@ class HubIdentity:
         told = self._settings.identity
         if told.source != "auto":
             return told.source
-        return "claim" if told.claim_certificate else "local-ca" if told.ca_certificate else "none"
+        return (
+            "claim" if told.claim_certificate else "est" if told.est else "local-ca" if told.ca_certificate else "none"
+        )
 
     def _claim(self, uplink: UplinkSettings) -> Claim:
         told = self._settings.identity

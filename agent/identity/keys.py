@@ -23,7 +23,7 @@ from agent.files import sync_folder, write_atomic
 P256, P384, ED25519, RSA2048, RSA3072 = "P-256", "P-384", "Ed25519", "RSA-2048", "RSA-3072"
 KINDS = (P256, P384, ED25519, RSA2048, RSA3072)
 _CURVES: Mapping[str, type[ec.EllipticCurve]] = {P256: ec.SECP256R1, P384: ec.SECP384R1}
-_NAMES = {
+NAMES = {
     "C": NameOID.COUNTRY_NAME,
     "ST": NameOID.STATE_OR_PROVINCE_NAME,
     "L": NameOID.LOCALITY_NAME,
@@ -158,11 +158,11 @@ class FileKeys:
 def request(key: PrivateKey, subject: Subject) -> str:
     """The request of `KeyStore.csr`, for any object that signs like a key of the library. Raises KeyTroubleError."""
     try:
-        parts = [x509.NameAttribute(_NAMES[name], value) for name, value in subject.names.items()]
+        parts = [x509.NameAttribute(NAMES[name], value) for name, value in subject.names.items()]
         name = x509.Name([*parts, x509.NameAttribute(NameOID.COMMON_NAME, subject.common_name)])
         hosts = [x509.DNSName(host) for host in subject.hosts]
     except (KeyError, ValueError) as error:
-        remedy = f"names are {', '.join(_NAMES)}; a common name has 1 to 64 characters"
+        remedy = f"names are {', '.join(NAMES)}; a common name has 1 to 64 characters"
         raise KeyTroubleError(f"the subject of the request cannot be used: {error}", remedy=remedy) from None
     builder = x509.CertificateSigningRequestBuilder().subject_name(name)
     builder = builder.add_extension(_CLIENT_USE, critical=True)

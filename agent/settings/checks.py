@@ -31,7 +31,7 @@ def check(settings: Settings, credentials: Path | None) -> Iterator[Finding]:
         yield from _transport(("uplinks", name), uplink)
         yield from _files(("uplinks", name), uplink, credentials)
     yield from _claim(settings)
-    names = ("claim_certificate", "claim_key", "ca_certificate", "ca_key")
+    names = ("claim_certificate", "claim_key", "ca_certificate", "ca_key", "est_ca")
     yield from _files(("identity",), settings.identity, credentials, names)
     yield from _same_session(settings)
     yield from _same_port(settings)

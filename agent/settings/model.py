@@ -127,6 +127,10 @@ class IdentitySettings(Section):
     claim_key: FileName = Field("", description="PEM file with its private key")
     ca_certificate: FileName = Field("", description="PEM file of an authority of one's own")
     ca_key: FileName = Field("", description="PEM file with its private key")
+    est: str = Field("", description="address of an EST server (RFC 7030)")
+    est_ca: FileName = Field("", description="PEM file of who signed the EST server's certificate")
+    est_username: str = Field("", description="name for the first enrolment")
+    est_password: Secret = Field(Secret(), description="password for the first enrolment")
     ca_days: int = Field(365, ge=1, le=36500, description="days that its certificates are valid")
 
 
