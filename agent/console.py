@@ -12,6 +12,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from agent.clock import iso
 from agent.log_format import printable
 
 out = Console()
@@ -76,12 +77,24 @@ def show_status(status: Mapping[str, Any]) -> None:
         for name, u in status["uplinks"].items()
     ]
     out.print(table("Uplinks", ("uplink", "status", "reason", "in memory", "on disk", "delivered"), uplinks))
+    if status["certificate"]:
+        out.print(table("Certificate", CERTIFICATE, [_certificate(status["certificate"])]))
     say(f"{status['devices']} devices, {status['openCommands']} open commands")
     if status["store"]["full"]:
         say(plain("the disk is full: history is being shed", "red"))
     for name, count in sorted(status["counters"].items()):
         if count:
             say(f"  {name.replace('_', ' ')}: {count}")
+
+
+CERTIFICATE = ("slot", "from", "days left", "is", "last proof", "rotation", "trouble")
+
+
+def _certificate(told: Mapping[str, Any]) -> tuple[Any, ...]:
+    days = "?" if told["daysLeft"] is None else f"{told['daysLeft']:.1f}"
+    proved = iso(told["proved"]) if told["proved"] else "never"
+    state = plain(told["state"], "" if told["state"] in ("fine", "due") else "red")
+    return (told["slot"], told["source"], days, state, proved, told["rotation"] or "-", told["trouble"])
 
 
 def show_identity(told: Mapping[str, Any]) -> None:

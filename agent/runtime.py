@@ -276,6 +276,9 @@ class Runtime:
             for radio in self.hub.radios.values()
         }
         status: dict[str, Any] = {"status": "online", "radios": radios, "networkMode": self.hub.network_mode}
+        certificate = self.certificate()
+        if certificate:
+            status["certificate"] = {name: certificate[name] for name in ("daysLeft", "state", "rotation")}
         if self.hub.network_mode_error:
             status["error"] = {"code": "501", "message": self.hub.network_mode_error}
         for link in self.links.values():

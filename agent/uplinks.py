@@ -91,7 +91,12 @@ class Uplinks:
             made = Credentials(identity.slots, self._clock)
             self._credentials = made
             self.watch = Watch(
-                made, self._clock, lambda: source, self._vendors.get, lambda: self._reconnect(made.leader)
+                made,
+                self._clock,
+                lambda: source,
+                self._vendors.get,
+                lambda: self._reconnect(made.leader),
+                self._runtime.tell_status,
             )
             made.on_swap.append(self._swapped)
             self._runtime.certificate = self.watch.status

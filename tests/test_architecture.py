@@ -13,6 +13,10 @@ FILES = sorted(path for top in ("agent", "drivers") for path in (ROOT / top).rgl
 
 PURE = (
     "agent/model.py",
+    "agent/metrics.py",
+    "agent/identity/record.py",
+    "agent/identity/renewal.py",
+    "agent/identity/trial.py",
     "agent/errors.py",
     "agent/requests.py",
     "agent/hub.py",

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from agent.errors import Exit, HubError, UsageError
 
 def register(commands: Commands) -> None:
     commands.add("status", _status, "state of the hub, its radios, uplinks and queue")
+    commands.add("metrics", _metrics, "the hub's figures in Prometheus' text format", as_json=False)
     commands.add("devices", _devices, "the devices")
     commands.add("device", _device, "one device with its capabilities and state").add_argument("id", metavar="ID")
     discover = commands.add("discover", _discover, "open a join window and show who joins")
@@ -60,6 +62,13 @@ def _show(arguments: argparse.Namespace, path: str, show: str) -> int:
 
 def _status(arguments: argparse.Namespace) -> int:
     return _show(arguments, "status", "show_status")
+
+
+def _metrics(arguments: argparse.Namespace) -> int:
+    from agent import metrics  # noqa: PLC0415
+
+    sys.stdout.write(metrics.render(_client(arguments).get("status")))
+    return int(Exit.OK)
 
 
 def _devices(arguments: argparse.Namespace) -> int:

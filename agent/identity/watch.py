@@ -34,7 +34,7 @@ class _Wish:
 class Watch:
     """`source()`: where certificates come from by themselves, None for nowhere; `named(name)`: any source.
 
-    `reconnect()`: the uplink that leads connects anew.
+    `reconnect()`: the uplink that leads connects anew. `on_state()`: its age is another matter than before.
     """
 
     def __init__(
@@ -44,9 +44,11 @@ class Watch:
         source: Callable[[], Source | None],
         named: Callable[[str], Source | None],
         reconnect: Callable[[], None],
+        on_state: Callable[[], None] = lambda: None,
     ) -> None:
         self._credentials, self._slots, self._clock = credentials, credentials.slots, clock
         self._source, self._named, self._reconnect = source, named, reconnect
+        self._on_state = on_state
         self._wishes: list[_Wish] = []
         self._attention = asyncio.Event()
         self._said = FINE
@@ -203,6 +205,7 @@ class Watch:
         if stand is None or state == self._said:
             return
         self._said = state
+        self._on_state()
         remedy = "it is tried again and again" if self._source() is not None else HAND
         if state == DUE and self._source() is None:
             log.warning("the hub's certificate ends in %.0f days and has no source; %s", stand.days_left, HAND)

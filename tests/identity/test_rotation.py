@@ -76,7 +76,8 @@ class Daemon:
     async def online(self, slot: str = "") -> dict[str, Any]:
         def good(told: dict[str, Any]) -> bool:
             up = told["uplinks"].get("main", {}).get("status") == "online"
-            return up and (not slot or told["certificate"].get("slot") == slot)
+            certificate = told["certificate"]
+            return up and bool(certificate["proved"]) and (not slot or certificate["slot"] == slot)
 
         await until_async(self.status_async, good, 30.0)
         return self.status()
