@@ -180,7 +180,7 @@ class House:
         self.folder, self.devices, self._faults = folder, devices, faults
         self.plain, self.tls = free_port(), free_port()
         folder.mkdir(exist_ok=True)
-        authority = Authority(folder, "bench-ca")
+        authority = self.authority = Authority(folder, "bench-ca")
         for name in ("broker", "hub-1", "bare"):
             authority.issue(name)
         (folder / "broker.key").chmod(0o644)
@@ -268,9 +268,16 @@ class House:
 
 
 @contextmanager
-def house(folder: Path, devices: int, core: int | None = None, **options: Any) -> Iterator[House]:
+def house(
+    folder: Path,
+    devices: int,
+    core: int | None = None,
+    prepare: Callable[[House], None] = lambda _house: None,
+    **options: Any,
+) -> Iterator[House]:
     """A house that runs, with all its devices joined."""
     made = House(folder, devices, **options)
+    prepare(made)
     try:
         made.start_broker()
         made.start_home()
