@@ -115,20 +115,20 @@ class Channel:
 
         The answers' topics must be subscribed, or the server sends them without that (AWS IoT jobs).
         """
-        loop = asyncio.get_running_loop()
-        accepted = self._waiting[f"{topic}/accepted"] = loop.create_future()
-        rejected = self._waiting[f"{topic}/rejected"] = loop.create_future()
+        answered: asyncio.Future[Inbound] = asyncio.get_running_loop().create_future()
+        for end in ("accepted", "rejected"):
+            self._waiting[f"{topic}/{end}"] = answered
         timeout = ANSWER if timeout is None else timeout
         payload = body if isinstance(body, bytes) else body.model_dump_json(by_alias=True, exclude_none=True).encode()
         try:
             self.publish(topic, payload)
-            done, _ = await asyncio.wait([accepted, rejected], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            async with asyncio.timeout(timeout):
+                heard = await answered
+        except TimeoutError:
+            raise TryAgainError(f"no answer on {topic} within {timeout:.0f} s", place=self.place) from None
         finally:
             for end in ("accepted", "rejected"):
                 self._waiting.pop(f"{topic}/{end}", None)
-        if not done:
-            raise TryAgainError(f"no answer on {topic} within {timeout:.0f} s", place=self.place)
-        heard = done.pop().result()
         if heard.topic.endswith("/rejected"):
             raise RefusedError(topic, heard.payload, self.place)
         return self.read(heard, answer)

@@ -35,7 +35,7 @@ class HubIdentity:
     def subject(self) -> Subject:
         """What the hub asks its certificates for."""
         told, current = self._settings.identity, self.current()
-        name = (current.thing if current else "") or self._settings.hub.id or told.serial or "hub"
+        name = told.serial or (current.thing if current else "") or self._settings.hub.id or "hub"
         return Subject(name, self._names)
 
     @property
