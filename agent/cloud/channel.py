@@ -91,9 +91,9 @@ class Channel:
     def up(self) -> bool:
         return self._connection is not None
 
-    async def wait(self, *, up: bool) -> None:
-        """Until the channel has a connection, or has none."""
-        while self.up is not up:
+    async def wait(self, good: Callable[[], bool] = lambda: True) -> None:
+        """Until the channel has a connection, and one that is `good`."""
+        while not (self.up and good()):
             self._changed.clear()
             await self._changed.wait()
 

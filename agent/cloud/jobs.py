@@ -90,7 +90,7 @@ class Jobs:
     async def live(self) -> None:
         """Take and do jobs, for as long as the hub runs."""
         while True:
-            await self._channel.wait(up=True)
+            await self._channel.wait()
             self._attention.clear()
             try:
                 execution = await self._next()
@@ -150,7 +150,7 @@ class Jobs:
     async def _tell(self, execution: Execution, ended: Ended) -> None:
         """Say how it ended, until it is heard."""
         while True:
-            await self._channel.wait(up=True)
+            await self._channel.wait()
             try:
                 await self.update(execution, ended.status, ended.details)
             except JobOverError as error:

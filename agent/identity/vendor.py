@@ -85,9 +85,7 @@ class CertificateVendor:
 
     async def _over_new(self, previous: Held | None) -> None:
         old = previous.certificate_id if previous else ""
-        while not self._channel.up or self._over() == old:
-            await self._channel.wait(up=False)
-            await self._channel.wait(up=True)
+        await self._channel.wait(lambda: self._over() != old)
 
     def kept(self) -> None:
         """The key stays in its slot; there is nothing else."""
