@@ -196,6 +196,23 @@ async def test_an_end_that_could_not_be_told_is_told_before_anything_else(device
     assert len(hub.applier.installed) == 1
 
 
+async def test_a_failure_that_could_not_be_told_is_told_without_another_download(
+    device: Device, tmp_path: Path
+) -> None:
+    async with RawHttp() as server, device.rest(server.url) as rest:
+        cloud, hub = Cloud(server), Hub(tmp_path, rest)
+        cloud.offer()
+        cloud.file = answer(410)
+        cloud.down = lambda asked: b"FAILED" in asked.body
+        with pytest.raises(UnavailableError):
+            await hub.poll()
+        cloud.down = lambda _asked: False
+        hub.restart()
+        assert await hub.poll() is Polled.IDLE
+    assert [status for status, _ in cloud.told] == ["IN_PROGRESS", "FAILED"]
+    assert len([asked for asked in server.asked if asked.path == "/image"]) == 1
+
+
 async def test_a_cut_before_the_image_was_installed_does_the_job_again(device: Device, tmp_path: Path) -> None:
     async with RawHttp() as server, device.rest(server.url) as rest:
         cloud, hub = Cloud(server), Hub(tmp_path, rest)

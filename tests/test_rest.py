@@ -341,6 +341,15 @@ async def test_a_download_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["image"]
 
 
+async def test_a_download_is_synced_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, seen = tmp_path / "image", list[bool]()
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda handle: (seen.append(file.exists()), real(handle)))
+    async with RawHttp(answer(200, b"x")) as server, client(server) as rest:
+        await rest.download("/", file)
+    assert seen == [False, True]  # the file, and then the folder
+
+
 async def test_a_disk_that_takes_nothing_is_told_with_the_place(tmp_path: Path) -> None:
     async with RawHttp(answer(200, b"x" * (2 << 20))) as server, client(server) as rest:
         with pytest.raises(NotWrittenError, match="No such file") as told:

@@ -133,6 +133,7 @@ def test_a_synchronised_clock_is_not_led_astray(key: Stored) -> None:
         assert not tokens.learn(server)
     assert parts(tokens.token())[1]["exp"] == int(NOW) + 600
     assert tokens.learn(NOW + 3600)
+    assert not tokens.learn(NOW + 2 * MOST_SKEW)
     assert parts(tokens.token())[1]["exp"] == int(NOW) + 4200
 
 

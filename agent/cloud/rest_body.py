@@ -156,8 +156,7 @@ class Decoder:
         if not self._packed:
             yield self._counted(data)
             return
-        more = bool(data)
-        while more:
+        while data:  # what zlib still holds comes with the next bytes: a trailer follows the last
             try:
                 piece = self._zlib.decompress(data, _STEP)
             except zlib.error as error:
@@ -166,7 +165,6 @@ class Decoder:
             data = self._zlib.unconsumed_tail
             if self._zlib.eof and (data := self._zlib.unused_data):
                 self._next_member()
-            more = bool(data) or len(piece) == _STEP  # a full piece may have left a rest inside
 
     def end(self) -> None:
         """The body is over. Raises EncodingError when it ends inside."""
