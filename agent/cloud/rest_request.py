@@ -31,6 +31,7 @@ class Request:
     form: Mapping[str, str | Part] | None = field(repr=False)
     retry: bool | None
     foreign: bool
+    follow: bool = True
 
     @property
     def place(self) -> str:
