@@ -156,9 +156,9 @@ class Rest:
     ) -> Answer:
         """One call; `path` is below the base, or a whole URL of the same origin. One of `json`, `body` and `form` (with a Part: multipart).
 
-        `follow` false: a redirect is the answer. `retry`: None repeats what is idempotent or was not done (429), True also the rest, False nothing. `foreign`: follow redirects to other hosts, without
-        the token. `limit`: bytes of the answer. Raises UnavailableError (also after the retries), UnusableError, RestError (status 400
-        and above), and what `authorize` raises.
+        `follow` false: a redirect is the answer. `retry`: None repeats what is idempotent or was not done (429), True also the rest,
+        False nothing. `foreign`: follow redirects to other hosts, without the token. `limit`: bytes of the answer. Raises
+        UnavailableError (also after the retries), UnusableError, RestError (status 400 and above), and what `authorize` raises.
         """
         told = dict(headers or {})
         if json is not None:
