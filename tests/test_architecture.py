@@ -73,6 +73,7 @@ ONE_PLACE = {  # third-party library -> where it may be imported
         "agent/cloud/managed_integrations.py",
         "agent/cloud/rest_answer.py",
         "agent/identity/provisioning.py",
+        "agent/identity/bulk.py",
         "agent/sim/managed_integrations/service.py",
         "agent/sim/bulk_certificates.py",
         "drivers/zigbee/",

@@ -89,6 +89,13 @@ def common_name(pem: str) -> str:
     return str(names[0].value) if names else ""
 
 
+def mismatches(rows: Iterable[Row]) -> list[str]:
+    """What the cloud takes, and will yet not work over MQTT: certificates whose common name is not the device id."""
+    named = ((row, common_name(row.pem)) for row in rows if "BEGIN CERTIFICATE" in row.pem)
+    text = "the certificate's common name is {!r}, not the device id: its MQTT connection will be refused"
+    return [f"{row.place}: {text.format(name[:64])}" for row, name in named if name != row.device][:SHOWN]
+
+
 def one_block(pem: str) -> str:
     """The first block of a PEM text, with its last line break: the leaf of a chain."""
     begin = pem.find("-----BEGIN ")

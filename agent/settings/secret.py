@@ -144,10 +144,10 @@ def _read(path: Path, credentials: Path | None) -> Secret:
     return Secret(text)
 
 
-def from_file(path: Path) -> Secret:
+def from_file(path: Path, credentials: Path | None = None) -> Secret:
     """The secret that a file holds and nothing else; only its owner may read it. Raises ConfigError."""
     try:
-        return _read(path, None)
+        return _read(path, credentials)
     except PydanticCustomError as error:
         remedy = str((error.context or {}).get("remedy", ""))
         raise ConfigError(error.message(), place=str(path), remedy=remedy) from None
