@@ -1,6 +1,7 @@
 """A small raw HTTP server for faults that no web framework sends: each request takes the next step of a script."""
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -32,15 +33,15 @@ def answer(status: int, body: bytes = b"", *headers: str, length: bool = True) -
 class RawHttp:
     """Serves on loopback. The last step of `script` is repeated; an empty script closes the connection."""
 
-    def __init__(self, *script: Step) -> None:
-        self.script = list(script)
+    def __init__(self, *script: Step, tls: ssl.SSLContext | None = None) -> None:
+        self.script, self._tls = list(script), tls
         self.asked: list[Asked] = []
         self.open = asyncio.Event()  # set at the end: what waits for it ends
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http{'s' if self._tls else ''}://127.0.0.1:{self.port}"
         return self
 
     async def __aexit__(

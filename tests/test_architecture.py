@@ -56,7 +56,22 @@ PURE = (
     "agent/sim/managed_integrations/",
     *(
         f"agent/sim/nrf/{name}"
-        for name in ("mqtt", "pairing", "transform", "gateway", "devices", "fota", "onboarding", "answers", "coap")
+        for name in (
+            "mqtt",
+            "pairing",
+            "transform",
+            "gateway",
+            "devices",
+            "fota",
+            "onboarding",
+            "answers",
+            "coap",
+            "location",
+            "positions",
+            "assistance",
+            "satellites",
+            "pages",
+        )
     ),
 )
 IMPURE_MODULES = {"asyncio", "socket", "threading", "subprocess", "sqlite3", "select", "os"}

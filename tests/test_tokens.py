@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from agent.clock import ESTIMATED, TRUSTED, Moment
 from agent.errors import TryAgainError
 from agent.identity.keys import P384, FileKeys
-from agent.identity.tokens import LEEWAY, LONGEST, Stored, Tokens, TokenTroubleError, key_id, verify
+from agent.identity.tokens import LEEWAY, LONGEST, MOST_SKEW, Profile, Stored, Tokens, TokenTroubleError, key_id, verify
 
 NOW = 1_790_000_000.0
 PUBLIC = (
@@ -34,9 +34,10 @@ class Watch:
 
     wall: float = NOW
     quality: str = TRUSTED
+    mono: float | None = None  # goes with `wall`, unless it is given
 
     def now(self) -> Moment:
-        return Moment(self.wall, self.wall, "boot", self.quality)
+        return Moment(self.wall, self.wall if self.mono is None else self.mono, "boot", self.quality)
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ def test_a_key_id_is_the_digest_of_the_public_key(key: Stored) -> None:
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     assert key_id(public) == hashlib.sha256(der).hexdigest()
-    head, _, _ = parts(Tokens(key, "hub-1", Watch(), kid=True).token())
+    head, _, _ = parts(Tokens(key, "hub-1", Watch(), profile=Profile(kid=True)).token())
     assert head["kid"] == key_id(public)
 
 
@@ -103,6 +104,43 @@ def test_nothing_is_signed_on_a_clock_that_is_not_trusted_until_a_server_has_tol
     assert tokens.token() == first
     assert tokens.learn(NOW + 10 * LEEWAY)
     assert tokens.token() != first
+
+
+def test_a_shorter_bound_ends_the_use_of_a_longer_token(key: Stored) -> None:
+    bound = 0
+    tokens = Tokens(key, "hub-1", Watch(), bound=lambda: bound)
+    first = tokens.token()
+    bound = 90
+    assert parts(tokens.token())[1]["exp"] == int(NOW) + 90
+    assert parts(tokens.token(30))[1]["exp"] == int(NOW) + 30
+    bound = 0
+    assert tokens.token() != first
+
+
+def test_a_clock_that_is_set_meanwhile_is_not_counted_twice(key: Stored) -> None:
+    watch = Watch(wall=NOW - 5000, mono=7.0, quality=ESTIMATED)
+    tokens = Tokens(key, "hub-1", watch)
+    assert tokens.learn(NOW)
+    watch.wall, watch.mono, watch.quality = NOW + 100, 107.0, TRUSTED  # the time was synchronised
+    assert parts(tokens.make(600, {}))[1]["exp"] == int(NOW) + 700
+    watch.wall += 3600  # and this one is wrong: the service's time is what its tokens are judged by
+    assert parts(tokens.make(600, {}))[1]["exp"] == int(NOW) + 700
+
+
+def test_a_synchronised_clock_is_not_led_astray(key: Stored) -> None:
+    tokens = Tokens(key, "hub-1", Watch())
+    for server in (0.0, NOW - 2 * MOST_SKEW, NOW + 2 * MOST_SKEW):
+        assert not tokens.learn(server)
+    assert parts(tokens.token())[1]["exp"] == int(NOW) + 600
+    assert tokens.learn(NOW + 3600)
+    assert parts(tokens.token())[1]["exp"] == int(NOW) + 4200
+
+
+def test_a_clock_that_is_not_trusted_does_not_learn_a_time_before_this_agent(key: Stored) -> None:
+    tokens = Tokens(key, "hub-1", Watch(wall=100.0, quality=ESTIMATED))
+    assert not tokens.learn(1000.0)
+    with pytest.raises(TryAgainError):
+        tokens.token()
 
 
 def test_a_token_of_another_is_verified_strictly(key: Stored, tmp_path: Path) -> None:

@@ -130,8 +130,10 @@ class Rest:
             timeout=aiohttp.ClientTimeout(
                 total=None, connect=None, sock_connect=policy.connect, sock_read=policy.stall
             ),
-            headers={"User-Agent": "hub-agent"},
+            headers={"User-Agent": "hub-agent", "Accept-Encoding": "gzip, deflate"},
         )
+        # aiohttp would send an idempotent request a second time by itself when a kept connection is lost: Policy counts attempts.
+        self._session._retry_connection = False  # noqa: SLF001  there is no public name
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -185,7 +187,13 @@ class Rest:
         Raises as `call`, and NotWrittenError. The result tells `size` and `sha256`.
         """
         request = Request(
-            "GET", url_of(self._base, path, query), {"Accept": "*/*", **(headers or {})}, None, None, None, foreign
+            "GET",
+            url_of(self._base, path, query),
+            {"Accept": "*/*", "Accept-Encoding": "identity", **(headers or {})},
+            None,
+            None,
+            None,
+            foreign,
         )
         with Download(file, limit) as kept:
             await self._run(request, kept, total)

@@ -144,7 +144,7 @@ class Decoder:
     def __init__(self, encoding: str, limit: int) -> None:
         name = encoding.strip().lower()
         if name not in ("", "identity", "gzip", "x-gzip", "deflate"):
-            raise EncodingError(f"the answer's content encoding {name[:40]!r} is unknown")
+            raise EncodingError("the answer's content encoding is none of gzip and deflate")
         self._packed = name not in ("", "identity")
         self._limit, self.size, self._members = limit, 0, 1
         self._zlib = zlib.decompressobj(_GZIP_OR_ZLIB)

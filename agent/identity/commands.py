@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from functools import partial
 from typing import Any
 
 from agent.clock import SystemClock, iso
@@ -10,6 +11,7 @@ from agent.identity.certificates import KEY
 from agent.identity.hub_identity import HubIdentity
 from agent.identity.keys import Subject
 from agent.identity.tokens import Stored, Tokens
+from agent.saved import token_bound
 from agent.settings import Settings
 
 
@@ -67,4 +69,5 @@ def token(settings: Settings, life: int) -> str:
     told, identity = show(settings), HubIdentity(settings)
     if not told["device_id"]:
         raise ConfigError("the hub has no id yet", place="hub.id", remedy="set it, or provision the hub")
-    return Tokens(Stored(identity.keys, KEY), told["device_id"], SystemClock()).token(life)
+    bound = partial(token_bound, settings.hub.state_dir)
+    return Tokens(Stored(identity.keys, KEY), told["device_id"], SystemClock(), bound=bound).token(life)

@@ -93,7 +93,7 @@ class StandIn:
         shadows, publish = self._service.iot.shadows, self._service.publish
         self._nrf = NrfCloud(self._records, time.time, objects, self._authority, shadows, key, publish)
         apis[NRF] = self._nrf_request
-        coap = await self._serve_coap(NrfCoap(self._nrf.devices, objects))
+        coap = await self._serve_coap(NrfCoap(self._nrf.devices, objects, self._nrf.location))
         self._bus = await self._connect(host, inner)
         self._deliver()
         self._work = [asyncio.ensure_future(work) for work in (self._bus.run(), self._tick(), self._bulk.run())]

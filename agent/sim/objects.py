@@ -31,6 +31,11 @@ class Objects:
         place = _place(url)
         return url if place is None else f"{self._base}/s3/{quote('/'.join(place))}"
 
+    def host_and_path(self, url: str) -> dict[str, str]:
+        """`{"host", "path"}` of an object, from which devices make https://<host>/<path>."""
+        host, _, path = self.address(url).partition("://")[2].partition("/")
+        return {"host": host, "path": path}
+
     def own(self, url: str) -> str | None:
         """The s3:// URL of what is served here at an http:// or https:// address, None for any other address."""
         served, found = urlsplit(self._base), url.partition("://")

@@ -25,6 +25,7 @@ from agent.sim.iot.shadows import Shadows
 from agent.sim.nrf.coap import NrfCoap
 from agent.sim.nrf.devices import Devices
 from agent.sim.nrf.fota import Fota
+from agent.sim.nrf.location import Location
 from agent.sim.objects import Objects
 from agent.sim.records import Records
 
@@ -200,7 +201,6 @@ def test_bad_requests_are_answered_with_a_code_and_a_reason(device: CoapDevice) 
         ("4.04", "GET", "fota/exec/current", b"", {}),
         ("4.04", "PATCH", "fota/exec/none", b'{"status":"FAILED"}', {"content_format": JSON}),
         ("4.04", "GET", "nothing", b"", {}),
-        ("5.01", "FETCH", "loc/ground-fix", b"\xa0", {"content_format": CBOR}),
         ("4.00", "GET", "proxy", b"", {}),
     ]
     for code, method, path, payload, options in cases:
@@ -323,13 +323,21 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.integers(0, 10) | st.text(), inner, max_size=4),
     max_leaves=8,
 )
-bodies = st.binary(max_size=60) | values.map(cbor2.dumps) | st.builds(lambda v: cbor2.dumps({1: "A", 2: v}), values)
+cells = st.lists(st.dictionaries(st.integers(1, 11), values, max_size=4), max_size=2)
+located = st.dictionaries(st.integers(1, 20), values | cells, max_size=5).map(cbor2.dumps)
+bodies = (
+    located
+    | st.binary(max_size=60)
+    | values.map(cbor2.dumps)
+    | st.builds(lambda v: cbor2.dumps({1: "A", 2: v}), values)
+)
 
 
 @given(
     method=st.sampled_from(["GET", "POST", "PATCH", "FETCH", "0.09"]),
     path=st.lists(words, max_size=4).map(tuple)
-    | st.sampled_from([("msg", "d2c"), ("state", "reported"), ("auth", "jwt")]),
+    | st.sampled_from([("msg", "d2c"), ("state", "reported"), ("auth", "jwt")])
+    | st.sampled_from([("loc", "ground-fix"), ("loc", "agnss"), ("loc", "pgps")]),
     body=bodies,
     content_format=st.sampled_from([None, 0, 42, 50, 60]),
     proxy_uri=st.text(max_size=20).map(lambda text: f"http://x/s3/{text}") | st.text(max_size=20),
@@ -342,7 +350,8 @@ def test_any_request_has_a_reply(**asked: Any) -> None:
         records.put("nrf-device", DEVICE, {"id": DEVICE, "associated": True, "version": 1, "key": ""})
         peer = Peer(Session(SSL.Connection(SSL.Context(SSL.DTLS_METHOD), None), ("x", 1), 0.0, lambda _data, _to: None))
         peer.identity, peer.until = DEVICE, 2.0
-        plane = NrfCoap(devices, objects)
+        location = Location(records, lambda: 1.0, lambda _name, _content: {"host": "x", "path": "y"})
+        plane = NrfCoap(devices, objects, location)
         reply = plane.serve(Request(**asked), peer)
         assert reply.code // 100 in (2, 4, 5)
         assert reply.code != 500

@@ -16,6 +16,7 @@ from agent.sim.managed_integrations.world import INDEXED
 from agent.sim.nrf.devices import Devices
 from agent.sim.nrf.fota import Fota
 from agent.sim.nrf.gateways import Gateways
+from agent.sim.nrf.location import Location
 from agent.sim.nrf.mqtt import NrfMqtt
 from agent.sim.nrf.onboarding import PREFIX
 from agent.sim.nrf.transform import transform
@@ -78,9 +79,31 @@ TOPICS = (*nrf_policy("gw-1", PREFIX, gateway=True).publish, "gw-1/shadow/delete
 
 
 jobs = f"{PREFIX}gw-1/jobs"
+cell = st.fixed_dictionaries(
+    {name: st.just(1) | values for name in ("mcc", "mnc", "eci", "tac")}, optional={"nmr": values}
+)
+request = st.fixed_dictionaries(
+    {},
+    optional={
+        "lte": st.lists(cell, max_size=2) | values,
+        "wifi": values,
+        "types": values,
+        "lat": values,
+        "lng": values,
+    },
+)
+located = st.fixed_dictionaries(
+    {
+        "appId": st.sampled_from(["GROUND_FIX", "AGNSS", "PGPS", "GNSS"]),
+        "messageType": st.just("DATA"),
+        "data": request | values,
+    },
+    optional={"config": values | st.fixed_dictionaries({"fallback": values, "doReply": st.just(True) | values})},
+)
 heard_messages = (
     st.tuples(st.sampled_from(TOPICS), payloads)
     | st.tuples(st.sampled_from([f"{PREFIX}gateways/gw-1/g2c", f"{PREFIX}m/d/gw-1/d2c"]), events.map(encoded))
+    | st.tuples(st.just(f"{PREFIX}m/d/gw-1/d2c"), located.map(encoded))
     | st.tuples(st.just(f"{jobs}/update"), updates.map(encoded))
     | st.tuples(st.just(f"{jobs}/ble/update"), updates.map(lambda update: encoded([BLE, *update])))
     | st.tuples(
@@ -105,7 +128,9 @@ def test_whatever_a_device_says_the_service_goes_on(heard: list[tuple[str, bytes
             told.append((topic, payload))
 
         gateways = Gateways(records, devices, publish)
-        plane = NrfMqtt(devices, gateways, shadows, publish)
+        location = Location(records, lambda: 1.0, lambda _name, _content: {"host": "x", "path": "y"})
+        devices.kept = location.heard
+        plane = NrfMqtt(devices, gateways, location, shadows, publish)
         record = {
             "id": "gw-1",
             "type": "Gateway",
@@ -150,7 +175,9 @@ def test_an_old_sessions_end_does_not_count() -> None:
         devices = Devices(
             records, lambda: 1.0, shadows, Fota(records, lambda: 1.0, Objects(Path("/nonexistent"), "http://x"))
         )
-        plane = NrfMqtt(devices, Gateways(records, devices, lambda _t, _p: None), shadows, lambda _t, _p: None)
+        location = Location(records, lambda: 1.0, lambda _name, _content: {})
+        gateways = Gateways(records, devices, lambda _t, _p: None)
+        plane = NrfMqtt(devices, gateways, location, shadows, lambda _t, _p: None)
         records.put("nrf-device", "d", {"id": "d", "type": "Generic", "prefix": PREFIX, "associated": True})
         who = Principal("c", "d", Policy((), ()), nrf=True)
         for session, reason in (("one", ""), ("two", ""), ("one", "CONNECTION_LOST")):

@@ -1,5 +1,6 @@
-"""nRF Cloud's CoAP plane: a login for each session, state, messages, FOTA and downloads. PURE but for the records and objects behind it.
+"""nRF Cloud's CoAP plane: a login for each session, state, messages, positions, FOTA and downloads.
 
+PURE but for the records and objects behind it.
 Resources, methods and formats: protocol notes, sections 3.6 and 4. Errors are a code and a text.
 """
 
@@ -9,11 +10,13 @@ from typing import Any
 
 import cbor2
 
-from agent.sim.coap import CBOR, JSON, TEXT, Peer, Reply, Request
+from agent.sim.coap import CBOR, JSON, OCTETS, TEXT, Peer, Reply, Request
 from agent.sim.iot.shadows import ShadowError
 from agent.sim.nrf.answers import BAD_REQUEST, DENIED, NOT_FOUND, NrfError, json_body, object_body
 from agent.sim.nrf.devices import Devices
 from agent.sim.nrf.fota import shown
+from agent.sim.nrf.location import Location
+from agent.sim.nrf.location_coap import locate
 from agent.sim.objects import Objects
 from agent.sim.records import Record
 
@@ -42,9 +45,8 @@ _METHODS = {
 class NrfCoap:
     """The device plane over `devices`; downloads are those of `objects` and nothing else."""
 
-    def __init__(self, devices: Devices, objects: Objects) -> None:
-        self._devices = devices
-        self._objects = objects
+    def __init__(self, devices: Devices, objects: Objects, location: Location) -> None:
+        self._devices, self._objects, self._location = devices, objects, location
 
     def serve(self, request: Request, peer: Peer) -> Reply:
         """Answer one request."""
@@ -71,8 +73,12 @@ class NrfCoap:
         if request.method != wanted:
             raise NrfError(40500, f"the method here is {wanted}")
         if request.path[0] == "loc":
-            raise NrfError(50100, "the stand-in knows no positions")
-        device = self._devices.find(peer.identity)
+            return self._locate(request, peer)
+        if request.path == ("proxy",):  # files that are there for everybody over HTTP too
+            return self._download(request)
+        return self._of_device(self._devices.find(peer.identity), request)
+
+    def _of_device(self, device: Record, request: Request) -> Reply:
         match request.path:
             case ("state",):
                 return self._state(device, request)
@@ -83,7 +89,7 @@ class NrfCoap:
             case ("msg", _, *form):
                 self._devices.keep_message(device, "".join(f"/{word}" for word in form), _message(request))
                 return Reply(CREATED)
-        return self._download(request)
+        raise NrfError(NOT_FOUND, "nothing is here")
 
     def _login(self, request: Request, peer: Peer) -> Reply:
         _format(request, TEXT)
@@ -117,6 +123,15 @@ class NrfCoap:
             case _, (_,):
                 raise NrfError(40500, "the methods here are GET current and PATCH <jobId>")
         raise NrfError(NOT_FOUND, "nothing is here")
+
+    def _locate(self, request: Request, peer: Peer) -> Reply:
+        """For devices that are onboarded, and for those of which a key is known and nothing else."""
+        _format(request, CBOR)
+        body = _cbor(request.body) if request.body else {}
+        found = locate(self._location, peer.identity, request.path[1], body, request.query)
+        if isinstance(found, bytes):
+            return Reply(CONTENT, found, OCTETS)
+        return Reply(CONTENT, b"" if found is None else cbor2.dumps(found), CBOR)
 
     def _download(self, request: Request) -> Reply:
         if not request.proxy_uri:
@@ -152,11 +167,15 @@ def _message(request: Request) -> Any:
     return _from_cbor(request.body) if request.content_format == CBOR else object_body(request.body)
 
 
-def _from_cbor(body: bytes) -> dict[str, Any]:
+def _cbor(body: bytes) -> Any:
     try:
-        found = cbor2.loads(body)
+        return cbor2.loads(body)
     except (ValueError, RecursionError, cbor2.CBORDecodeError) as error:
         raise NrfError(BAD_REQUEST, f"the body is not CBOR: {error}") from None
+
+
+def _from_cbor(body: bytes) -> dict[str, Any]:
+    found = _cbor(body)
     if not isinstance(found, dict) or not {_APP_ID, _DATA} <= found.keys() <= {_APP_ID, _DATA, _TIME}:
         raise NrfError(BAD_REQUEST, "the body is a map of 1 (appId), 2 (data) and perhaps 3 (ts)")
     message = {"appId": found[_APP_ID], "messageType": "DATA", "data": _data(found[_DATA])}

@@ -15,12 +15,12 @@ from agent.sim.exchange import Query
 from agent.sim.iot.shadows import Shadows
 from agent.sim.nrf.answers import BAD_REQUEST, DENIED, NOT_ASSOCIATED, NOT_FOUND, NrfError
 from agent.sim.nrf.fota import Fota
+from agent.sim.nrf.pages import page
 from agent.sim.nrf.pairing import desired
 from agent.sim.records import Record, Records
 
 ACCOUNT = ""  # who asks with an API key; a device token names its device
 GRACE = 1.0  # seconds that a deleted device stays connected to hear of it
-PAGE, MOST = 10, 100  # messages of an answer
 FORMS: dict[str, tuple[type, str]] = {  # what follows d/<deviceId>/d2c -> what the message is
     "": (dict, "an object"),
     "/bulk": (list, "a list"),
@@ -36,6 +36,7 @@ class Devices:
         self._records, self.now, self._shadows = records, now, shadows
         self.fota = fota
         self.transaction = records.transaction
+        self.kept: Callable[[str, Any], None] = lambda _device, _message: None  # told of each message
 
     def who(self, token: str) -> str:
         """The device of a token. Raises NrfError."""
@@ -68,6 +69,12 @@ class Devices:
         if found is None:
             raise NrfError(NOT_FOUND, f"Device {device[:128]} not found")
         return found
+
+    def tagged(self, tag: str) -> list[str]:
+        """The devices of the account that have a tag."""
+        return [
+            found["id"] for found in self._records.all("nrf-device") if found["associated"] and tag in found["tags"]
+        ]
 
     def pair(self, device: Record) -> None:
         """Tell a device, in its shadow, whether the account has it."""
@@ -116,21 +123,16 @@ class Devices:
         number, topic = self._records.count("nrf-message") + 1, f"d/{device['id']}/d2c{form}"
         kept = {"deviceId": device["id"], "topic": topic, "message": message, "receivedAt": iso(self.now())}
         self._records.put("nrf-message", f"{number:012}", kept)
+        for said in message if isinstance(message, list) else [message]:
+            self.kept(device["id"], said)
 
     def messages(self, query: Query) -> dict[str, Any]:
         """A page of messages, the newest first unless pageSort is asc. Raises NrfError."""
         given = {name: values[0] for name, values in query.items()}
-        try:
-            limit, start = min(int(given.get("pageLimit", PAGE)), MOST), int(given.get("pageNextToken", 0))
-        except ValueError:
-            limit = start = -1
-        if limit < 1 or start < 0:
-            raise NrfError(BAD_REQUEST, "pageLimit is 1 to 100, pageNextToken one of an answer")
-        found = [entry for entry in self._records.all("nrf-message") if _fits(entry, given)]
+        found = [{"tenantId": "stand-in", **entry} for entry in self._records.all("nrf-message") if _fits(entry, given)]
         if given.get("pageSort") != "asc":
             found.reverse()
-        page = {"items": [{"tenantId": "stand-in", **entry} for entry in found[start : start + limit]]}
-        return {**page, "pageNextToken": str(start + limit)} if len(found) > start + limit else page
+        return page(found, query)
 
 
 def _fits(entry: Record, wanted: dict[str, str]) -> bool:

@@ -36,7 +36,7 @@ class Fota:
             raise NrfError(NOT_FOUND, f"there is no bundle {bundle[:100]}")
         targets, now, job = self._targets(body), self._now(), str(uuid.uuid4())
         document = {"firmwareType": bundle.partition("*")[0], "fileSize": len(content), "bundleId": bundle}
-        document |= {"version": str(body.get("name", "1")), **self._place(bundle)}
+        document |= {"version": str(body.get("name", "1")), **self._objects.host_and_path(f"s3://{BUCKET}/{bundle}")}
         made = []
         for target in targets:
             device = target["id"]
@@ -69,11 +69,6 @@ class Fota:
                 if device["associated"] and any(tag in device["tags"] for tag in tags)
             ]
         raise NrfError(INVALID, f"1 to {DEVICES} deviceIds, or tags")
-
-    def _place(self, bundle: str) -> dict[str, str]:
-        """Host and path as devices put them together: https://<host>/<path>."""
-        host, _, path = self._objects.address(f"s3://{BUCKET}/{bundle}").partition("://")[2].partition("/")
-        return {"host": host, "path": path}
 
     def current(self, device: str, firmware: str) -> dict[str, Any]:
         """The oldest open execution of a device. Raises NrfError (404: there is none)."""

@@ -1,4 +1,4 @@
-"""nRF Cloud's MQTT plane: shadows with their short forms and transforms, messages, FOTA, gateways, and who is connected. PURE.
+"""nRF Cloud's MQTT plane: shadows with their short forms and transforms, messages, positions, FOTA, gateways, and who is connected. PURE.
 
 Topics: protocol notes, section 2.3. What a device says that does not fit is counted in `ignored` and has no other effect.
 """
@@ -14,7 +14,9 @@ from agent.sim.iot.shadows import ShadowError, Shadows
 from agent.sim.nrf.answers import BAD_REQUEST, NrfError, json_body, object_body
 from agent.sim.nrf.devices import Devices
 from agent.sim.nrf.gateways import Gateways
+from agent.sim.nrf.location import Location
 from agent.sim.nrf.mqtt_jobs import MqttJobs
+from agent.sim.nrf.mqtt_location import MqttLocation
 from agent.sim.nrf.pairing import c2d_topic
 from agent.sim.nrf.transform import LIMIT, TOO_LARGE, encoded, transform
 from agent.sim.records import Record
@@ -30,9 +32,15 @@ class NrfMqtt:
     """The device plane over `devices` and `gateways`; `publish` sends to devices."""
 
     def __init__(
-        self, devices: Devices, gateways: Gateways, shadows: Shadows, publish: Callable[[str, bytes], None]
+        self,
+        devices: Devices,
+        gateways: Gateways,
+        location: Location,
+        shadows: Shadows,
+        publish: Callable[[str, bytes], None],
     ) -> None:
         self._devices, self._gateways, self._shadows, self._publish = devices, gateways, shadows, publish
+        self._location = MqttLocation(location)
         self._jobs = MqttJobs(devices.fota, devices.known, publish)
         self._sessions: dict[str, str] = {}
         self.ignored: Counter[str] = Counter()
@@ -107,6 +115,11 @@ class NrfMqtt:
         match message:
             case {"type": "event", "event": {}} if device["type"] == "Gateway" and not form:
                 self._gateways.heard(device, message)
+            case {"appId": str(service), **rest} if not form:
+                answer = self._location.answer(device["id"], service, rest)
+                if answer is not None:
+                    topic = c2d_topic(device, self._devices.state(device)["state"], service.lower())
+                    self._publish(topic, answer)
 
     # ---- the shadow -------------------------------------------------------------------------------------------------
 

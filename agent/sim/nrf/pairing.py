@@ -31,10 +31,12 @@ def is_paired(state: dict[str, Any]) -> bool:
     return False
 
 
-def c2d_topic(device: Record, state: dict[str, Any]) -> str:
-    """Where a message reaches the device: it may have changed `…/c2d` to `…/+/r` in its shadow."""
+def c2d_topic(device: Record, state: dict[str, Any], kind: str = "c2d") -> str:
+    """Where a message reaches the device: it may have changed `…/c2d` to `…/+/r` in its shadow, and then hears each kind by itself."""
     topic = f"{messages(device)}/c2d"
     match state:
+        case {"desired": {"pairing": {"topics": {"c2d": str(chosen)}}}} if chosen.endswith("/+/r"):
+            return f"{messages(device)}/{kind}/r"
         case {"desired": {"pairing": {"topics": {"c2d": str(chosen)}}}} if chosen.endswith("/r"):
             return f"{topic}/r"
     return topic

@@ -30,6 +30,8 @@ from agent.sim.nrf.devices import ACCOUNT, Devices
 from agent.sim.nrf.fota import Fota, shown
 from agent.sim.nrf.gateway_api import GatewayApi
 from agent.sim.nrf.gateways import Gateways
+from agent.sim.nrf.location import Location
+from agent.sim.nrf.location_api import LocationApi
 from agent.sim.nrf.mqtt import NrfMqtt
 from agent.sim.nrf.onboarding import Onboarding, ownership
 from agent.sim.objects import Objects
@@ -37,7 +39,7 @@ from agent.sim.records import Record, Records
 
 log = logging.getLogger(__name__)
 
-ERRORS = "nrf-bulk-errors"
+ERRORS, PGPS = "nrf-bulk-errors", "nrf-pgps"
 
 
 class NrfCloud:
@@ -60,7 +62,10 @@ class NrfCloud:
         self._onboarding = Onboarding(records, now, self._write_errors, self.devices.pair)
         gateways = Gateways(records, self.devices, publish)
         self._gateways = GatewayApi(self.devices, gateways)
-        self.mqtt = NrfMqtt(self.devices, gateways, shadows, publish)
+        self.location = Location(records, now, self._write_predictions)
+        self.devices.kept = self.location.heard
+        self._location = LocationApi(self.location, self.devices.tagged)
+        self.mqtt = NrfMqtt(self.devices, gateways, self.location, shadows, publish)
 
     def tick(self) -> None:
         """What is due by time."""
@@ -75,10 +80,17 @@ class NrfCloud:
         return self.handle(Ask("POST", f"/v1/devices/{quote(device, safe='')}/messages", headers=headers, body=body))
 
     def _write_errors(self, identifier: str, document: dict[str, Any]) -> str:
-        path: Path = self._objects.folder / ERRORS / f"{identifier}.json"
+        return self._objects.address(self._write(ERRORS, f"{identifier}.json", answer(200, document).body))
+
+    def _write_predictions(self, name: str, content: bytes) -> dict[str, str]:
+        return self._objects.host_and_path(self._write(PGPS, name, content))
+
+    def _write(self, bucket: str, key: str, content: bytes) -> str:
+        """The s3:// URL of what is written."""
+        path: Path = self._objects.folder / bucket / key
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, answer(200, document).body)
-        return self._objects.address(f"s3://{ERRORS}/{identifier}.json")
+        write_atomic(path, content)
+        return f"s3://{bucket}/{key}"
 
     def handle(self, ask: Ask) -> Answer:
         """Answer one request."""
@@ -88,6 +100,7 @@ class NrfCloud:
             with self._records.transaction():
                 return (
                     self._of_gateway(who, ask, words)
+                    or self._location.answer(who, ask, words)
                     or self._of_device(who, ask, words)
                     or self._of_account(who, ask, words)
                 )
