@@ -62,7 +62,8 @@ def _register_vault(vault: Commands) -> None:
 
 
 def _create(arguments: argparse.Namespace) -> int:
-    from agent.identity.bulk import BulkCertificates, Task, TaskFolder, expected, task_request  # noqa: PLC0415
+    from agent.identity.bulk import BulkCertificates, expected, task_request  # noqa: PLC0415
+    from agent.identity.bulk_folder import Task, TaskFolder  # noqa: PLC0415
     from agent.identity.onboarding_sources import read_bounded  # noqa: PLC0415
 
     folder = TaskFolder(arguments.folder)
@@ -90,7 +91,8 @@ def _create(arguments: argparse.Namespace) -> int:
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    from agent.identity.bulk import BulkCertificates, TaskFolder  # noqa: PLC0415
+    from agent.identity.bulk import BulkCertificates  # noqa: PLC0415
+    from agent.identity.bulk_folder import TaskFolder  # noqa: PLC0415
 
     task = TaskFolder(arguments.folder).task()
     found = call(arguments, task.url, lambda rest: BulkCertificates(rest).status(task.id), secret=False)
@@ -102,8 +104,9 @@ def _status(arguments: argparse.Namespace) -> int:
 
 def _fetch(arguments: argparse.Namespace) -> int:
     from agent.identity import bulk  # noqa: PLC0415
+    from agent.identity.bulk_folder import TaskFolder  # noqa: PLC0415
 
-    folder = bulk.TaskFolder(arguments.folder)
+    folder = TaskFolder(arguments.folder)
     if folder.devices.exists() and not arguments.again:
         return _tell_devices(arguments, folder.index())
     with progress(arguments) as tell:
@@ -124,7 +127,7 @@ def _tell_devices(arguments: argparse.Namespace, found: list[dict[str, Any]]) ->
 
 
 def _install(arguments: argparse.Namespace) -> int:
-    from agent.identity.bulk import TaskFolder  # noqa: PLC0415
+    from agent.identity.bulk_folder import TaskFolder  # noqa: PLC0415
     from agent.identity.bulk_install import install  # noqa: PLC0415
 
     told = install(settings_of(arguments), TaskFolder(arguments.folder), arguments.device)

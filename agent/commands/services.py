@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from agent.commands import Command
 from agent.errors import ConfigError, Exit, HubError, UsageError, install_extra
 from agent.log_format import printable
 
@@ -26,7 +27,19 @@ def service(command: argparse.ArgumentParser, url: str | None, option: str, cred
     command.add_argument("--ca", default="", metavar="FILE", help="authorities of the service (default: the system's)")
     text = f"file with it and nothing else, mode 0600 (default: $CREDENTIALS_DIRECTORY/{credential})"
     command.add_argument(option, type=Path, dest="secret", metavar="FILE", help=text)
-    command.set_defaults(credential=credential)
+    command.set_defaults(credential=credential, run=_with_rest(command.get_default("run")))
+
+
+def _with_rest(run: Command) -> Command:
+    """The same command, which says what to install where there is no HTTP client."""
+
+    def guarded(arguments: argparse.Namespace) -> int:
+        try:
+            return run(arguments)
+        except ModuleNotFoundError as error:
+            raise UsageError(f"calls of services need more: {error}", remedy=install_extra("rest")) from None
+
+    return guarded
 
 
 @contextmanager
@@ -60,10 +73,7 @@ def call(
     arguments: argparse.Namespace, url: str, work: Callable[[Any], Awaitable[Result]], *, secret: bool = True
 ) -> Result:
     """Run `work` with the REST client of a service."""
-    try:
-        from agent.cloud.rest import Bearer, Rest  # noqa: PLC0415
-    except ImportError as error:
-        raise UsageError(f"calls of services need more: {error}", remedy=install_extra("rest")) from None
+    from agent.cloud.rest import Bearer, Rest  # noqa: PLC0415
 
     async def run() -> Result:
         key = _secret(arguments, needed=secret)

@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives import serialization
 from agent.errors import UsageError
 from agent.files import write_atomic
 from agent.identity import commands
-from agent.identity.bulk import TaskFolder
 from agent.identity.bulk_archive import check_pair
+from agent.identity.bulk_folder import TaskFolder
 from agent.identity.certificates import KEY, check
 from agent.identity.hub_identity import FOLDER, HubIdentity
 from agent.identity.keys import KeyTroubleError
