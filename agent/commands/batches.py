@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.commands import Commands
-from agent.commands.services import call, progress, service, settings_of, tell_result
+from agent.commands.services import call, counted, progress, service, settings_of, tell_result
 from agent.errors import Exit
 
 _CDF_TOKEN, _VAULT_TOKEN = "bulk-certificates-token", "vault-token"
@@ -122,7 +122,9 @@ def _fetch(arguments: argparse.Namespace) -> int:
 def _tell_devices(arguments: argparse.Namespace, found: list[dict[str, Any]]) -> int:
     where = arguments.folder / "devices"
     return tell_result(
-        arguments, found, f"{len(found)} certificates and keys in {where}, listed in {where}/devices.json"
+        arguments,
+        found,
+        f"{counted(len(found), 'pair')} of certificate and key in {where}, listed in {where}/devices.json",
     )
 
 
@@ -146,7 +148,7 @@ def _vault_upload(arguments: argparse.Namespace) -> int:
             arguments.url,
             lambda rest: vault.upload(vault.Vault(rest, arguments.url), arguments.table, tell),
         )
-    line = f"{told['files']} files: {told['uploaded']} uploaded now, {told['before']} before"
+    line = f"{counted(told['files'], 'file')}: {told['uploaded']} uploaded now, {told['before']} before"
     return tell_result(arguments, told, line)
 
 
@@ -158,7 +160,9 @@ def _vault_submit(arguments: argparse.Namespace) -> int:
         arguments.url,
         lambda rest: vault.submit(vault.Vault(rest, arguments.url), arguments.table, again=arguments.again),
     )
-    return tell_result(arguments, told, f"batch {told['batch']}: {told['total']} entries, {told['status']}")
+    return tell_result(
+        arguments, told, f"batch {told['batch']}: {counted(told['total'], 'entry', 'entries')}, {told['status']}"
+    )
 
 
 def _vault_list(arguments: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.commands import Commands
-from agent.commands.services import call, progress, service, settings_of, tell_result
+from agent.commands.services import call, counted, progress, service, settings_of, tell_result
 from agent.errors import ConfigError, Exit, HubError, UsageError
 
 _KINDS = ("devices", "certificates", "public-keys")
@@ -72,7 +72,9 @@ def _write(arguments: argparse.Namespace) -> int:
         files = [str(path) for path in write_files(rows, arguments.kind, arguments.out)]
     except OSError as error:
         raise HubError(f"cannot be written: {error.strerror}", place=str(arguments.out)) from None
-    return tell_result(arguments, {"rows": len(rows), "files": files}, f"{len(rows)} rows in {', '.join(files)}")
+    return tell_result(
+        arguments, {"rows": len(rows), "files": files}, f"{counted(len(rows), 'row')} in {', '.join(files)}"
+    )
 
 
 def _check(arguments: argparse.Namespace) -> int:
@@ -90,7 +92,7 @@ def _check(arguments: argparse.Namespace) -> int:
     warnings = [text for rows in found.values() for text in mismatches(rows)]
     counts = {name: len(rows) for name, rows in found.items()}
     lines = [
-        *(f"{name}: {count} rows, good" for name, count in counts.items()),
+        *(f"{name}: {counted(count, 'row')}, good" for name, count in counts.items()),
         *(f"note: {text}" for text in warnings),
     ]
     return tell_result(arguments, {"ok": True, "files": counts, "warnings": warnings}, *lines)
@@ -108,14 +110,14 @@ def _upload(arguments: argparse.Namespace) -> int:
             ).run(arguments.files),
         )
     lines = [
-        f"{one.file}: {one.rows} rows, {one.status.lower()}{' (' + one.note + ')' if one.note else ''}"
+        f"{one.file}: {counted(one.rows, 'row')}, {one.status.lower()}{' (' + one.note + ')' if one.note else ''}"
         for one in outcomes
     ]
     tell_result(arguments, [one.told() for one in outcomes], *lines)
     failed = [one for one in outcomes if one.failed]
     if failed:
         first = failed[0]
-        text = f"{sum(len(one.failed) for one in failed)} rows were not carried out, the first since: {first.failed[0].reason}"
+        text = f"{counted(sum(len(one.failed) for one in failed), 'row')} not carried out, the first since: {first.failed[0].reason}"
         remedy = f"{first.reasons} has the reasons; correct {first.again}, and upload that"
         raise HubError(text, place=f"{first.file}, device {first.failed[0].row.device}", remedy=remedy)
     return int(Exit.OK)

@@ -94,6 +94,11 @@ def tell_result(arguments: argparse.Namespace, told: Any, *lines: str) -> int:
     return int(Exit.OK)
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """For example "1 row", "2 rows", "3 entries"."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
 def settings_of(arguments: argparse.Namespace) -> Any:
     """The hub's agent.settings.Settings. Raises ConfigError."""
     from agent import settings  # noqa: PLC0415

@@ -163,7 +163,9 @@ def _good(rows: Sequence[Row], kind: str, name: str, problems: list[ConfigError]
         seen.setdefault(row.device, row.place)
     if problems:
         more = " and perhaps more" if len(problems) >= SHOWN else ""
-        raise RowsTroubleError(f"{len(problems)}{more} rows cannot be used", place=name, problems=tuple(problems))
+        raise RowsTroubleError(
+            f"{len(problems)}{more} of its rows cannot be used", place=name, problems=tuple(problems)
+        )
     return list(rows)
 
 

@@ -14,7 +14,8 @@ from typing import Any
 from agent.cloud.rest import Part, Rest, RestError, UnavailableError, segment
 from agent.errors import ConfigError, TryAgainError, UsageError
 from agent.files import locked
-from agent.identity.vault_entries import Document, EntriesTroubleError, Journal, read
+from agent.identity.onboarding_sources import read_bounded
+from agent.identity.vault_entries import LARGEST_FILE, Document, EntriesTroubleError, Journal, read
 from agent.wire.vault import PREFIX, Accepted, Batch, Bulk, Certificate, Listed, Uploaded
 
 URL = "https://api.vec.digital"
@@ -34,8 +35,11 @@ class Vault:
         self._rest, self.url = rest, url
 
     async def upload(self, document: Document) -> str:
-        """The id of the file. A repetition leaves a file that nobody uses, and nothing worse."""
-        form = {"file": Part(document.file, document.file.name, document.kind)}
+        """The id of the file. A repetition leaves a file that nobody uses, and nothing worse. Raises ConfigError for one that has changed."""
+        content = read_bounded(document.file, LARGEST_FILE)
+        if not document.key.startswith(hashlib.sha256(content).hexdigest()):
+            raise ConfigError("it has changed since it was checked", place=str(document.file), remedy="upload again")
+        form = {"file": Part(content, document.file.name, document.kind)}
         answer = await self._rest.call("POST", f"/{PREFIX}/upload-file", form=form, retry=True)
         return answer.model(Uploaded).data.file_id
 

@@ -90,7 +90,7 @@ class _Table:
         if not found and not self.problems:
             self._trouble("there are no entries", str(self.path), f"a header {','.join(COLUMNS)}, and a line for each")
         if self.problems:
-            text = f"{len(self.problems)} lines cannot be used"
+            text = f"{len(self.problems)} of its lines cannot be used"
             raise EntriesTroubleError(text, place=str(self.path), problems=tuple(self.problems))
         return found
 

@@ -150,4 +150,4 @@ def from_file(path: Path, credentials: Path | None = None) -> Secret:
         return _read(path, credentials)
     except PydanticCustomError as error:
         remedy = str((error.context or {}).get("remedy", ""))
-        raise ConfigError(error.message(), place=str(path), remedy=remedy) from None
+        raise ConfigError(error.message().removeprefix(f"{path} "), place=str(path), remedy=remedy) from None

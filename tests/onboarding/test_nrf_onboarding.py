@@ -4,7 +4,9 @@ import asyncio
 import csv
 import io
 import json
+import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -113,7 +115,7 @@ def test_rows_that_failed_come_back_ready_for_upload(
     written = agent("onboard", "nrf-csv", "write", "devices", "batch.csv", "pem", "--json").told
     assert written == {"rows": 3, "files": ["batch.csv"]}  # private keys and public keys of the folder are passed over
     failed = agent(*upload(cloud, api_key), "devices", "batch.csv", code=69)
-    assert "3 rows were not carried out" in failed.err
+    assert "3 rows not carried out" in failed.err
     assert "batch.failed.reasons.csv" in failed.err
     reasons = table(tmp_path / "batch.failed.reasons.csv")
     assert reasons[2] == ["2", "f-2", "deviceId is onboarded already"]
@@ -194,6 +196,58 @@ async def test_a_deadline_ends_the_wait_and_the_same_command_goes_on(agent: Agen
     assert uploads[0].body == (tmp_path / "slow.csv").read_bytes()
     assert uploads[0].headers["authorization"] == f"Bearer {CANARY}"
     assert holding(tmp_path, CANARY) == [key]
+
+
+async def test_only_what_is_not_there_comes_back(agent: Agent, tmp_path: Path) -> None:
+    """A cloud that carries out the good rows of a file: they are not sent again. Its error summary is at another host, without the key."""
+    key = secret_file(tmp_path / "key", CANARY)
+    for number in range(3):
+        Keys(tmp_path, f"p-{number}")
+    agent("onboard", "nrf-csv", "write", "devices", "part.csv", "p-0.pem", "p-1.pem", "p-2.pem")
+    there = {"/devices/p-0"}
+    async with RawHttp(answer(200, b'{"errors": ["[1]: certificate is revoked", "[9]: of no row"]}')) as store:
+
+        async def service(asked: Asked, writer: Write) -> None:
+            if asked.path.startswith("/devices/"):
+                writer.write(answer(200, b"{}") if asked.path in there else answer(404, b'{"code": 40410}'))
+                return
+            url = f"{store.url}/errors.json?X-Amz-Signature=canary-signature"
+            body = {"bulkOpsRequestId": ULID, "status": "FAILED", "errorSummaryUrl": url}
+            writer.write(answer(202 if asked.method == "POST" else 200, json.dumps(body).encode()))
+
+        async with RawHttp(service) as server:
+            command = (
+                "onboard",
+                "nrf-csv",
+                "upload",
+                "devices",
+                "part.csv",
+                "--api-key-file",
+                key,
+                "--url",
+                server.url,
+            )
+            failed = await asyncio.to_thread(agent, *command, "--json", code=69)
+    assert failed.told[0]["failed"] == [
+        {"deviceId": "p-1", "reason": "certificate is revoked"},
+        {"deviceId": "p-2", "reason": "not carried out, since other rows failed"},
+    ]
+    assert [row[0] for row in table(tmp_path / "part.failed.csv")] == ["p-1", "p-2"]
+    assert "authorization" not in store.asked[0].headers
+    assert "canary-signature" not in failed.out + failed.err
+    assert holding(tmp_path, CANARY) == [key]
+
+
+def test_people_see_a_bar_and_programs_do_not(cloud: Cloud, agent: Agent, api_key: Path, tmp_path: Path) -> None:
+    Keys(tmp_path, "bar-1")
+    agent("onboard", "nrf-csv", "write", "devices", "bar.csv", "bar-1.pem")
+    shell = " ".join([sys.executable, "-m", "agent.cli", *upload(cloud, api_key), "devices", "bar.csv"])
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent.parent), "TERM": "xterm", "COLUMNS": "120"}
+    seen = subprocess.run(
+        ["script", "-qec", shell, "/dev/null"], cwd=tmp_path, env=env, capture_output=True, text=True, check=True
+    ).stdout
+    assert "1/1" in seen
+    assert cloud.told["nrf_api_key"] not in seen
 
 
 def test_a_key_that_opens_nothing_is_told_and_not_shown(cloud: Cloud, agent: Agent, tmp_path: Path) -> None:
