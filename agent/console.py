@@ -143,7 +143,7 @@ def watch_discovery(lines: Iterator[dict[str, Any]]) -> dict[str, Any]:
 def show_certificates(found: Iterable[Mapping[str, Any]]) -> None:
     columns = ("uuid", "reference", "title", "name", "email", "status")
     names = ("uuid", "reference_id", "certificate_title", "full_name", "applicant_email")
-    rows = [(*(one[name] for name in names), paint(one["status"]["value"])) for one in found]
+    rows = [(*(one[name] or "-" for name in names), paint(one["status"]["value"])) for one in found]
     out.print(table("Certificates", columns, rows))
 
 
@@ -151,7 +151,7 @@ def show_certificates(found: Iterable[Mapping[str, Any]]) -> None:
 def progress() -> Iterator[Callable[[str, int, int], None]]:
     """A bar on standard error while something is done: tell it (what, steps done, steps of all). It leaves nothing behind."""
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), console=err, transient=True) as bars:
+    with Progress(*columns, TimeElapsedColumn(), console=err, transient=True, disable=not err.is_terminal) as bars:
         bar = bars.add_task("", total=None)
 
         def tell(what: str, done: int, total: int) -> None:

@@ -72,6 +72,11 @@ def base_url(text: str) -> URL:
     return url
 
 
+def origin_of(url: str) -> str:
+    """The base of a client for a whole URL of another service, for example a presigned one. Raises ConfigError."""
+    return str(base_url(url.partition("?")[0]).origin())
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return ip_address(host).is_loopback

@@ -6,7 +6,7 @@ from typing import Any
 
 from agent.commands import Commands
 from agent.commands.services import call, counted, progress, service, settings_of, tell_result
-from agent.errors import Exit
+from agent.errors import ConfigError, Exit
 
 _CDF_TOKEN, _VAULT_TOKEN = "bulk-certificates-token", "vault-token"
 
@@ -67,7 +67,10 @@ def _create(arguments: argparse.Namespace) -> int:
     from agent.identity.onboarding_sources import read_bounded  # noqa: PLC0415
 
     folder = TaskFolder(arguments.folder)
-    names = read_bounded(arguments.common_names, 1 << 20).decode("utf-8", "replace") if arguments.common_names else ""
+    try:
+        names = read_bounded(arguments.common_names, 1 << 20).decode() if arguments.common_names else ""
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"byte {error.start} is not UTF-8", place=str(arguments.common_names)) from None
     subject = {
         "common_name": arguments.common_name,
         "common_name_list": [line.strip() for line in names.splitlines() if line.strip()] or None,

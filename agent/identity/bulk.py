@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from agent.cloud.rest import Answer, Rest, RestError, UnusableError, segment
-from agent.cloud.rest_request import base_url
+from agent.cloud.rest_request import origin_of
 from agent.errors import TryAgainError, UsageError
 from agent.files import locked, write_atomic
 from agent.identity.bulk_archive import LARGEST_TOTAL, ArchiveTroubleError, Pair, members, pairs
@@ -90,12 +90,8 @@ class BulkCertificates:
 
     async def _download(self, url: str, path: Path) -> Path:
         """A signed address: it proves itself, and its host gets no token."""
-        try:
-            origin = str(base_url(url.partition("?")[0]).origin())
-            async with Rest(origin, ca=self._ca) as rest:
-                await rest.download(url, path, limit=LARGEST_TOTAL)
-        except ValueError:
-            raise UnusableError("the service gave an address that is none", place="signed URL") from None
+        async with Rest(origin_of(url), ca=self._ca) as rest:
+            await rest.download(url, path, limit=LARGEST_TOTAL)
         return path
 
     async def _call(self, method: str, path: str, accept: str, **options: Any) -> Answer:

@@ -14,6 +14,7 @@ from agent.files import locked, sync_folder, write_atomic
 from agent.identity.bulk_archive import Pair, file_names
 
 TASK, DEVICES, INDEX = "task.json", "devices", "devices.json"
+_NEEDED = ("device", "certificateId", "certificate", "key")
 SCRATCH, LOCK = ".fetch", ".lock"
 
 
@@ -86,13 +87,16 @@ class TaskFolder:
 
     def index(self) -> list[dict[str, Any]]:
         """What `lay_out` told. Raises UsageError before a fetch, ConfigError."""
-        path = self.devices / INDEX
+        path, again = self.devices / INDEX, "`agent certs bulk fetch --again`"
         try:
-            return [dict(entry) for entry in json.loads(path.read_bytes())]
+            told = [dict(entry) for entry in json.loads(path.read_bytes())]
         except OSError:
             raise UsageError("nothing was fetched yet", place=str(path), remedy="`agent certs bulk fetch`") from None
         except (ValueError, TypeError) as error:
-            raise ConfigError(f"it cannot be read: {error}", place=str(path), remedy="fetch it again") from None
+            raise ConfigError(f"it cannot be read: {error}", place=str(path), remedy=again) from None
+        if not all(isinstance(entry.get(name), str) for entry in told for name in _NEEDED):
+            raise ConfigError("an entry is not whole", place=str(path), remedy=again)
+        return told
 
 
 def _told(pair: Pair, name: str) -> dict[str, Any]:

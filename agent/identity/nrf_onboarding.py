@@ -13,12 +13,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from agent.cloud.rest import Rest, RestError, segment
-from agent.errors import TryAgainError
-from agent.files import write_atomic
-from agent.identity.onboarding_csv import DEVICES, LARGEST, Row, read, write
+from agent.cloud.rest_request import origin_of
+from agent.errors import HubError, TryAgainError
+from agent.files import locked, write_atomic
+from agent.identity.onboarding_csv import DEVICES, LARGEST, Row, check_apart, read, write
 from agent.identity.onboarding_sources import read_bounded
 from agent.wire.nrf_onboarding import CSV, PATHS, BulkOperation, OnboardDevice, Queued, row_errors
 
@@ -33,6 +33,7 @@ _REMEDIES = {
     "40101": "its present owner must dissociate it first",
     "40102": "the ownership code is on the device's label, or is its certificate's dnQualifier",
     "40103": "the device is of another account, or was dissociated already",
+    "40410": "check the id",
     "40411": "check the device id; `nrf-` ids are of Nordic's own products",
     "40412": "the device connects once before it is associated",
     "40413": "check the device id",
@@ -83,7 +84,7 @@ class NrfAccount:
     """Calls with an account's API key. Raises RestError with nRF Cloud's code and what it means for a person."""
 
     def __init__(self, rest: Rest, url: str, ca: str = "") -> None:
-        self._rest, self.url, self._ca = rest, url, ca
+        self._rest, self.url, self._ca = rest, url.rstrip("/"), ca
 
     async def onboard(self, row: Row) -> None:
         """One device, at once."""
@@ -129,8 +130,7 @@ class NrfAccount:
 
     async def errors(self, url: str) -> tuple[dict[int, str], str]:
         """(row from 0 -> reason, the beginning of the text) of an error summary. It is fetched without the key: its host is another one."""
-        place = urlsplit(url)
-        async with Rest(f"{place.scheme}://{place.netloc}", ca=self._ca) as rest:
+        async with Rest(origin_of(url), ca=self._ca) as rest:
             body = (await rest.call("GET", url, headers={"Accept": "*/*"}, limit=ERRORS)).body
         return row_errors(body), body[:200].decode(errors="replace")
 
@@ -163,10 +163,12 @@ class Upload:
     async def run(self, files: Sequence[Path]) -> list[Outcome]:
         """Raises RowsTroubleError before anything is sent when a row is wrong, RestError, and TryAgainError at the deadline."""
         loaded = [(path, data := read_bounded(path, LARGEST), read(data, self.kind, str(path))) for path in files]
+        check_apart([row for _, _, rows in loaded for row in rows])
         total = sum(len(rows) for _, _, rows in loaded)
         outcomes = []
         for path, data, rows in loaded:
-            outcomes.append(await self._one(path, data, rows, total))
+            with locked(path.with_name(f".{path.name}.lock")):
+                outcomes.append(await self._one(path, data, rows, total))
             self._done += len(rows)
             self.tell("", self._done, total)
         return outcomes
@@ -205,7 +207,10 @@ class Upload:
         named: dict[int, str] = {}
         text = "no reason was told"
         if operation.error_summary_url:
-            named, text = await self.account.errors(operation.error_summary_url)
+            try:
+                named, text = await self.account.errors(operation.error_summary_url)
+            except HubError as error:  # what has failed is told all the same
+                text = f"the reasons cannot be fetched: {error.message}"
         reasons = {row: reason for row, reason in named.items() if row < len(rows)}
         if not reasons:
             reasons = dict.fromkeys(range(len(rows)), f"the file failed: {text}")

@@ -8,7 +8,7 @@ Nordic's own tools write them.
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cryptography import x509
@@ -104,6 +104,19 @@ def one_block(pem: str) -> str:
     return (pem[begin:] if stop < 0 else pem[begin:stop]).replace("\r", "").strip() + "\n" if begin >= 0 else pem
 
 
+def check_apart(rows: Iterable[Row]) -> None:
+    """Raises RowsTroubleError when a device is in two files."""
+    seen: dict[str, str] = {}
+    for row in rows:
+        if text := _twice(row, seen):
+            raise RowsTroubleError(text, place=row.place, remedy="take one of the rows away")
+        seen[row.device] = row.place
+
+
+def _twice(row: Row, seen: Mapping[str, str]) -> str:
+    return f"the device {row.device} is there already, at {seen[row.device]}" if row.device in seen else ""
+
+
 def problem(row: Row, kind: str) -> str:
     """Why the cloud would refuse this row, empty when it is good."""
     if not _DEVICE.fullmatch(row.device):
@@ -155,10 +168,7 @@ def _good(rows: Sequence[Row], kind: str, name: str, problems: list[ConfigError]
     for row in rows:
         if len(problems) >= SHOWN:
             break
-        text = problem(row, kind)
-        if not text and row.device in seen:
-            text = f"the device {row.device} is there already, at {seen[row.device]}"
-        if text:
+        if text := problem(row, kind) or _twice(row, seen):
             problems.append(ConfigError(text, place=row.place or row.device[:64], remedy="correct this row"))
         seen.setdefault(row.device, row.place)
     if problems:

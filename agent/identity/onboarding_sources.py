@@ -118,7 +118,7 @@ def _device(path: Path, pem: str) -> str:
 
 
 def _of_folder(folder: Path, kind: str, described: Described) -> list[Row]:
-    """The rows of a folder's PEM files. Private keys and files of other kinds are passed over.
+    """The rows of a folder's PEM files. Private keys, files of other kinds and authorities (`ca.pem`, `..._ca.pem`) are passed over.
 
     Where a device has a certificate and a key, its certificate is taken.
     """
@@ -126,8 +126,8 @@ def _of_folder(folder: Path, kind: str, described: Described) -> list[Row]:
     keys: dict[str, Row] = {}
     for path in sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES and path.is_file()):
         text = read_bounded(path, LONGEST_ROW).decode("ascii", "replace")
-        if "PRIVATE KEY" in text:
-            continue
+        if "PRIVATE KEY" in text or path.stem.lower() == "ca" or path.stem.lower().endswith("_ca"):
+            continue  # an authority's own certificate cannot be told from a device's self-signed one
         found = _row(path, "", described)
         if "BEGIN CERTIFICATE" in found.pem and kind != PUBLIC_KEYS:
             certificates[str(path)] = found

@@ -32,7 +32,7 @@ class Vault:
     """The service's calls. Raises RestError."""
 
     def __init__(self, rest: Rest, url: str) -> None:
-        self._rest, self.url = rest, url
+        self._rest, self.url = rest, url.rstrip("/")
 
     async def upload(self, document: Document) -> str:
         """The id of the file. A repetition leaves a file that nobody uses, and nothing worse. Raises ConfigError for one that has changed."""

@@ -1,6 +1,5 @@
 """nRF Cloud's onboarding bodies (its API description: OnboardDevice, OnboardDevices, RegisterCertificates, FetchBulkOpsRequest)."""
 
-import ast
 import json
 import re
 from collections.abc import Mapping
@@ -41,10 +40,7 @@ class BulkOperation(Queued):
     """The state of a bulk operation. `error_summary_url` is fetched without the API key."""
 
     status: Literal["PENDING", "IN_PROGRESS", "FAILED", "SUCCEEDED"]
-    endpoint: str = ""
-    requested_at: str = ""
-    completed_at: str = ""
-    error_summary_url: str = ""
+    error_summary_url: str | None = None
 
     @property
     def ended(self) -> bool:
@@ -81,10 +77,10 @@ def _lines(told: Any) -> list[str]:
 
 
 def _note_older(found: dict[int, str], text: str) -> None:
-    end = text.rfind("}")
+    text = text[: text.rfind("}") + 1]
     try:
-        told = ast.literal_eval(text[: end + 1])
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        told = json.loads(text if '"' in text else text.replace("'", '"'))
+    except (ValueError, RecursionError):
         return
     for reason, rows in told.items() if isinstance(told, dict) else ():
         for row in rows if isinstance(rows, list) else ():

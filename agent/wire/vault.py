@@ -49,20 +49,19 @@ class Accepted(_Body):
 
 class Labelled(_Body):
     value: str
-    label: str = ""
-    description: str | None = None
+    label: str | None = None
 
 
 class Certificate(_Body):
     uuid: str
     status: Labelled
-    reference_id: str = ""
-    certificate_title: str = ""
-    full_name: str = ""
-    applicant_email: str = ""
+    reference_id: str | None = None
+    certificate_title: str | None = None
+    full_name: str | None = None
+    applicant_email: str | None = None
     issue_date: str | None = None
-    created_at: str = ""
-    updated_at: str = ""
+    created_at: str | None = None
+    updated_at: str | None = None
 
 
 class Meta(_Body):

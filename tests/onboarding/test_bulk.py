@@ -63,14 +63,12 @@ def test_a_suppliers_batch_is_made_fetched_and_installed(cloud: Cloud, agent: Ag
     assert "no certificate of" in agent("certs", "bulk", "install", "hub::A22", "--folder", "batch", code=64).err
 
 
-def test_the_default_path_over_several_chunks_keeps_every_name(cloud: Cloud, agent: Agent, tmp_path: Path) -> None:
-    """101 certificates are two chunks; the service's own merged archive has the manifest of the last one only."""
-    names = [f"UNIT-{number}" for number in range(101)]
-    (tmp_path / "names").write_text("\n".join(names))
+def test_the_default_path_makes_certificates_for_a_list_of_names(cloud: Cloud, agent: Agent, tmp_path: Path) -> None:
+    (tmp_path / "names").write_text("unit-1\nUNIT-2\n")
     create = ("certs", "bulk", "create", "--url", cloud.told["bulk_certificates"], "--register", "--days", "30")
     agent(*create, "--common-name", "`x:`${list}", "--common-names", "names")
     found = agent("certs", "bulk", "fetch", "--json").told
-    assert {(entry["device"], entry["named"]) for entry in found} == {(f"x:{name}", "manifest") for name in names}
+    assert [(entry["device"], entry["named"]) for entry in found] == [(f"x:UNIT-{n}", "manifest") for n in (1, 2)]
 
 
 @pytest.mark.parametrize(
@@ -166,13 +164,20 @@ def zipped(**members: bytes) -> bytes:
     return buffer.getvalue()
 
 
+def pair(folder: Path, common_name: str) -> dict[str, bytes]:
+    """The members of a certificate by OpenSSL; its id is the common name."""
+    key, certificate = folder / "k", folder / "c"
+    make = ("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={common_name}")
+    openssl(*make, "-keyout", key, "-out", certificate)
+    name = f"certs/{common_name}"
+    found = {f"{name}_cert.pem": certificate.read_bytes(), f"{name}_key.pem": key.read_bytes()}
+    key.unlink()
+    certificate.unlink()
+    return found
+
+
 async def test_a_service_that_gives_the_zip_file_itself_is_understood(agent: Agent, tmp_path: Path) -> None:
-    make = ("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=dW5pdC0x")
-    openssl(*make, "-keyout", tmp_path / "k", "-out", tmp_path / "c")
-    body = zipped(
-        **{"certs/1_cert.pem": (tmp_path / "c").read_bytes(), "certs/1_key.pem": (tmp_path / "k").read_bytes()}
-    )
-    path = f"/certificates/{TASK}"
+    body, path = zipped(**pair(tmp_path, "dW5pdC0x")), f"/certificates/{TASK}"
     answers = {f"{path}/task": status("complete"), path: answer(200, body, "Content-Type: application/zip")}
     (tmp_path / ".fetch").mkdir()
     (tmp_path / ".fetch/0.zip").write_bytes(b"of a run that was killed")
@@ -181,6 +186,31 @@ async def test_a_service_that_gives_the_zip_file_itself_is_understood(agent: Age
     assert (entry["device"], entry["named"], entry["certificate"]) == ("unit-1", "subject", "unit-1.pem")
     assert fits(tmp_path / "devices", entry)
     assert not (tmp_path / ".fetch").exists()
+
+
+async def test_every_chunk_is_fetched_and_keeps_its_manifest(agent: Agent, tmp_path: Path) -> None:
+    """The service's own merged archive has the manifest of the last chunk only. Two of one device are told apart."""
+    named = {"certs/certificate_manifest.json": b'{"first": "Zmlyc3Q="}'}
+    chunks = [
+        {**pair(tmp_path, "Zmlyc3Q="), **named},
+        {**pair(tmp_path, "twice"), **{f"{k[:6]}2{k[6:]}": v for k, v in pair(tmp_path, "twice").items()}},
+    ]
+    path = f"/certificates/{TASK}"
+    async with Service({f"/{n}.zip": answer(200, zipped(**chunk)) for n, chunk in enumerate(chunks)}) as store:
+        urls = json.dumps([f"{store.url}/{n}.zip?X-Amz-Signature=s" for n in range(2)]).encode()
+        await fetch(agent, tmp_path, {f"{path}/task": status("complete"), path: answer(200, urls, JSON)}, code=0)
+    found = json.loads((tmp_path / "devices/devices.json").read_text())
+    assert [(entry["device"], entry["named"]) for entry in found] == [
+        ("first", "manifest"),
+        ("twice", "subject"),
+        ("twice", "subject"),
+    ]
+    assert len({entry["key"] for entry in found}) == 3
+    assert all(fits(tmp_path / "devices", entry) for entry in found)
+    unclear = await asyncio.to_thread(agent, "certs", "bulk", "install", "twice", code=64)
+    assert "2 certificates are of 'twice'" in unclear.err
+    told = await asyncio.to_thread(agent, "certs", "bulk", "install", found[2]["certificateId"], "--json")
+    assert told.told["certificate_id"] == found[2]["fingerprint"]
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from agent.identity.bulk_archive import (
     members,
     pairs,
 )
+from agent.identity.bulk_folder import TaskFolder
 
 Fill = Callable[[zipfile.ZipFile], None]
 
@@ -223,3 +224,23 @@ def test_any_device_has_a_file_name_of_its_own_in_its_folder(devices: list[str])
         assert Path("/folder", f"{name}.pem").resolve().parent == Path("/folder")
         assert not name.startswith(".")
         assert len(name) < 240
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.text(max_size=60), min_size=1, max_size=4))
+def test_any_device_is_laid_out_inside_of_its_folder_and_privately(
+    tmp_path_factory: pytest.TempPathFactory, devices: list[str]
+) -> None:
+    outside = tmp_path_factory.mktemp("lay")
+    folder = TaskFolder(outside / "task")
+    folder.folder.mkdir()
+    texts = [device.encode("utf-8", "replace").decode() for device in devices]
+    found = [Pair(str(n), text, "subject", b"c", b"k", f"{n:064x}"[::-1], 0.0) for n, text in enumerate(texts)]
+    for _ in range(2):  # the second time over the first
+        told = folder.lay_out(found)
+        assert {path for path in outside.rglob("*") if path.is_file()} == {
+            folder.devices / "devices.json",
+            *(folder.devices / entry[what] for entry in told for what in ("certificate", "key")),
+        }
+    assert all(path.stat().st_mode & 0o077 == 0 for path in folder.devices.rglob("*"))
+    assert [entry["device"] for entry in folder.index()] == texts

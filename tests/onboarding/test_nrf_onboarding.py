@@ -198,6 +198,18 @@ async def test_a_deadline_ends_the_wait_and_the_same_command_goes_on(agent: Agen
     assert holding(tmp_path, CANARY) == [key]
 
 
+def test_a_device_in_two_files_is_found_before_anything_is_sent(
+    cloud: Cloud, agent: Agent, api_key: Path, tmp_path: Path
+) -> None:
+    Keys(tmp_path, "d-1")
+    for name in ("one.csv", "two.csv"):
+        agent("onboard", "nrf-csv", "write", "devices", name, "d-1.pem")
+    refused = agent(*upload(cloud, api_key), "devices", "one.csv", "two.csv", code=78)
+    assert "two.csv:1, row 1" in refused.err
+    assert "there already, at one.csv:1, row 1" in refused.err
+    assert not known(cloud, "d-1")
+
+
 async def test_only_what_is_not_there_comes_back(agent: Agent, tmp_path: Path) -> None:
     """A cloud that carries out the good rows of a file: they are not sent again. Its error summary is at another host, without the key."""
     key = secret_file(tmp_path / "key", CANARY)

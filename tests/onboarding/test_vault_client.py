@@ -192,6 +192,44 @@ async def test_refused_entries_are_shown_at_their_lines(agent: Agent, token: Pat
         await run(agent, *vault(service, "submit", token, table))
 
 
+@pytest.mark.parametrize(
+    ("status", "body", "code", "word"),
+    [
+        (401, {"message": "Unauthorized - Invalid API token"}, 77, "Invalid API token"),
+        (403, {"message": "Forbidden", "required_permission": "batches:view"}, 77, "permission batches:view"),
+        (413, "", 69, "send less at once"),
+        (
+            422,
+            {"message": "invalid", "errors": {"file": ["The file must be a PDF."]}},
+            69,
+            "file: The file must be a PDF.",
+        ),
+        (422, {"message": "invalid", "errors": ["too old"]}, 69, "too old"),
+        (201, {"data": {}}, 69, "file_id"),
+        (201, "nonsense", 69, "is no Uploaded"),
+    ],
+)
+async def test_every_answer_to_an_upload_is_told_at_its_line(
+    agent: Agent, token: Path, tmp_path: Path, status: int, body: Any, code: int, word: str
+) -> None:
+    async with Service(answer(status, json.dumps(body).encode())) as service:
+        told = await run(agent, *vault(service, "upload", token, entries(tmp_path, 1)), code=code)
+    assert word in told.err
+    assert "entries.csv:2" in told.err
+    assert CANARY not in told.err
+
+
+async def test_all_pages_of_a_list_are_read(agent: Agent, token: Path) -> None:
+    def page(number: int) -> bytes:
+        one = {"uuid": f"u-{number}", "status": {"value": "generated"}}
+        return answer(200, json.dumps({"data": [one], "meta": {"current_page": number, "last_page": 3}}).encode())
+
+    async with Service(*(page(number) for number in (1, 2, 3))) as service:
+        told = await run(agent, *vault(service, "list", token), "--json")
+    assert [one["uuid"] for one in told.told] == ["u-1", "u-2", "u-3"]
+    assert [asked.query for asked in service.asked] == [{"per_page": "100", "page": str(n)} for n in (1, 2, 3)]
+
+
 async def test_a_submission_with_an_unknown_end_is_not_repeated_by_itself(
     agent: Agent, token: Path, tmp_path: Path
 ) -> None:
