@@ -3,7 +3,10 @@
 import asyncio
 import io
 import json
+import os
+import signal
 import subprocess
+import sys
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +20,7 @@ from standin_rig import Cloud
 pytestmark = pytest.mark.conformance
 
 JSON = "Content-Type: application/vnd.aws-cdf-v1.0+json"
+ROOT = Path(__file__).parent.parent.parent
 TASK = "6a5d8a3c-0000-11ee-8000-0242ac120002"
 
 
@@ -186,6 +190,40 @@ async def test_a_service_that_gives_the_zip_file_itself_is_understood(agent: Age
     assert (entry["device"], entry["named"], entry["certificate"]) == ("unit-1", "subject", "unit-1.pem")
     assert fits(tmp_path / "devices", entry)
     assert not (tmp_path / ".fetch").exists()
+
+
+async def test_a_fetch_that_is_killed_leaves_nothing_to_be_seen(agent: Agent, tmp_path: Path) -> None:
+    body, path, held = zipped(**pair(tmp_path, "dW5pdC0x")), f"/certificates/{TASK}", asyncio.Event()
+    answers = {f"{path}/task": status("complete")}
+    whole = answer(200, body)
+
+    async def serve(asked: Asked, writer: Write) -> None:
+        if asked.path == "/0.zip" and not held.is_set():
+            writer.write(whole[: len(whole) // 2])
+            await writer.drain()
+            held.set()
+            await service.open.wait()
+            return
+        writer.write(whole if asked.path == "/0.zip" else answers[asked.path])
+
+    async with RawHttp(serve) as service:
+        answers[path] = answer(200, json.dumps([f"{service.url}/0.zip"]).encode(), JSON)
+        (tmp_path / "task.json").write_text(
+            json.dumps({"task": TASK, "url": service.url, "supplier": "", "quantity": 1})
+        )
+        command = [sys.executable, "-m", "agent.cli", "certs", "bulk", "fetch"]
+        process = subprocess.Popen(
+            command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE
+        )
+        await asyncio.wait_for(held.wait(), 60)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert not (tmp_path / "devices").exists()
+        assert all(path.stat().st_mode & 0o077 == 0 for path in (tmp_path / ".fetch").rglob("*"))
+        await asyncio.to_thread(agent, "certs", "bulk", "fetch")
+    (entry,) = json.loads((tmp_path / "devices/devices.json").read_text())
+    assert fits(tmp_path / "devices", entry)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "devices", "task.json"]
 
 
 async def test_every_chunk_is_fetched_and_keeps_its_manifest(agent: Agent, tmp_path: Path) -> None:
