@@ -87,6 +87,8 @@ ONE_PLACE = {  # third-party library -> where it may be imported
         "agent/console_api.py",
         "agent/cloud/managed_integrations.py",
         "agent/cloud/rest_answer.py",
+        "agent/cloud/nrf_rest.py",
+        "agent/cloud/nrf_fota.py",
         "agent/identity/provisioning.py",
         "agent/identity/bulk.py",
         "agent/sim/managed_integrations/service.py",

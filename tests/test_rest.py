@@ -6,6 +6,7 @@ import os
 import resource
 import zlib
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -277,7 +278,9 @@ async def test_a_service_that_drips_is_left_after_the_whole_time() -> None:
         while not server.open.is_set():
             writer.write(b"x")
             await writer.drain()
-            await asyncio.wait([asyncio.ensure_future(server.open.wait())], timeout=0.01)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.01):
+                    await server.open.wait()
 
     async with RawHttp(drip) as server, client(server, policy=Policy(total=0.2, stall=5.0, attempts=1)) as rest:
         with pytest.raises(UnavailableError, match="in time"):

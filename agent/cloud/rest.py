@@ -8,6 +8,7 @@ are not used: what a hub talks through is configured.
 import asyncio
 import json as json_
 import logging
+import ssl
 import time
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from contextlib import ExitStack
@@ -55,7 +56,7 @@ class Authorize(Protocol):
     """What proves to a service who calls."""
 
     async def header(self) -> str:
-        """The Authorization header. Raises HubError, also TryAgainError."""
+        """The Authorization header, empty to go without. Raises HubError, also TryAgainError."""
 
     def seen(self, server: float) -> None:
         """The service's clock (Date header), seconds since the epoch, with every answer that no cache made."""
@@ -155,12 +156,14 @@ class Rest:
         retry: bool | None = None,
         foreign: bool = False,
         follow: bool = True,
+        total: float = 0.0,
     ) -> Answer:
         """One call; `path` is below the base, or a whole URL of the same origin. One of `json`, `body` and `form` (with a Part: multipart).
 
         `follow` false: a redirect is the answer. `retry`: None repeats what is idempotent or was not done (429), True also the rest,
-        False nothing. `foreign`: follow redirects to other hosts, without the token. `limit`: bytes of the answer. Raises
-        UnavailableError (also after the retries), UnusableError, RestError (status 400 and above), and what `authorize` raises.
+        False nothing. `foreign`: follow redirects to other hosts, without the token. `limit`: bytes of the answer; `total`: seconds of
+        one attempt, 0 for the policy's. Raises UnavailableError (also after the retries), UnusableError, RestError (status 400 and
+        above), and what `authorize` raises.
         """
         told = dict(headers or {})
         if json is not None:
@@ -168,7 +171,7 @@ class Rest:
             told = {"Content-Type": "application/json", **told}
         request = Request(method, url_of(self._base, path, query), told, body, form, retry, foreign, follow)
         kept = Memory(limit)
-        answer = await self._run(request, kept, self._policy.total)
+        answer = await self._run(request, kept, total or self._policy.total)
         return Answer(answer.status, answer.headers, kept.body, answer.place)
 
     async def download(
@@ -181,10 +184,12 @@ class Rest:
         limit: int = DOWNLOAD_LIMIT,
         total: float = 3600.0,
         foreign: bool = True,
+        watch: Callable[[int], Awaitable[None]] | None = None,
     ) -> Download:
         """GET into `file`, which is there whole or not at all; `total` seconds for each attempt.
 
-        Raises as `call`, and NotWrittenError. The result tells `size` and `sha256`.
+        `watch` is awaited with the bytes so far, and ends the download by what it raises. Raises as `call`, and NotWrittenError. The result
+        tells `size` and `sha256`.
         """
         request = Request(
             "GET",
@@ -195,7 +200,7 @@ class Rest:
             None,
             foreign,
         )
-        with Download(file, limit) as kept:
+        with Download(file, limit, watch) as kept:
             await self._run(request, kept, total)
             await kept.commit()
             return kept
@@ -207,7 +212,7 @@ class Rest:
         while True:
             attempt += 1
             try:
-                answer, hidden = await self._attempt(request, sink, total)
+                answer, hidden, own = await self._attempt(request, sink, total)
             except _LostError as error:
                 trouble: RestError = error
                 again = request.may_repeat(sent=error.sent)
@@ -215,7 +220,12 @@ class Rest:
                 if answer.status < _REFUSED:
                     return answer
                 server = _server_time(answer.headers)
-                if answer.status == _UNAUTHORIZED and not signed_again and self._may_sign_again(request, server):
+                if (
+                    answer.status == _UNAUTHORIZED
+                    and own
+                    and not signed_again
+                    and self._may_sign_again(request, server)
+                ):
                     signed_again = True
                     continue
                 wait = retry_after(answer.headers.get("retry-after", ""), self._now() if server is None else server)
@@ -228,14 +238,17 @@ class Rest:
             waited += pause
             await self._sleep(pause)
 
-    async def _attempt(self, request: Request, sink: Sink, total: float) -> tuple[Answer, str]:
-        """One attempt: its answer of any status, and the secret that went with it. Raises _LostError, UnusableError."""
+    async def _attempt(self, request: Request, sink: Sink, total: float) -> tuple[Answer, str, bool]:
+        """One attempt: its answer of any status, the secret that went with it, and whether the answer is the service's own.
+
+        Raises _LostError, UnusableError, RestError.
+        """
         header = await self._authorize.header() if self._authorize is not None else ""
         hidden = header.rpartition(" ")[2]
         start = time.monotonic()
         try:
             async with asyncio.timeout(total):
-                answer = await self._follow(request, sink, header)
+                answer, own = await self._follow(request, sink, header)
         except TimeoutError as error:
             sent = not isinstance(error, aiohttp.ConnectionTimeoutError)
             raise _LostError("the service does not answer in time", place=request.place, sent=sent) from None
@@ -248,21 +261,24 @@ class Rest:
         except (aiohttp.ClientResponseError, aiohttp.InvalidURL) as error:
             # Its text and its request_info hold the URL and the token.
             raise UnusableError(f"the answer is no HTTP ({type(error).__name__})", place=request.place) from None
-        except (aiohttp.ClientError, ConnectionError) as error:
+        except (aiohttp.ClientError, ConnectionError, ssl.SSLError) as error:
             raise _LostError(
                 f"the connection was lost ({type(error).__name__})", place=request.place, sent=True
             ) from None
+        except UnicodeError:  # of IDNA: a label of more than 63 characters, or none
+            raise UnusableError("the host has no name that can be looked up", place=request.place) from None
         except (TooMuchError, EncodingError) as error:
             raise UnusableError(error.message, place=request.place) from None
         log.debug("%s: %d in %.0f ms", request.place, answer.status, (time.monotonic() - start) * 1000)
-        return answer, hidden
+        return answer, hidden, own
 
-    async def _follow(self, request: Request, sink: Sink, authorization: str) -> Answer:
-        home = self._base.origin()
+    async def _follow(self, request: Request, sink: Sink, authorization: str) -> tuple[Answer, bool]:
+        """The answer at the end of all redirects, and whether it is the service's own."""
+        own = True
         for _ in range(REDIRECTS + 1):
             headers = {**self._headers, **request.headers}
-            if request.url.origin() != home:
-                authorization = ""  # for good: who leads away does not lead back with a token
+            if request.url.origin() != self._base.origin():
+                authorization, own = "", False  # for good: who leads away does not lead back with a token
                 headers = {name: value for name, value in headers.items() if name.lower() in _ANYWHERE}
             elif authorization:
                 headers["Authorization"] = authorization
@@ -271,10 +287,10 @@ class Rest:
                 async with self._open().request(
                     request.method, request.url, headers=headers, data=content, allow_redirects=False, proxy=self._proxy
                 ) as response:
-                    if authorization:
+                    if own:
                         self._tell_time(response)
                     if not request.follow or response.status not in MOVED or "location" not in response.headers:
-                        return await _read(response, sink, request)
+                        return await _read(response, sink, request), own
                     request = redirected(request, response.status, response.headers["location"])
         raise UnusableError(f"more than {REDIRECTS} redirects", place=request.place)
 

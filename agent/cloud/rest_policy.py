@@ -4,6 +4,7 @@ Full jitter (Brooker, "Exponential backoff and jitter", AWS): hubs that lost a s
 """
 
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from random import Random
 
@@ -44,7 +45,8 @@ def may_pass(status: int) -> bool:
 def http_date(text: str) -> float | None:
     """Seconds since the epoch of an HTTP date, None for what is none."""
     try:
-        return parsedate_to_datetime(text).timestamp()
+        found = parsedate_to_datetime(text)
+        return found.replace(tzinfo=found.tzinfo or UTC).timestamp()
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
 

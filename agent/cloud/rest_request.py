@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 from ipaddress import ip_address
+from string import punctuation
 from typing import BinaryIO
 from urllib.parse import quote
 
@@ -14,10 +15,13 @@ from agent.cloud.rest_answer import UnusableError, clean
 from agent.cloud.rest_body import NotReadError, Part
 from agent.cloud.rest_policy import IDEMPOTENT
 from agent.errors import ConfigError, UsageError
+from agent.redact import redact
 
 MOVED, SEE_OTHER = (301, 302, 303, 307, 308), 303
 _CHANGES_METHOD = (301, 302)  # some clients turn a POST into a GET here, some do not
 _SAFE = ("GET", "HEAD")
+_NO_URL = (ValueError, IndexError)  # yarl 1.25 raises IndexError for "//[]@"
+LONGEST_PLACE = 300  # characters
 
 Query = Mapping[str, str | int | float | bool]
 
@@ -36,7 +40,7 @@ class Request:
     @property
     def place(self) -> str:
         """Method and URL for people: the query may be a signature."""
-        return f"{self.method} {self.url.with_query(None).with_fragment(None)}"
+        return redact(f"{self.method} {self.url.with_query(None).with_fragment(None)}"[:LONGEST_PLACE])
 
     @property
     def replayable(self) -> bool:
@@ -62,7 +66,7 @@ def base_url(text: str) -> URL:
     try:
         url = URL(text.rstrip("/"), encoded=True)
         plain = (url.scheme in ("http", "https") and url.host) and not (url.user or url.query_string or url.fragment)
-    except ValueError:
+    except _NO_URL:
         plain = None
     if not plain:
         remedy = "https://host or https://host/prefix; a key has its own setting"
@@ -86,9 +90,14 @@ def _is_loopback(host: str) -> bool:
 
 def url_of(base: URL, path: str, query: Query | None) -> URL:
     """The URL of a path below `base`, or of a whole URL of the same origin. Raises UsageError."""
-    url = URL(str(base) + path if path.startswith("/") or not path else path, encoded=True)
-    if not url.absolute or url.origin() != base.origin() or url.user is not None:
-        raise UsageError("the URL is not of this service", place=str(url.with_query(None)))
+    whole = str(base) + path if path.startswith("/") or not path else path
+    try:
+        url = URL(whole, encoded=True)
+        own = url.absolute and url.origin() == base.origin() and url.user is None
+    except _NO_URL:
+        own = False
+    if not own or not whole.isascii() or not whole.isprintable() or " " in whole:
+        raise UsageError("the URL is not of this service, or not escaped", place=str(base.origin()))
     words = {
         name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in (query or {}).items()
     }
@@ -98,10 +107,11 @@ def url_of(base: URL, path: str, query: Query | None) -> URL:
 def redirected(request: Request, status: int, location: str) -> Request:
     """Where to go on. Raises UnusableError where that is not safe."""
     try:
-        target = request.url.join(URL(location, encoded=True)).with_fragment(None)
+        escaped = quote(location, safe=punctuation, errors="replace")  # what should have been
+        target = request.url.join(URL(escaped, encoded=True)).with_fragment(None)
         trouble = _trouble(request, status, target)
         origin = str(target.origin())[:100]
-    except ValueError:
+    except _NO_URL:
         trouble, origin, target = ", which is no URL", "what it calls a place", request.url
     if trouble:
         message = clean(f"redirected to {origin}{trouble}: not followed")
@@ -114,14 +124,15 @@ def redirected(request: Request, status: int, location: str) -> Request:
 
 def _trouble(request: Request, status: int, target: URL) -> str:
     """Why a redirect is not followed; "" when it is. Raises ValueError for what is no URL of a host."""
-    origin, safe = target.origin(), request.method in _SAFE or status == SEE_OTHER
+    origin, empty = target.origin(), request.content is None and request.form is None
+    safe = status == SEE_OTHER or (request.method in _SAFE and empty)  # no body goes there
     if origin.scheme not in ("http", "https") or target.user is not None:
         return ", which is not HTTP"
     if origin.scheme != "https" and (request.url.scheme == "https" or not _is_loopback(origin.host or "")):
         return " without encryption"
     if origin != request.url.origin() and not (request.foreign and safe):
         return ", another host"
-    if not safe and status in _CHANGES_METHOD:
+    if request.method not in _SAFE and status in _CHANGES_METHOD:
         return f" by a {status}, which leaves open whether the body goes there"
     return "" if safe or request.replayable else ", and the body cannot be sent twice"
 

@@ -20,6 +20,7 @@ from agent.identity.bulk_archive import LARGEST_TOTAL, ArchiveTroubleError, Pair
 from agent.identity.bulk_folder import LOCK, SCRATCH, Task, TaskFolder
 from agent.wire.bulk_certificates import JSON, ZIP, TaskCreated, TaskRequest, TaskStatus
 
+LONG = 900.0  # seconds for an archive over a slow line
 CHUNKS = 1000  # of one task
 LARGEST_TASK = 256 * 1024 * 1024  # bytes of certificates and keys
 FIRST, LONGEST = 0.25, 5.0  # seconds between two looks at a task
@@ -69,7 +70,7 @@ class BulkCertificates:
     async def archives(self, task: str, folder: Path, tell: Tell) -> dict[str, Path]:
         """The zip files of a complete task in `folder`, one for each chunk, so that each has its manifest. Raises TryAgainError."""
         path, query = f"/certificates/{segment(task)}", {"downloadType": "signedUrl"}
-        answer = await self._call("GET", path, JSON, query=query, limit=LARGEST_TOTAL, follow=False)
+        answer = await self._call("GET", path, JSON, query=query, limit=LARGEST_TOTAL, follow=False, total=LONG)
         if answer.status == _SEE_OTHER:
             raise TryAgainError("the task is still pending", place=f"task {task}", remedy="fetch it again")
         kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -77,7 +78,7 @@ class BulkCertificates:
             return {"archive": _saved(folder / "0.zip", answer.body)}
         urls = _urls(answer)
         if urls is None:  # a status, because something between has followed the redirect
-            answer = await self._call("GET", path, ZIP, limit=LARGEST_TOTAL, follow=False)
+            answer = await self._call("GET", path, ZIP, limit=LARGEST_TOTAL, follow=False, total=LONG)
             if answer.headers.get("content-type", "").partition(";")[0].strip().lower() != ZIP:
                 raise UnusableError("neither addresses nor a zip file", place=answer.place, status=answer.status)
             return {"archive": _saved(folder / "0.zip", answer.body)}

@@ -24,6 +24,7 @@ from agent.wire.nrf_onboarding import CSV, PATHS, BulkOperation, OnboardDevice, 
 
 URL = "https://api.nrfcloud.com/v1"
 ERRORS = 4 * 1024 * 1024  # bytes of an error summary
+LONG = 300.0  # seconds for a file over a slow line
 AT_ONCE = 8  # questions whether a device is there
 FIRST, LONGEST = 0.25, 5.0  # seconds between two looks at an operation
 
@@ -120,7 +121,9 @@ class NrfAccount:
         """Queue a file; the id of its operation. A second upload would be a second operation: nothing is repeated by itself."""
         try:
             headers = {"Content-Type": CSV}
-            answer = await self._rest.call("POST", f"/{PATHS[kind]}", body=data, headers=headers, retry=False)
+            answer = await self._rest.call(
+                "POST", f"/{PATHS[kind]}", body=data, headers=headers, retry=False, total=LONG
+            )
         except RestError as error:
             raise explained(error) from None
         return answer.model(Queued).bulk_ops_request_id

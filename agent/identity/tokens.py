@@ -139,6 +139,11 @@ class Tokens:
             self._kept = ""
         return changed
 
+    @property
+    def knows_the_time(self) -> bool:
+        """Whether a token can be signed now."""
+        return self._time(self._clock.now()) is not None
+
     def forget(self) -> None:
         """The kept token was refused: the next is signed anew."""
         self._kept = ""
@@ -157,14 +162,20 @@ class Tokens:
 
 
 class DeviceAuthorization:
-    """What the REST client (agent/cloud/rest.py, Authorize) is given: device tokens, by the clock of the service that takes them."""
+    """What the REST client (agent/cloud/rest.py, Authorize) is given: device tokens, by the clock of the service that takes them.
+
+    While nobody knows the time, one request goes without a token: its refusal tells the time. A hub without a clock of its own, or behind
+    a network without NTP, would wait for ever.
+    """
 
     def __init__(self, tokens: Tokens, life: int = 0) -> None:
         self._tokens, self._life = tokens, life
+        self._asked = False
 
     async def header(self) -> str:
-        """Raises as Tokens.token."""
-        return f"Bearer {self._tokens.token(self._life)}"
+        """Raises as Tokens.token; empty to ask for the time."""
+        self._asked = not self._asked and not self._tokens.knows_the_time
+        return "" if self._asked else f"Bearer {self._tokens.token(self._life)}"
 
     def seen(self, server: float) -> None:
         self._tokens.learn(server)

@@ -20,6 +20,7 @@ from agent.wire.vault import PREFIX, Accepted, Batch, Bulk, Certificate, Listed,
 
 URL = "https://api.vec.digital"
 PER_PAGE = 100
+LONG = 900.0  # seconds for 20 MB over a slow line
 PAGES = 1000
 
 _UNPROCESSABLE, _TOO_MANY = 422, 429
@@ -40,7 +41,7 @@ class Vault:
         if not document.key.startswith(hashlib.sha256(content).hexdigest()):
             raise ConfigError("it has changed since it was checked", place=str(document.file), remedy="upload again")
         form = {"file": Part(content, document.file.name, document.kind)}
-        answer = await self._rest.call("POST", f"/{PREFIX}/upload-file", form=form, retry=True)
+        answer = await self._rest.call("POST", f"/{PREFIX}/upload-file", form=form, retry=True, total=LONG)
         return answer.model(Uploaded).data.file_id
 
     async def submit(self, bulk: Bulk) -> Batch:
