@@ -66,5 +66,5 @@ def _chosen(index: list[dict[str, Any]], wanted: str, folder: Path) -> dict[str,
         ids = ", ".join(str(entry["certificateId"])[:16] for entry in found[:5])
         text = f"{len(found)} certificates are of {wanted!r}: {ids}"
         raise UsageError(text, place=str(folder), remedy="name the certificate id")
-    known = ", ".join(str(entry.get("device")) for entry in index[:5])
-    raise UsageError(f"there is no certificate of {wanted!r}", place=str(folder), remedy=f"one of {known}, ...")
+    known = ", ".join(str(entry["device"]) for entry in index[:5]) or "none that was fetched"
+    raise UsageError(f"there is no certificate of {wanted!r}", place=str(folder), remedy=f"there is {known}")

@@ -89,6 +89,19 @@ def common_name(pem: str) -> str:
     return str(names[0].value) if names else ""
 
 
+def subject_key(pem: str) -> bytes:
+    """The SubjectPublicKeyInfo (DER) of a certificate or public key, empty for what is none."""
+    try:
+        key = (
+            _certificate(pem).public_key()
+            if "BEGIN CERTIFICATE" in pem
+            else serialization.load_pem_public_key(pem.encode())
+        )
+        return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion):
+        return b""
+
+
 def mismatches(rows: Iterable[Row]) -> list[str]:
     """What the cloud takes, and will yet not work over MQTT: certificates whose common name is not the device id."""
     named = ((row, common_name(row.pem)) for row in rows if "BEGIN CERTIFICATE" in row.pem)

@@ -17,6 +17,7 @@ from agent.identity.onboarding_csv import (
     Row,
     common_name,
     one_block,
+    subject_key,
     tidy,
     write,
 )
@@ -96,7 +97,7 @@ def write_files(rows: list[Row], kind: str, out: Path) -> list[Path]:
 
 def _row(path: Path, device: str, described: Described) -> Row:
     text = read_bounded(path, LONGEST_ROW).decode("ascii", "replace")
-    pem = text if "PRIVATE KEY" in text else one_block(text)
+    pem = one_block(text)
     return _described(Row(device or _device(path, pem), pem, place=str(path)), described)
 
 
@@ -120,18 +121,27 @@ def _device(path: Path, pem: str) -> str:
 def _of_folder(folder: Path, kind: str, described: Described) -> list[Row]:
     """The rows of a folder's PEM files. Private keys, files of other kinds and authorities (`ca.pem`, `..._ca.pem`) are passed over.
 
-    Where a device has a certificate and a key, its certificate is taken.
+    A public key that is also in a certificate of the folder has that certificate's device, which is onboarded with its certificate.
     """
-    certificates: dict[str, Row] = {}
-    keys: dict[str, Row] = {}
+    certificates: list[Row] = []
+    keys: list[Row] = []
+    authorities: set[bytes] = set()
     for path in sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES and path.is_file()):
-        text = read_bounded(path, LONGEST_ROW).decode("ascii", "replace")
-        if "PRIVATE KEY" in text or path.stem.lower() == "ca" or path.stem.lower().endswith("_ca"):
-            continue  # an authority's own certificate cannot be told from a device's self-signed one
         found = _row(path, "", described)
-        if "BEGIN CERTIFICATE" in found.pem and kind != PUBLIC_KEYS:
-            certificates[str(path)] = found
-        elif "BEGIN PUBLIC KEY" in found.pem and kind != CERTIFICATES:
-            keys[str(path)] = found
-    known = {row.device for row in certificates.values()}
-    return [*certificates.values(), *(row for row in keys.values() if kind != DEVICES or row.device not in known)]
+        if _is_authority(path):  # by its name: its certificate cannot be told from a device's self-signed one
+            authorities.add(subject_key(found.pem))
+        elif "BEGIN CERTIFICATE" in found.pem:
+            certificates.append(found)
+        elif "BEGIN PUBLIC KEY" in found.pem:
+            keys.append(found)
+    devices = {subject_key(row.pem): row.device for row in certificates if subject_key(row.pem)}
+    alone = [row for row in keys if subject_key(row.pem) not in authorities - {b""}]
+    if kind == PUBLIC_KEYS:
+        return [replace(row, device=devices.get(subject_key(row.pem), row.device)) for row in alone]
+    more = [row for row in alone if subject_key(row.pem) not in devices] if kind == DEVICES else []
+    return [*certificates, *more]
+
+
+def _is_authority(path: Path) -> bool:
+    stem = path.stem.lower()
+    return stem == "ca" or stem.endswith("_ca")

@@ -106,6 +106,14 @@ def test_encrypted_members_are_refused(tmp_path: Path) -> None:
         members(path, "a.zip")
 
 
+def test_a_member_that_is_larger_than_it_says_is_refused(tmp_path: Path) -> None:
+    path = archive(tmp_path, lambda z: z.writestr(entry("certs/x"), bytes(1_000_000)))
+    small = (100).to_bytes(4, "little")
+    path.write_bytes(path.read_bytes().replace((1_000_000).to_bytes(4, "little"), small))
+    with pytest.raises(ArchiveTroubleError):
+        members(path, "a.zip")
+
+
 def test_many_members_that_share_their_bytes_are_refused(tmp_path: Path) -> None:
     """A zip bomb without nesting: every entry of the directory points to the same compressed bytes."""
     path = archive(tmp_path, lambda z: z.writestr(entry("certs/00"), bytes(60_000)))

@@ -91,6 +91,20 @@ def test_nordics_tool_signs_our_request_and_uploads_our_files(
     assert ask(cloud, "GET", "/devices/hub-1", token).status == 200
 
 
+def test_nordics_tool_adds_to_our_files_and_its_folders_are_read(
+    agent: Agent, authority: tuple[str, ...], tmp_path: Path
+) -> None:
+    agent("identity", "csr")
+    agent("onboard", "nrf-csv", "write", "devices", "onboard.csv", "--self")
+    credentials(authority, tmp_path, "--cn", "added-1")
+    assert agent("onboard", "nrf-csv", "check", "devices", "onboard.csv", "--json").told["files"] == {"onboard.csv": 2}
+    folder = Path(authority[1]).parent  # with the authority itself, which is no device
+    credentials(authority, folder, "--cn", "added-2", "-f", "fleet-")
+    for kind in ("devices", "certificates", "public-keys"):
+        agent("onboard", "nrf-csv", "write", kind, "theirs.csv", folder)
+        assert [row[0] for row in table(tmp_path / "theirs.csv")] == ["added-2"]
+
+
 def test_what_our_files_hold_is_what_openssl_reads(agent: Agent, tmp_path: Path) -> None:
     agent("identity", "csr")
     agent("onboard", "nrf-csv", "write", "public-keys", "keys.csv", "--self")
