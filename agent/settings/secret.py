@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler, ValidationInfo
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from agent.errors import ConfigError
 from agent.redact import STARS, register
 
 MAX_BYTES = 65536
@@ -127,8 +128,10 @@ def _validate(given: Any, info: ValidationInfo) -> Secret:
         return Secret()
     credentials: Path | None = context.get("credentials")
     path = resolve(given, credentials)
-    if path is None:
-        return Secret(given)
+    return Secret(given) if path is None else _read(path, credentials)
+
+
+def _read(path: Path, credentials: Path | None) -> Secret:
     content = read_private(path, credentials)
     if len(content) > MAX_BYTES:
         raise invalid(f"{path} is larger than {MAX_BYTES} bytes: that is no secret")
@@ -139,3 +142,12 @@ def _validate(given: Any, info: ValidationInfo) -> Secret:
     if not text:
         raise invalid(f"{path} is empty")
     return Secret(text)
+
+
+def from_file(path: Path, credentials: Path | None = None) -> Secret:
+    """The secret that a file holds and nothing else; only its owner may read it. Raises ConfigError."""
+    try:
+        return _read(path, credentials)
+    except PydanticCustomError as error:
+        remedy = str((error.context or {}).get("remedy", ""))
+        raise ConfigError(error.message().removeprefix(f"{path} "), place=str(path), remedy=remedy) from None
