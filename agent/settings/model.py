@@ -148,8 +148,14 @@ class Settings(Section):
     identity: IdentitySettings = Field(default_factory=IdentitySettings)
     logging: LoggingSettings = Field(default_factory=LoggingSettings)
     _origins: Mapping[str, str] = PrivateAttr(default_factory=lambda: MappingProxyType({}))
+    _named: frozenset[Path] = PrivateAttr(default=frozenset())
 
     @property
     def origins(self) -> Mapping[str, str]:
         """Dotted key -> "file:line" or "environment NAME", for the keys that were given; the others have their default."""
         return self._origins
+
+    @property
+    def named(self) -> frozenset[Path]:
+        """Every absolute path that a value names, those of secrets and drivers too; whether there is a file is another question."""
+        return self._named
