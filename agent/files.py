@@ -1,6 +1,8 @@
 """Files that survive a power cut: written beside, synced, renamed, and the folder synced too."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -43,3 +45,20 @@ def reserve(path: Path, size: int) -> bool:
     finally:
         os.close(descriptor)
     return True
+
+
+@contextmanager
+def as_owner(folder: Path) -> Iterator[None]:
+    """Root works in a folder as the user whom it belongs to, so that this user can go on; anybody else as themselves."""
+    status = folder.stat() if folder.exists() else None
+    if status is None or os.geteuid() != 0 or status.st_uid == 0:
+        yield
+        return
+    gid = os.getegid()
+    os.setegid(status.st_gid)
+    os.seteuid(status.st_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(gid)

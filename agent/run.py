@@ -30,7 +30,7 @@ from agent.runtime_logs import UploadedLogs
 from agent.settings import RadioSettings, Settings
 from agent.store import Limits, Store
 from agent.supervise import Pulse, Supervisor, Unit
-from agent.uplinks import Uplinks, hub_id
+from agent.uplinks import Uplinks, hub_id, in_step
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +46,7 @@ async def run(settings: Settings, env: dict[str, str], attach: Attach) -> int:
     notifier = Notifier.from_env(env)
     _folders(settings)
     offboard.finish(settings)
+    in_step(settings)
     store = Store.open(settings.hub.state_dir, _limits(settings))
     code = Exit.OK
     failures: list[BaseException] = []

@@ -127,6 +127,7 @@ class IdentitySettings(Section):
     ca_certificate: FileName = Field("", description="PEM file of an authority of one's own")
     ca_key: FileName = Field("", description="PEM file with its private key")
     ca_days: int = Field(365, ge=1, le=36500, description="days that its certificates are valid")
+    iotmi_config: FileName = Field("", description="iotmi_config.json of AWS's hub SDK, whose rw is kept in step")
 
 
 class LoggingSettings(Section):
