@@ -33,9 +33,14 @@ class IotmiFile:
 
     def follow(self, record: Record) -> None:
         """Bring the file in step with the record. The pair of a hub that has none is another program's: it is left."""
-        own = self._own(record)
-        if own or self._ours():
+        own, told = self._own(record), self._told()
+        ours = Path(told.get("iot_permanent_cert_path", "")).is_relative_to(self._folder)
+        if own or ours:
             self._update(own)
+        elif told.get("iot_provisioning_state") == form.PROVISIONED:
+            log.warning(
+                "%s: another program has provisioned this hub; `agent identity import` takes it over", self._path
+            )
 
     def forget(self) -> None:
         """The hub is no more: whosever the pair is."""
@@ -86,16 +91,15 @@ class IotmiFile:
             return form.SECURE_STORAGE, form.SECURE_STORAGE
         return str(self._folder / f"hub-{slot}.pem"), str(key)
 
-    def _ours(self) -> bool:
-        """Whether the file names a pair of this hub."""
+    def _told(self) -> dict[str, str]:
+        """The texts of `rw`; empty where there is no file, or none that can be read: that is told when there is something to write."""
         if self._path is None or not self._path.exists():
-            return False
+            return {}
         try:
             rw: Any = form.parse(self._path.read_bytes(), str(self._path))[1].get("rw")
         except (OSError, HubError):
-            return False  # it is told when there is something to write
-        told = str(rw.get("iot_permanent_cert_path", "")) if isinstance(rw, dict) else ""
-        return Path(told).is_relative_to(self._folder)
+            return {}
+        return {name: value for name, value in rw.items() if isinstance(value, str)} if isinstance(rw, dict) else {}
 
     def _operator(self) -> dict[str, str | int]:
         told = self._settings.identity

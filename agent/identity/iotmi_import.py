@@ -228,7 +228,7 @@ def _notes(settings: Settings, told: IotmiConfig, pair: Pair | None, *, claim: b
     """What a person should know, or do."""
     if pair is not None and not Path(pair.place).is_relative_to(settings.hub.state_dir):
         yield f"{pair.place} is still a copy of the private key: delete it once the hub works and AWS's SDK is gone"
-    if told.rw.hidden:
+    if told.rw.hidden and HubIdentity(settings).current() is None:
         yield f"the certificate is in {form.SECURE_STORAGE}, which only AWS's SDK can read: the hub is provisioned anew"
     if not claim:
         yield "the claim is not imported: set identity.claim_certificate and claim_key, so that the hub can be provisioned again"

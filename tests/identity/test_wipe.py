@@ -196,13 +196,41 @@ def test_a_file_that_cannot_be_written_keeps_nobody_from_anything(hub: Hub, capl
     assert not (hub.state / "identity").exists()
 
 
-def test_the_file_of_a_hub_that_another_program_provisioned_is_left(hub: Hub) -> None:
+def test_after_a_power_cut_in_a_rotation_the_file_is_brought_in_step(hub: Hub) -> None:
+    """Between any two writes: also between the record and the file."""
+    hub.identity.slots.change(lambda record: record.lived(1e9))
+
+    def rotate() -> None:
+        hub.take("three")
+        hub.identity.slots.change(lambda record: record.connected("a", 2.0))
+        hub.identity.slots.change(lambda record: record.lived(1e9))
+
+    shutil.rmtree(hub.folder / "before-state")
+    shutil.rmtree(hub.folder / "before-token")
+    shutil.copytree(hub.state, hub.folder / "before-state")
+    shutil.copytree(hub.token, hub.folder / "before-token")
+    with cutting() as counted:
+        rotate()
+    assert hub.rw["managed_thing_id"] == "three"
+    assert counted.seen > 20
+    for point in range(1, counted.seen + 1):
+        hub.again()
+        with cutting(point), pytest.raises(PowerCut):
+            rotate()
+        hub.identity.slots.tell()
+        held = hub.identity.current()
+        assert held is not None, f"point {point}"
+        assert (hub.rw["managed_thing_id"], hub.rw["client_id"]) == (held.thing, held.thing), f"point {point}"
+
+
+def test_the_file_of_a_hub_that_another_program_provisioned_is_left(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
     offboard.order_reset(hub.settings, "2026-11-27T10:00:00.000Z")
     offboard.finish(hub.settings)
     rw = {"iot_provisioning_state": "PROVISIONED", "managed_thing_id": "x", "iot_permanent_cert_path": "/aws/cert.pem"}
     hub.file.write_text(json.dumps({"ro": {}, "rw": rw}))
     hub.identity.slots.tell()
     assert hub.rw == rw
+    assert "agent identity import" in caplog.text
 
 
 def test_a_file_that_is_not_there_is_made(hub: Hub) -> None:
