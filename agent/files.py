@@ -64,3 +64,20 @@ def locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def as_owner(folder: Path) -> Iterator[None]:
+    """Root works in a folder as the user whom it belongs to, so that this user can go on; anybody else as themselves."""
+    status = folder.stat() if folder.exists() else None
+    if status is None or os.geteuid() != 0 or status.st_uid == 0:
+        yield
+        return
+    gid = os.getegid()
+    os.setegid(status.st_gid)
+    os.seteuid(status.st_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(gid)

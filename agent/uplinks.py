@@ -248,12 +248,19 @@ def endpoint_of(uplink: UplinkSettings, hub: str, slots: "Slots | None" = None, 
 def identity_of(settings: Settings) -> "HubIdentity | None":
     """The hub's identity where one is configured or there already; who has none does not pay for the libraries."""
     told = settings.identity
-    configured = told.claim_certificate or told.ca_certificate or told.est or told.source != "auto"
+    configured = told.claim_certificate or told.ca_certificate or told.est or told.iotmi_config or told.source != "auto"
     if not configured and not (settings.hub.state_dir / "identity").exists():
         return None
     from agent.identity.hub_identity import HubIdentity  # noqa: PLC0415
 
     return HubIdentity(settings)
+
+
+def in_step(settings: Settings) -> None:
+    """Tell what is kept in step with the hub's identity what that is: a power cut may have come between the two."""
+    identity = identity_of(settings) if settings.identity.iotmi_config else None
+    if identity is not None:
+        identity.slots.tell()
 
 
 def hub_id(settings: Settings) -> str:

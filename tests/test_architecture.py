@@ -89,6 +89,7 @@ ONE_PLACE = {  # third-party library -> where it may be imported
         "agent/wire/",
         "agent/settings/",
         "agent/console_api.py",
+        "agent/offboard_mark.py",
         "agent/cloud/managed_integrations.py",
         "agent/cloud/channel.py",
         "agent/cloud/jobs.py",

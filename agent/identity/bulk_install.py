@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives import hashes
-
 from agent.errors import UsageError
 from agent.identity import commands
 from agent.identity.bulk_archive import check_pair
@@ -12,7 +10,10 @@ from agent.identity.bulk_folder import TaskFolder
 from agent.identity.hub_identity import HubIdentity
 from agent.identity.onboarding_csv import LONGEST_ROW
 from agent.identity.onboarding_sources import read_bounded
+from agent.identity.pairs import import_pair
 from agent.settings import Settings
+
+SOURCE = "bulk certificates"
 
 
 def install(settings: Settings, folder: TaskFolder, wanted: str) -> dict[str, Any]:
@@ -21,24 +22,10 @@ def install(settings: Settings, folder: TaskFolder, wanted: str) -> dict[str, An
     certificate = read_bounded(folder.devices / Path(str(entry["certificate"])).name, LONGEST_ROW)
     key = read_bounded(folder.devices / Path(str(entry["key"])).name, LONGEST_ROW)
     # The thing of a certificate that is registered at its first connection is the device's name in small letters (notes, 7.2).
-    install_pair(settings, certificate, key, settings.hub.id or str(entry["device"]).lower())
+    check_pair(certificate, key, "the pair")
+    thing = settings.hub.id or str(entry["device"]).lower()
+    import_pair(HubIdentity(settings).slots, certificate.decode("ascii"), key.decode("ascii"), thing, {}, SOURCE)
     return commands.show(settings)
-
-
-def install_pair(settings: Settings, certificate: bytes, key: bytes, thing: str) -> None:
-    """Keep a certificate chain and its private key (PEM) as the hub's own; doing it again changes nothing.
-
-    Raises ArchiveTroubleError and CertificateTroubleError for a pair that does not fit, before anything is written.
-    """
-    leaf = check_pair(certificate, key, "the pair")
-    slots = HubIdentity(settings).slots
-    current = slots.record.identity
-    if current is not None and current.certificate_id == leaf.fingerprint(hashes.SHA256()).hex():
-        return
-    slot = slots.ask("bulk certificates")
-    slots.keys.destroy(slots.key(slot))
-    slots.keys.adopt(slots.key(slot), key.decode("ascii"))
-    slots.arrived(certificate.decode("ascii"), thing, {}, "bulk certificates")
 
 
 def _chosen(index: list[dict[str, Any]], wanted: str, folder: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from agent.cloud.mqtt import Endpoint
 from agent.cloud.tls import tls_context
 from agent.errors import ConfigError
+from agent.identity.iotmi_file import IotmiFile
 from agent.identity.keys import FileKeys, KeyStore, Subject
 from agent.identity.local_ca import LocalAuthority
 from agent.identity.provisioning import Claim, FleetProvisioning
@@ -26,6 +27,8 @@ class HubIdentity:
         self.folder: Path = settings.hub.state_dir / FOLDER
         self.keys: KeyStore = FileKeys(self.folder / "keys")
         self.slots = Slots(self.folder, self.keys, kind=settings.identity.key_type)
+        self.iotmi = IotmiFile(settings, self.folder)
+        self.slots.on_record.append(self.iotmi.follow)
 
     def current(self) -> Held | None:
         """What the hub is now. Raises CertificateTroubleError."""

@@ -72,6 +72,9 @@ class KeyStore(Protocol):
 
     def has(self, name: str) -> bool: ...
 
+    def names(self) -> list[str]:
+        """Of all keys that are there, sorted."""
+
     def public_key(self, name: str) -> str:
         """SubjectPublicKeyInfo, PEM."""
 
@@ -112,6 +115,10 @@ class FileKeys:
 
     def has(self, name: str) -> bool:
         return self._path(name).exists()
+
+    def names(self) -> list[str]:
+        found = (path.name.removesuffix(".key") for path in self._folder.glob("*.key"))
+        return sorted(name for name in found if _NAME.fullmatch(name))
 
     def public_key(self, name: str) -> str:
         return (

@@ -33,6 +33,7 @@ def check(settings: Settings, credentials: Path | None) -> Iterator[Finding]:
     yield from _claim(settings)
     names = ("claim_certificate", "claim_key", "ca_certificate", "ca_key", "est_ca")
     yield from _files(("identity",), settings.identity, credentials, names)
+    yield from _kept_in_step(settings.identity)
     yield from _same_session(settings)
     yield from _same_port(settings)
 
@@ -81,6 +82,19 @@ def _claim(settings: Settings) -> Iterator[Finding]:
             yield Finding(
                 ("identity", name), "a claim certificate without this", f"give `{name}` too", (("identity", parts[0]),)
             )
+
+
+def _kept_in_step(told: IdentitySettings) -> Iterator[Finding]:
+    """The file of AWS's hub SDK is replaced when the hub's identity changes; it is made where there is none."""
+    path = ("identity", "iotmi_config")
+    if not told.iotmi_config:
+        return
+    file = Path(told.iotmi_config).resolve()
+    if os.path.lexists(file) and not file.is_file():
+        yield Finding(path, f"{file} is not a regular file", "name iotmi_config.json")
+    elif not os.access(file.parent, os.W_OK | os.X_OK):
+        remedy = f"chown {_user()} {file.parent}, and ReadWritePaths={file.parent} in the unit; or leave the key out"
+        yield Finding(path, f"{file.parent} is no folder that user {_user()} can write", remedy)
 
 
 def _files(

@@ -132,6 +132,7 @@ class IdentitySettings(Section):
     est_username: str = Field("", description="name for the first enrolment")
     est_password: Secret = Field(Secret(), description="password for the first enrolment")
     ca_days: int = Field(365, ge=1, le=36500, description="days that its certificates are valid")
+    iotmi_config: FileName = Field("", description="iotmi_config.json of AWS's hub SDK, whose rw is kept in step")
 
 
 class LoggingSettings(Section):
@@ -153,8 +154,14 @@ class Settings(Section):
     identity: IdentitySettings = Field(default_factory=IdentitySettings)
     logging: LoggingSettings = Field(default_factory=LoggingSettings)
     _origins: Mapping[str, str] = PrivateAttr(default_factory=lambda: MappingProxyType({}))
+    _named: frozenset[Path] = PrivateAttr(default=frozenset())
 
     @property
     def origins(self) -> Mapping[str, str]:
         """Dotted key -> "file:line" or "environment NAME", for the keys that were given; the others have their default."""
         return self._origins
+
+    @property
+    def named(self) -> frozenset[Path]:
+        """Every absolute path that a value names, those of secrets and drivers too; whether there is a file is another question."""
+        return self._named
