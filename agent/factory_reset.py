@@ -23,7 +23,8 @@ def factory_reset(settings: Settings) -> dict[str, Any]:
     """Delete all that this hub is and knows, but the configuration and what it names.
 
     Returns `{"keys_destroyed": [{"name", "public_key_sha256"}], "files_scanned", "private_keys_left", "left": [{"where", "kind", "matches"}],
-    "kept": [path], "radios_at_next_start": [name], "radios_kept": [name]}`. Raises HubError; what is begun is finished at the next start.
+    "kept": [path], "copies_gone": [path], "radios_at_next_start": [name], "radios_kept": [name]}`. Raises HubError; what is begun is finished
+    at the next start.
     """
     try:
         with closing(Client(settings.hub.runtime_dir).stream("factory-reset", {})) as lines:
@@ -93,6 +94,8 @@ def words(told: dict[str, Any]) -> Iterator[str]:
         yield f"destroyed: key {key['name']}, SHA-256 of its public key {key['public_key_sha256'] or 'not readable'}"
     if not told["keys_destroyed"]:
         yield "there was no key to destroy"
+    for path in told["copies_gone"]:
+        yield f"gone too: {path}, a copy of one of these keys"
     for path in told["kept"]:
         yield f"kept, since the configuration names it: {path}"
     for left in told["left"]:

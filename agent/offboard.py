@@ -41,7 +41,7 @@ async def begin(runtime: Runtime, settings: Settings, ended: Callable[[], None])
 
 def order_reset(settings: Settings, at: str) -> Mark:
     """Leave the mark of a factory reset, which is done from here on, come what may. Raises OSError."""
-    made = Mark(at=at, credentials=[], wiped=False, radios=sorted(settings.radios))
+    made = _unproved(settings, Mark(at=at, credentials=[], wiped=False, radios=sorted(settings.radios)))
     offboard_mark.write(settings.hub.state_dir, made)
     return made
 
@@ -116,7 +116,16 @@ def mark(settings: Settings, at: str) -> Mark:
     """When (ISO-8601), what every uplink connects with, and that the deletion is still to be done."""
     gone = _identity_goes(settings)
     uplinks = [uplink for uplink in settings.uplinks.values() if not (gone and uplink.takes_identity)]
-    return Mark(at=at, credentials=sorted({_credential(uplink) for uplink in uplinks}), wiped=False)
+    made = Mark(at=at, credentials=sorted({_credential(uplink) for uplink in uplinks}), wiped=False)
+    return _unproved(settings, made)
+
+
+def _unproved(settings: Settings, made: Mark) -> Mark:
+    """With the keys of an earlier mark of which something was left: it is looked for again."""
+    earlier = offboard_mark.read(settings.hub.state_dir)
+    if earlier is None or (earlier.proof is not None and not earlier.proof.private_keys_left):
+        return made
+    return made.model_copy(update={"keys": earlier.keys, "copies": earlier.copies})
 
 
 def _identity_goes(settings: Settings) -> bool:

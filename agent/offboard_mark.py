@@ -30,21 +30,26 @@ class Left(_Part):
 
 
 class Proof(_Part):
-    """What was looked through after the deletion. `kept`: files of the operator's in the state folder, which stay; they are not scanned."""
+    """What was looked through after the deletion.
+
+    `kept`: files of the operator's in the state folder, which stay and are not scanned; `copies_gone`: files of another program that had a key
+    of the hub's.
+    """
 
     keys_destroyed: list[Destroyed]
     files_scanned: int
     private_keys_left: int
     left: list[Left] = []
     kept: list[str] = []
+    copies_gone: list[str] = []
 
 
 class Mark(_Part):
     """What is done so far.
 
     `at`: ISO-8601; `credentials`: digests of what every barred uplink connects with; `radios`: those whose networks are still to be left,
-    `radios_kept`: those that did not leave them; `keys`: those that are destroyed, written before the first of them is; `proof`: there once
-    everything is deleted.
+    `radios_kept`: those that did not leave them; `keys`: those that are destroyed, written before the first of them is; `copies`: files
+    outside where those keys may lie too; `proof`: there once everything is deleted.
     """
 
     at: str
@@ -53,6 +58,7 @@ class Mark(_Part):
     radios: list[str] = []
     radios_kept: list[str] = []
     keys: list[Destroyed] | None = None
+    copies: list[str] = []
     proof: Proof | None = None
 
 

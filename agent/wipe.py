@@ -4,20 +4,24 @@ Every step can be repeated: the mark is written first and last, and a power cut 
 """
 
 import fcntl
+import logging
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from agent import offboard_mark
 from agent.errors import HubError, TryAgainError
 from agent.files import sync_folder
+from agent.identity import copies
 from agent.identity.hub_identity import HubIdentity
 from agent.identity.keys import KeyStore
-from agent.identity.remains import fingerprint, scan
+from agent.identity.remains import fingerprint, scan, search
 from agent.offboard_mark import MARK, Destroyed, Left, Mark, Proof
 from agent.settings import Settings
+
+log = logging.getLogger(__name__)
 
 LOCK_WAIT = 60.0  # seconds; the deletion itself takes one or two
 
@@ -30,27 +34,30 @@ def wipe(settings: Settings) -> None:
         if told is None or told.wiped:
             return  # another process has done it meanwhile
         identity = HubIdentity(settings)
-        told = _with_keys(folder, told, identity.keys)
+        told = _with_keys(folder, told, identity)
         for name in identity.keys.names():
             identity.keys.destroy(name)
         kept = _kept(settings, folder)
+        gone = _delete_copies(told)
         _empty(folder, {folder / MARK, *kept})
         identity.iotmi.forget()
-        proof = _proof(settings, folder, identity.keys, told, kept)
+        proof = _proof(settings, folder, identity.keys, told, kept, gone)
         offboard_mark.write(folder, told.model_copy(update={"wiped": True, "proof": proof}))
+    log.info("%d keys are destroyed, and %d files searched for others", len(proof.keys_destroyed), proof.files_scanned)
+    for left in proof.left:
+        log.error("a private key is left: %s: %s; delete it, and reset again", left.where, left.kind)
 
 
-def _with_keys(folder: Path, told: Mark, keys: KeyStore) -> Mark:
-    """The mark with the public halves of all keys, which nobody can tell afterwards: also of those that an earlier attempt destroyed."""
-    known = told.keys or []
-    named = {(key.name, key.public_key_sha256) for key in known}
+def _with_keys(folder: Path, told: Mark, identity: HubIdentity) -> Mark:
+    """The mark with what nobody can tell afterwards: the public halves of all keys, also of an earlier attempt, and where their copies are."""
+    before, keys = told.keys or [], identity.keys
     there = [Destroyed(name=name, public_key_sha256=_public(keys, name)) for name in keys.names()]
-    added = [key for key in there if (key.name, key.public_key_sha256) not in named]
-    if told.keys is not None and not added:
-        return told
-    whole = told.model_copy(update={"keys": [*known, *added]})
-    offboard_mark.write(folder, whole)
-    return whole
+    whole = [*before, *(key for key in there if key not in before)]
+    paths = [*told.copies, *(path for path in copies.known(identity.folder) if path not in told.copies)]
+    after = told.model_copy(update={"keys": whole, "copies": paths})
+    if after != told:
+        offboard_mark.write(folder, after)
+    return after
 
 
 def _public(keys: KeyStore, name: str) -> str:
@@ -84,22 +91,49 @@ def _empty(folder: Path, kept: set[Path]) -> bool:
     return empty
 
 
-def _proof(settings: Settings, folder: Path, keys: KeyStore, told: Mark, kept: set[Path]) -> Proof:
-    destroyed = told.keys or []
-    names = {key.public_key_sha256: key.name for key in destroyed if key.public_key_sha256}
+def _delete_copies(told: Mark) -> list[str]:
+    """Delete the files outside that hold a key that is destroyed, and nothing else; which are gone. What cannot be deleted is told later."""
+    names, gone = _names(told), []
+    for path in map(Path, told.copies):
+        with suppress(OSError, HubError):
+            if path.is_file() and any(left.matches for left in search(path, names)):
+                path.unlink()
+                sync_folder(path.parent)
+            if not path.exists():
+                gone.append(str(path))
+    return gone
+
+
+def _names(told: Mark) -> dict[str, str]:
+    return {key.public_key_sha256: key.name for key in told.keys or [] if key.public_key_sha256}
+
+
+def _proof(settings: Settings, folder: Path, keys: KeyStore, told: Mark, kept: set[Path], gone: list[str]) -> Proof:
     folders = [folder]
     runtime = settings.hub.runtime_dir.resolve()
     if runtime.exists() and not runtime.is_relative_to(folder):
         folders.append(runtime)
-    files, left = scan(folders, {folder / MARK, *kept}, names)
+    files, left = scan(folders, kept, _names(told))
+    for path in (path for path in map(Path, told.copies) if os.path.lexists(path)):
+        files += 1
+        left += _copy(path, _names(told))
     left += [Left(where="the key store", kind="key", matches=name) for name in keys.names()]
     return Proof(
-        keys_destroyed=destroyed,
+        keys_destroyed=told.keys or [],
         files_scanned=files,
         private_keys_left=len(left),
         left=left,
         kept=sorted(map(str, kept)),
+        copies_gone=gone,
     )
+
+
+def _copy(path: Path, names: dict[str, str]) -> list[Left]:
+    """What is left of a copy; another key that has taken its place since is not this hub's."""
+    try:
+        return [left for left in search(path, names) if left.matches]
+    except HubError as error:
+        return [Left(where=str(path), kind=f"a copy of a key, perhaps: {error.message}")]
 
 
 @contextmanager

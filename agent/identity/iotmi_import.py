@@ -14,6 +14,7 @@ from typing import Any
 from agent.client import Client, NotRunningError
 from agent.errors import ConfigError, HubError, PermissionDeniedError
 from agent.files import as_owner, write_atomic
+from agent.identity import copies
 from agent.identity import iotmi_config as form
 from agent.identity.certificates import check, with_line_breaks
 from agent.identity.hub_identity import HubIdentity
@@ -217,6 +218,8 @@ def _write(drop_in: Path, content: bytes) -> None:
 def _take(settings: Settings, pair: Pair) -> dict[str, Any]:
     with as_owner(settings.hub.state_dir):  # root writes the configuration, but the keys are the hub's user's
         slots = HubIdentity(settings).slots
+        if not Path(pair.place).resolve().is_relative_to(settings.hub.state_dir.resolve()):
+            copies.note(slots.folder, Path(pair.place))
         held = import_pair(slots, pair.certificate, pair.key, pair.thing, {"clientId": pair.client_id}, SOURCE)
         slots.tell()
         record = slots.record
@@ -227,7 +230,7 @@ def _take(settings: Settings, pair: Pair) -> dict[str, Any]:
 def _notes(settings: Settings, told: IotmiConfig, pair: Pair | None, *, claim: bool) -> Iterator[str]:
     """What a person should know, or do."""
     if pair is not None and not Path(pair.place).is_relative_to(settings.hub.state_dir):
-        yield f"{pair.place} is still a copy of the private key: delete it once the hub works and AWS's SDK is gone"
+        yield f"{pair.place} is still a copy of the private key: delete it once the hub works; a factory reset does it too"
     if told.rw.hidden and HubIdentity(settings).current() is None:
         yield f"the certificate is in {form.SECURE_STORAGE}, which only AWS's SDK can read: the hub is provisioned anew"
     if not claim:

@@ -39,6 +39,11 @@ _SIZES = (32, 48)  # bytes of a bare number
 _LARGEST_KEY = 16384  # bytes
 
 
+def search(path: Path, destroyed: Mapping[str, str]) -> list[Left]:
+    """The private keys in a file; `destroyed` and errors as in `scan`."""
+    return [Left(where=str(path), kind=kind, matches=name) for kind, name in _keys(_content(path), destroyed)]
+
+
 def scan(folders: Collection[Path], kept: Collection[Path], destroyed: Mapping[str, str]) -> tuple[int, list[Left]]:
     """How many files there are below `folders` but those `kept`, and the private keys in them.
 
@@ -50,7 +55,7 @@ def scan(folders: Collection[Path], kept: Collection[Path], destroyed: Mapping[s
             if path in kept or path.is_symlink() or not path.is_file():
                 continue
             count += 1
-            left += [Left(where=str(path), kind=kind, matches=name) for kind, name in _keys(_content(path), destroyed)]
+            left += search(path, destroyed)
     return count, left
 
 

@@ -105,9 +105,11 @@ class Slots:
             if record.candidate is not None:
                 remedy = "wait until it is in use or given up: `agent identity show`"
                 raise TryAgainError("another new certificate is being tried", place=str(self.folder), remedy=remedy)
-            self._write(record.cleared())
+            cleared = record.cleared()
+            if cleared != record:
+                self._write(cleared)
             self._tidy()
-            asked = self.record.ask(f"import of {checked.certificate_id}")  # not written: nobody waits for an answer
+            asked = cleared.ask(f"import of {checked.certificate_id}")  # not written: nobody waits for an answer
             self.keys.adopt(self.key(asked.free), key)
             held = _held(checked, thing or checked.common_name, configuration, source, self._wall())
             write_atomic(self.chain(asked.free), checked.pem.encode())

@@ -212,6 +212,37 @@ def test_root_resets_for_the_user_of_the_hub(machine: Machine) -> None:
     assert [(path.name, path.stat().st_uid) for path in machine.state.iterdir()] == [("offboarded.json", 12345)]
 
 
+async def test_the_copy_that_another_program_had_goes_too_or_is_told(machine: Machine) -> None:
+    await machine.as_the_sdk_does()
+    machine.told("identity", "import", str(machine.file))
+    copy = machine.aws / "iot_pk.pem"
+    public = machine.told("identity", "show")["public_key"]
+    copy.rename(machine.aws / "moved")
+    copy.mkdir()  # what cannot be read cannot be deleted
+    (copy / "x").touch()
+    done = machine.agent("factory-reset", "--yes", "--json")
+    assert done.returncode == 69
+    assert [left["where"] for left in json.loads(done.stdout)["left"]] == [str(copy)]
+    (copy / "x").unlink()
+    copy.rmdir()
+    (machine.aws / "moved").rename(copy)
+    told = machine.told("factory-reset", "--yes")
+    assert (told["copies_gone"], told["private_keys_left"]) == ([str(copy)], 0)
+    assert told["keys_destroyed"] == [{"name": "hub-a", "public_key_sha256": fingerprint(public)}]
+    assert not copy.exists()
+    assert (machine.aws / "iot_cert.pem").exists(), "it is no secret"
+    assert (machine.claims / "claim.key").exists()
+
+
+async def test_another_key_in_the_place_of_the_copy_is_left_alone(machine: Machine) -> None:
+    await machine.as_the_sdk_does()
+    machine.told("identity", "import", str(machine.file))
+    (machine.aws / "iot_pk.pem").write_bytes((machine.claims / "claim.key").read_bytes())
+    told = machine.told("factory-reset", "--yes")
+    assert (told["copies_gone"], told["private_keys_left"]) == ([], 0)
+    assert (machine.aws / "iot_pk.pem").exists()
+
+
 def test_a_canary_that_cannot_be_deleted_is_told_and_ends_with_an_error(machine: Machine) -> None:
     """In the runtime folder, which a reset does not delete."""
     runtime = machine.folder / "run"

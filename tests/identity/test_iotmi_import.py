@@ -147,6 +147,22 @@ async def test_a_configuration_that_would_not_do_is_refused_before_it_is_written
     assert [path.name for path in later.parent.iterdir()] == ["60-mine.toml"]
 
 
+def test_what_the_command_needs_and_where_it_puts_it(machine: Machine) -> None:
+    assert machine.agent("identity", "import").returncode == 64
+    missing = machine.agent("identity", "import", "/nowhere/iotmi_config.json")
+    assert missing.returncode == 78
+    assert "remedy" in missing.stderr
+    text = machine.config.read_text()
+    machine.config.write_text(text + "[uplinks.local]\ntls = false\nport = 1883\n")
+    before = dict.fromkeys(machine.folder.rglob("*"))
+    done = machine.agent("identity", "import", str(machine.file), "--uplink", "aws")
+    assert done.returncode == 0, done.stderr
+    assert f"wrote {machine.drop_in}" in done.stdout
+    assert 'uplinks.aws.host = "127.0.0.1"' in done.stdout
+    assert set(machine.folder.rglob("*")) - before.keys() == {machine.drop_in.parent, machine.drop_in}
+    assert machine.told("identity", "import", str(machine.file))["uplink"] == "main", "where there are several"
+
+
 async def test_a_claim_that_others_may_read_is_refused(machine: Machine) -> None:
     loose = shutil.copytree(machine.claims, machine.folder / "loose")
     (loose / "claim.key").chmod(0o644)

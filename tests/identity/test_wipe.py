@@ -11,6 +11,7 @@ from power_cut import PowerCut, cutting
 
 from agent import offboard, offboard_mark
 from agent.errors import HubError
+from agent.identity import copies
 from agent.identity.hub_identity import HubIdentity
 from agent.identity.keys import FileKeys, KeyTroubleError
 from agent.identity.pairs import import_pair
@@ -53,14 +54,14 @@ class Hub:
         slots.change(lambda record: record.connected("b", 1.0))
         slots.keys.generate("device-token")
         (slots.folder / "pending.json").write_text("{}")
+        self.copy = folder / "aws" / "iot_pk.pem"
+        copies.note(slots.folder, self.copy)
         (self.state / "radios" / "zigbee").mkdir(parents=True)
         (self.state / "radios" / "zigbee" / "zigbee.db").write_text("a network")
         (self.state / "hub.db").write_text("a home")
         keys = slots.keys
         self.fingerprints = {name: fingerprint(keys.public_key(name)) for name in keys.names()}
-        shutil.copytree(folder / "state", folder / "before-state")
-        shutil.copytree(folder / "token", folder / "before-token")
-        self.before = self.file.read_text()
+        self.keep()
 
     @property
     def settings(self) -> Settings:
@@ -75,11 +76,19 @@ class Hub:
         certificate, key = (file.read_text() for file in files)
         return import_pair(self.identity.slots, certificate, key, "", {}, "test")
 
+    def keep(self) -> None:
+        """What `again` brings back."""
+        for name in ("state", "token"):
+            shutil.rmtree(self.folder / f"before-{name}", ignore_errors=True)
+            shutil.copytree(self.folder / name, self.folder / f"before-{name}")
+        self.before = self.file.read_text()
+
     def again(self) -> None:
         for name in ("state", "token"):
             shutil.rmtree(self.folder / name)
             shutil.copytree(self.folder / f"before-{name}", self.folder / name)
         self.file.write_text(self.before)
+        self.copy.write_bytes((self.token / "hub-b.key").read_bytes())
 
     @property
     def rw(self) -> dict[str, Any]:
@@ -90,6 +99,7 @@ class Hub:
         """Nothing of the hub is left, and everything of its operator's is."""
         assert sorted(path.name for path in self.state.iterdir()) == ["claim.key", "claim.pem", "offboarded.json"], what
         assert list(self.token.iterdir()) == [], what
+        assert not self.copy.exists(), what
         assert self.rw.pop("metadata", {"last_updated_epoch_time": 1}).keys() == {"last_updated_epoch_time"}, what
         assert {key: value for key, value in self.rw.items() if key != "metadata"} == {
             "iot_provisioning_state": "NOT_PROVISIONED"
@@ -205,10 +215,7 @@ def test_after_a_power_cut_in_a_rotation_the_file_is_brought_in_step(hub: Hub) -
         hub.identity.slots.change(lambda record: record.connected("a", 2.0))
         hub.identity.slots.change(lambda record: record.lived(1e9))
 
-    shutil.rmtree(hub.folder / "before-state")
-    shutil.rmtree(hub.folder / "before-token")
-    shutil.copytree(hub.state, hub.folder / "before-state")
-    shutil.copytree(hub.token, hub.folder / "before-token")
+    hub.keep()
     with cutting() as counted:
         rotate()
     assert hub.rw["managed_thing_id"] == "three"
