@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from conftest import until, until_async
-from iotmi_rig import Machine
+from iotmi_rig import Machine, open_to_others
 from standin_rig import Cloud
 
 from agent.client import Client
@@ -206,8 +206,8 @@ def test_root_resets_for_the_user_of_the_hub(machine: Machine) -> None:
     (machine.state / "hub.db").write_text("a home")
     for path in (machine.state, machine.state / "hub.db"):
         os.chown(path, 12345, 12345)
-    for folder in (machine.folder, *machine.folder.parents[:2], machine.aws):
-        folder.chmod(0o755)
+    open_to_others(machine.folder)
+    machine.aws.chmod(0o755)
     machine.told("factory-reset", "--yes")
     assert [(path.name, path.stat().st_uid) for path in machine.state.iterdir()] == [("offboarded.json", 12345)]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from certificates import Authority
-from iotmi_rig import Machine
+from iotmi_rig import Machine, open_to_others
 from power_cut import PowerCut, cutting
 from standin_rig import Cloud
 
@@ -195,9 +195,7 @@ async def test_root_imports_for_the_user_of_the_hub(machine: Machine) -> None:
     await machine.as_the_sdk_does()
     machine.state.mkdir(mode=0o700)
     os.chown(machine.state, 12345, 12345)
-    for folder in [machine.state, *machine.state.parents]:
-        if folder.stat().st_uid == 0 and folder.is_relative_to(machine.folder.parent.parent):
-            folder.chmod(0o755)
+    open_to_others(machine.folder)
     machine.told("identity", "import", str(machine.file))
     owners = {path.stat().st_uid for path in machine.state.rglob("*")}
     assert owners == {12345}
