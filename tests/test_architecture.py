@@ -68,6 +68,9 @@ PURE = (
             "assistance",
             "satellites",
             "pages",
+            "cbor",
+            "identities",
+            "provisioning",
         )
     ),
 )
@@ -102,7 +105,7 @@ ONE_PLACE = {  # third-party library -> where it may be imported
     ),
     "botocore": ("agent/sim/service_model.py",),
     "aiohttp": ("agent/sim/http.py",),
-    "cbor2": ("agent/sim/iot/provisioning.py", "agent/sim/nrf/coap.py"),
+    "cbor2": ("agent/sim/iot/provisioning.py", "agent/sim/nrf/cbor.py"),
     "aiocoap": ("agent/sim/coap.py",),
     "OpenSSL": ("agent/sim/dtls.py",),
     "jsonata": ("agent/sim/nrf/transform.py",),

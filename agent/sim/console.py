@@ -65,11 +65,18 @@ def _state(records: Records, thing: str) -> dict[str, Any]:
     return values
 
 
-def do(body: bytes, api: Handle, rotate: Callable[..., str], send: Callable[[str, Any], Answer]) -> Answer:
+def do(
+    body: bytes,
+    api: Handle,
+    rotate: Callable[..., str],
+    send: Callable[[str, Any], Answer],
+    enrol: Callable[[str, str], Answer],
+) -> Answer:
     """A button: `{"do": "discover", "hub"}`, `{"do": "adopt", "material"}` or `{"do": "command", "thing", "action"}`.
 
     Also `{"do": "rotate", "hub", "form"?}`: the certificate vendor's rotation; the answer is `{"job"}`. And
-    `{"do": "c2d", "device", "message"}`: an object for a device of nRF Cloud.
+    `{"do": "c2d", "device", "message"}`: an object for a device of nRF Cloud. And `{"do": "identity", "device", "key"}`: what a maker
+    tells the provisioning service, the UUID of a device and its public identity key (PEM).
     """
     try:
         wanted = json.loads(body)
@@ -78,6 +85,8 @@ def do(body: bytes, api: Handle, rotate: Callable[..., str], send: Callable[[str
             return Answer(200, json.dumps({"job": rotate(str(wanted["hub"]), **form)}).encode(), _HEADERS)
         if isinstance(wanted, dict) and wanted.get("do") == "c2d":
             return send(str(wanted["device"]), wanted["message"])
+        if isinstance(wanted, dict) and wanted.get("do") == "identity":
+            return enrol(str(wanted["device"]), str(wanted["key"]))
         ask = _request(wanted) if isinstance(wanted, dict) else None
     except (ValueError, KeyError, RecursionError):
         ask = None

@@ -30,10 +30,12 @@ from agent.sim.nrf.devices import ACCOUNT, Devices
 from agent.sim.nrf.fota import Fota, shown
 from agent.sim.nrf.gateway_api import GatewayApi
 from agent.sim.nrf.gateways import Gateways
+from agent.sim.nrf.identities import Identities
 from agent.sim.nrf.location import Location
 from agent.sim.nrf.location_api import LocationApi
 from agent.sim.nrf.mqtt import NrfMqtt
 from agent.sim.nrf.onboarding import Onboarding, ownership
+from agent.sim.nrf.provisioning import Provisioning
 from agent.sim.objects import Objects
 from agent.sim.records import Record, Records
 
@@ -60,6 +62,8 @@ class NrfCloud:
         self._fota = Fota(records, now, objects)
         self.devices = Devices(records, now, shadows, self._fota)
         self._onboarding = Onboarding(records, now, self._write_errors, self.devices.pair)
+        self.identities = Identities(records)
+        self.provisioning = Provisioning(records, now, self.identities, self._take_key, self._forget)
         gateways = Gateways(records, self.devices, publish)
         self._gateways = GatewayApi(self.devices, gateways)
         self.location = Location(records, now, self._write_predictions)
@@ -73,11 +77,32 @@ class NrfCloud:
             self._onboarding.tick()
             self.devices.tick()
 
+    def _take_key(self, device: str, key: str) -> None:
+        """A device has made a key for the cloud: it is onboarded, or its key is replaced."""
+        if self.devices.is_known(device):
+            self._records.put("nrf-key", device, {"key": key})
+        else:
+            self._onboarding.one(device, {"certificate": key})
+
+    def _forget(self, device: str) -> None:
+        found = self._records.get("nrf-device", device)
+        if found is not None:
+            self.mqtt.forsake(found)
+            self.devices.forget(found)
+
     def send(self, device: str, message: Any) -> Answer:
         """Send a message to a device as the account."""
         body = json.dumps({"topic": f"d/{device}/c2d", "message": message}).encode()
         headers = {"authorization": f"Bearer {self._api_key}"}
         return self.handle(Ask("POST", f"/v1/devices/{quote(device, safe='')}/messages", headers=headers, body=body))
+
+    def enrol(self, device: str, key: str) -> Answer:
+        """Tell the provisioning service the identity key of a device, as its maker does."""
+        try:
+            self.identities.enrol(device, key)
+        except NrfError as error:
+            return refusal(error)
+        return answer(204)
 
     def _write_errors(self, identifier: str, document: dict[str, Any]) -> str:
         return self._objects.address(self._write(ERRORS, f"{identifier}.json", answer(200, document).body))
@@ -198,9 +223,7 @@ class NrfCloud:
     def _of_known(self, ask: Ask, words: tuple[str, ...]) -> Answer:
         match ask.method, words:
             case "DELETE", ("devices", device):
-                gone = self.devices.find(device)
-                self.mqtt.forsake(gone)
-                self.devices.forget(gone)
+                self._forget(self.devices.find(device)["id"])
                 return answer(202)
             case "PUT", ("devices", device, "name"):
                 return self._name(self.devices.find(device), json_body(ask.body))
