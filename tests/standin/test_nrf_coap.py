@@ -351,7 +351,7 @@ def test_any_request_has_a_reply(**asked: Any) -> None:
     with closing(Records(None, ("open", "claimId"))) as records:
         objects = Objects(Path("/nonexistent"), "http://x")
         shadows = Shadows(records, lambda: 1.0, lambda _topic, _body: None)
-        devices = Devices(records, lambda: 1.0, shadows, Fota(records, lambda: 1.0, objects))
+        devices = Devices(records, lambda: 1.0, shadows, Fota(records, lambda: 1.0))
         records.put("nrf-device", DEVICE, {"id": DEVICE, "associated": True, "version": 1, "key": ""})
         peer = Peer(Session(SSL.Connection(SSL.Context(SSL.DTLS_METHOD), None), ("x", 1), 0.0, lambda _data, _to: None))
         records.put("nrf-claim", DEVICE, {"id": DEVICE, "tags": [], "rules": []})

@@ -64,6 +64,10 @@ class Devices:
             raise NrfError(NOT_FOUND, f"Device {device[:128]} not found")
         return found
 
+    def of_account(self) -> list[Record]:
+        """Those that are associated, the oldest first."""
+        return [found for found in self._records.all("nrf-device") if found["associated"]]
+
     def tagged(self, tag: str) -> list[str]:
         """The devices of the account that have a tag."""
         return [
