@@ -86,9 +86,10 @@ class Firmwares:
             raise NrfError(NOT_FOUND, f"there is no bundle {bundle[:100]}")
         return content
 
-    def told(self, bundle: str) -> Record:
-        """What its manifest says; empty when it has come without one."""
-        return self._records.get("nrf-firmware", bundle) or {}
+    def version(self, bundle: str) -> str:
+        """As its manifest says, or its name when it has come without one."""
+        told = self._records.get("nrf-firmware", bundle) or {}
+        return str(told.get("version", bundle.split("*", 2)[-1]))
 
     def delete(self, bundle: str) -> None:
         """Raises NrfError."""

@@ -51,7 +51,7 @@ class FotaJobs:
             raise NrfError(INVALID, f"name has {NAME} characters at most, description {DESCRIPTION}")
         target = {"deviceIds": body.get("deviceIds") or [], "tags": body.get("tags") or []}
         self._targets(target)
-        version = self._firmwares.told(bundle).get("version") or name or "1"
+        version = self._firmwares.version(bundle)
         firmware = {"bundleId": bundle, "firmwareType": bundle.partition("*")[0], "fileSize": len(content)}
         made: Record = {
             "jobId": job,
