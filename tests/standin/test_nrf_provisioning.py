@@ -304,6 +304,20 @@ def test_a_device_has_twenty_commands_at_most(cloud: Cloud, claimed: Modem) -> N
 
 
 @pytest.mark.conformance
+def test_a_rule_waits_until_all_its_commands_have_room(cloud: Cloud, modem: Modem) -> None:
+    rule = {"name": "x", "tags": [modem.uuid], "commands": [{"request": {"config": {"a": "1"}}}] * 20}
+    assert own(cloud, "POST", "/provisioning-rules", json={**rule, "commands": rule["commands"] * 2}).status == 422
+    made = own(cloud, "POST", "/provisioning-rules", json=rule).json()
+    claim = {"claimToken": modem.attestation(), "tags": [modem.uuid]}
+    assert own(cloud, "POST", "/claimed-devices", json=claim).status == 201
+    (own_command,) = add(cloud, modem, {"finished": {}})
+    assert [command[0] for command in cbor2.loads(fetch(cloud, modem).data)] == [own_command]
+    assert own(cloud, "DELETE", f"/claimed-devices/{modem.uuid}/provisioning/{own_command}").status == 204
+    assert len(cbor2.loads(fetch(cloud, modem).data)) == 20
+    assert own(cloud, "DELETE", f"/provisioning-rules/{made['id']}").status == 204
+
+
+@pytest.mark.conformance
 def test_a_key_for_the_cloud_is_taken_from_the_modem_that_made_it_only(
     cloud: Cloud, claimed: Modem, tmp_path: Path
 ) -> None:
@@ -323,7 +337,13 @@ def test_a_key_for_the_cloud_is_taken_from_the_modem_that_made_it_only(
     assert respond(cloud, claimed, claimed.carry_out(cbor2.loads(fetch(cloud, claimed).data))) == 200
     assert state(cloud, claimed, again)[0] == "SUCCEEDED"
     assert ask(cloud, "GET", f"/devices/{claimed.uuid}", before).status == 401
-    assert ask(cloud, "GET", f"/devices/{claimed.uuid}", claimed.cloud_token(TAG)).status == 200
+    now = claimed.cloud_token(TAG)
+    assert [ask(cloud, "GET", f"/{path}", now).status for path in (f"devices/{claimed.uuid}", "location/pgps")] == [
+        200,
+        200,
+    ]
+    assert own(cloud, "DELETE", f"/claimed-devices/{claimed.uuid}").status == 204
+    assert ask(cloud, "GET", "/location/pgps", now).status == 401
 
 
 # ---- the device plane -----------------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ class Provisioning:
     """Claims in the records of kind `nrf-claim`, commands in `nrf-command`, rules in `nrf-rule`, tags in `nrf-provisioning-tag`.
 
     `onboard(device, public key)` gives a device of the account the key that it has made for the cloud; `forget(device)` takes the device
-    from the account.
+    and its key from the account.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Provisioning:
         """Queue a command. Raises NrfError."""
         self.claimed(device)
         kind = _checked(body.get("request"))
-        if len(list(self._records.all("nrf-command", claimId=device))) >= COMMANDS:
+        if self._room(device) < 1:
             raise NrfError(INVALID, f"a device has {COMMANDS} commands at most")
         made: Record = {
             "id": str(uuid.uuid4()),
@@ -141,13 +141,10 @@ class Provisioning:
     def add_rule(self, body: Body) -> Body:
         """A rule adds its commands to the devices with its tags, when they next ask. Raises NrfError."""
         commands, tags = body.get("commands"), body.get("tags", [])
-        if (
-            not isinstance(commands, list)
-            or not commands
-            or not isinstance(tags, list)
-            or not isinstance(body.get("name"), str)
-        ):
-            raise NrfError(INVALID, "a rule has a name, commands and tags")
+        if not isinstance(commands, list) or not 1 <= len(commands) <= COMMANDS:
+            raise NrfError(INVALID, f"a rule has 1 to {COMMANDS} commands")
+        if not isinstance(tags, list) or not isinstance(body.get("name"), str):
+            raise NrfError(INVALID, "a rule has a name and a list of tags")
         for command in commands:
             _checked(command.get("request") if isinstance(command, dict) else None)
         made = {"active": True, **body, "id": str(uuid.uuid4()), "tags": tags, "createdAt": iso(self._now())}
@@ -200,12 +197,21 @@ class Provisioning:
         return cbor.dumps([_told(command) for command in given]) if given else b""
 
     def _apply_rules(self, claim: Record) -> None:
+        """Add the commands of rules for this device; those of which not all have room wait for it."""
         for rule in list(self._records.all("nrf-rule")):
-            if rule["active"] and rule["id"] not in claim["rules"] and set(rule["tags"]) & set(claim["tags"]):
+            new = (
+                rule["active"]
+                and rule["id"] not in claim["rules"]
+                and any(tag in claim["tags"] for tag in rule["tags"])
+            )
+            if new and self._room(claim["id"]) >= len(rule["commands"]):
                 claim["rules"].append(rule["id"])
                 self._records.put("nrf-claim", claim["id"], claim)
                 for command in rule["commands"]:
                     self.add(claim["id"], command)
+
+    def _room(self, device: str) -> int:
+        return COMMANDS - sum(1 for _ in self._records.all("nrf-command", claimId=device))
 
     def respond(self, device: str, body: bytes) -> None:
         """Take a device's responses. Raises NrfError, and then takes none of them."""

@@ -71,7 +71,7 @@ class NrfCloud:
         self._list = DeviceList(self.devices)
         self._onboarding = Onboarding(records, now, self._write_errors, self.devices.pair)
         self.identities = Identities(records)
-        self.provisioning = Provisioning(records, now, self.identities, self._take_key, self._forget)
+        self.provisioning = Provisioning(records, now, self.identities, self._take_key, self._give_up)
         gateways = Gateways(records, self.devices, publish)
         self._gateways = GatewayApi(self.devices, gateways)
         self.location = Location(records, now, self._write_predictions)
@@ -91,6 +91,10 @@ class NrfCloud:
             self._records.put("nrf-key", device, {"key": key})
         else:
             self._onboarding.one(device, {"certificate": key})
+
+    def _give_up(self, device: str) -> None:
+        self._records.delete("nrf-key", device)
+        self._forget(device)
 
     def _forget(self, device: str) -> None:
         found = self._records.get("nrf-device", device)
