@@ -283,6 +283,7 @@ def test_what_fails_holds_up_what_comes_after_it(cloud: Cloud, claimed: Modem) -
         {"serverCertificate": {"secTag": 1}},
         {"serverCertificate": {"secTag": True, "content": "x"}},
         {"serverCertificate": {"secTag": -1, "content": "x"}},
+        {"serverCertificate": {"secTag": 1.5e300, "content": "x"}},
         {"serverCertificate": {"secTag": 1, "content": '"AT+CFUN=0'}},
         {"certificateSigningRequest": {"secTag": 1, "attributes": "", "keyUsage": "1" * 10}},
     ],

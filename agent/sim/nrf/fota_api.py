@@ -37,7 +37,7 @@ class FotaApi:
             case "POST", ():
                 return answer(201, {"jobId": self._jobs.create(object_body(ask.body))})
             case "GET", ():
-                return answer(200, page(self._jobs.newest_first(), ask.query))
+                return answer(200, self._jobs.page(ask.query))
             case "GET", (job,):
                 return answer(200, self._jobs.shown(self._jobs.find(job)))
             case "DELETE", (job,):

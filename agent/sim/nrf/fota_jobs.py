@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from agent.clock import iso
+from agent.sim.exchange import Query
 from agent.sim.nrf.answers import INVALID, NOT_FOUND, NrfError
 from agent.sim.nrf.firmwares import BUCKET, Firmwares
 from agent.sim.nrf.fota import ENDED, OPEN, Fota, shown
+from agent.sim.nrf.pages import page
 from agent.sim.objects import Objects
 from agent.sim.records import Record, Records
 
@@ -103,9 +105,10 @@ class FotaJobs:
             raise NrfError(NOT_FOUND, "no such job")
         return found
 
-    def newest_first(self) -> Iterable[Body]:
-        """The jobs as clients see them."""
-        return [self.shown(job) for job in reversed(list(self._records.all("nrf-job")))]
+    def page(self, query: Query) -> Body:
+        """A page of jobs as clients see them, the newest first. Raises NrfError."""
+        found = page(reversed(list(self._records.all("nrf-job"))), query)
+        return {**found, "items": [self.shown(job) for job in found["items"]]}
 
     def shown(self, job: Record) -> Body:
         """What a client sees of a job."""

@@ -22,7 +22,7 @@ AT, CONFIGURATION, FINISHED = range(3)  # kinds of commands
 FAILED, DONE, CONFIGURED, ENDED = range(99, 103)  # and of responses
 PENDING, IN_PROGRESS, SUCCEEDED = "PENDING", "IN_PROGRESS", "SUCCEEDED"
 CLAIMED = 40900
-SECURITY_TAGS = range(2**31)
+SECURITY_TAGS = 2**31
 _SIZES = {"secTag": 0, "content": 4096, "attributes": 1024, "keyUsage": 9, "password": 256}  # characters of a text
 _REQUESTS: dict[str, tuple[str, str, tuple[str, ...]]] = {  # -> AT command, its parameters, the members that it needs
     "clientPrivateKeyGeneration": ("%KEYGEN", "{secTag},2,1", ("secTag",)),
@@ -285,13 +285,10 @@ def _checked(request: Any) -> str:
         raise NrfError(INVALID, f"a command is one of finished, config, {', '.join(_REQUESTS)}")
     for name in _REQUESTS[kind][2]:
         value, size = members.get(name), _SIZES[name]
-        good = (
-            value in SECURITY_TAGS if not size else isinstance(value, str) and len(value) <= size and '"' not in value
-        )
-        if isinstance(value, bool) or not good:
-            raise NrfError(
-                INVALID, f"{kind}: {name} is " + (f"a text of {size} characters at most" if size else "a security tag")
-            )
+        if size and not (isinstance(value, str) and len(value) <= size and '"' not in value):
+            raise NrfError(INVALID, f"{kind}: {name} is a text of {size} characters at most, without quotation marks")
+        if not size and (isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < SECURITY_TAGS):
+            raise NrfError(INVALID, f"{kind}: {name} is a security tag")
     return str(kind)
 
 
