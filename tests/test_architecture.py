@@ -65,7 +65,8 @@ PURE = (
             "pairing",
             "transform",
             "gateway",
-            "devices",
+            "device",
+            "firmwares",
             "fota",
             "onboarding",
             "answers",
@@ -75,6 +76,9 @@ PURE = (
             "assistance",
             "satellites",
             "pages",
+            "cbor",
+            "identities",
+            "provisioning",
         )
     ),
 )
@@ -116,7 +120,7 @@ ONE_PLACE = {  # third-party library -> where it may be imported
     "botocore": ("agent/sim/service_model.py",),
     "aiohttp": ("agent/sim/http.py", "agent/cloud/rest.py"),
     "yarl": ("agent/cloud/rest",),
-    "cbor2": ("agent/sim/iot/provisioning.py", "agent/sim/nrf/coap.py"),
+    "cbor2": ("agent/sim/iot/provisioning.py", "agent/sim/nrf/cbor.py"),
     "aiocoap": ("agent/sim/coap.py",),
     "OpenSSL": ("agent/sim/dtls.py",),
     "jsonata": ("agent/sim/nrf/transform.py",),
