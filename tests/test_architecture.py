@@ -81,6 +81,7 @@ ONE_PLACE = {  # third-party library -> where it may be imported
     "amqtt": ("agent/sim/embedded.py",),
     "boto3": ("agent/demo/owner.py",),
     "cryptography": ("agent/identity/", "agent/sim/authority.py", "drivers/sim/zigbee/install_code.py"),
+    "pkcs11": ("agent/identity/stores/",),
     "jwt": (
         "agent/identity/tokens.py",
         "agent/sim/nrf/devices.py",

@@ -17,8 +17,9 @@ from agent.cloud.tls import tls_context
 from agent.errors import TryAgainError
 from agent.identity import provisioning
 from agent.identity.certificates import KEY, Certificates, CertificateTroubleError
-from agent.identity.keys import FileKeys, Subject
+from agent.identity.keys import Subject
 from agent.identity.provisioning import Claim, Provisioner, ProvisioningRefusedError
+from agent.identity.stores.file import FileKeys
 
 CONFIG = """
 [hub]

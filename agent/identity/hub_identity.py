@@ -6,8 +6,9 @@ from agent.cloud.mqtt import Endpoint
 from agent.cloud.tls import tls_context
 from agent.errors import ConfigError
 from agent.identity.certificates import KEY, Certificates, Identity
-from agent.identity.keys import FileKeys, KeyStore
+from agent.identity.keys import KeyStore
 from agent.identity.provisioning import Claim, Provisioner
+from agent.identity.stores import open_keys
 from agent.settings import Settings, UplinkSettings
 
 FOLDER = "identity"
@@ -20,7 +21,7 @@ class HubIdentity:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._folder: Path = settings.hub.state_dir / FOLDER
-        self.keys: KeyStore = FileKeys(self._folder / "keys")
+        self.keys: KeyStore = open_keys(settings)
         self.certificates = Certificates(self._folder, self.keys)
 
     def current(self) -> Identity | None:
