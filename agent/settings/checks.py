@@ -83,7 +83,7 @@ def _key_store(told: IdentitySettings) -> Iterator[Finding]:
     for name in needs:
         if not getattr(told, name):
             remedy = f"give `{name}`, or take another store"
-            yield Finding(("identity", name), f'store = "{told.store}" needs this', remedy, rests_on)
+            yield Finding(("identity", "store"), f"{told.store} needs `{name}`", remedy, (("identity", name),))
     if told.store == "sealed" and 0 < len(told.seal.reveal()) < SHORTEST_SEAL:
         text = f"shorter than {SHORTEST_SEAL} characters: it can be guessed"
         yield Finding(

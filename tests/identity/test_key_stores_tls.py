@@ -164,10 +164,10 @@ def test_the_proof_is_a_signature_and_not_only_a_look(tmp_path: Path) -> None:
     keys.generate("other")
     files = {name: keys.tls_files(name, Path("x"))[1] for name in ("hub", "other")}
     key = keys._load("hub")  # type: ignore[attr-defined]  # a store of files has no facade
-    prove_tls(key, files["hub"], "")
+    prove_tls(key, files["hub"], lambda: pytest.fail("nothing is wrong"))
     for wrong in (files["other"], str(tmp_path / "nothing")):
         with pytest.raises(KeyTroubleError, match=ssl.OPENSSL_VERSION):
-            prove_tls(key, wrong, "what to do")
+            prove_tls(key, wrong, lambda: "what to do")
 
 
 def test_the_diagnosis_names_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

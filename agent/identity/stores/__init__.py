@@ -82,7 +82,7 @@ def _token(settings: Settings) -> "Token":
     for name in ("pkcs11_module", "pkcs11_token", "pin"):
         if not getattr(told, name):
             remedy = f"set identity.{name}, or another identity.store"
-            raise ConfigError('store = "pkcs11" needs it', place=f"identity.{name}", remedy=remedy)
+            raise ConfigError(f"pkcs11 needs {name}", place="identity.store", remedy=remedy)
     try:
         from agent.identity.stores.token import token  # noqa: PLC0415
     except ImportError as error:

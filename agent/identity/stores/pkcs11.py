@@ -47,6 +47,9 @@ PREFIX = "hub-agent:"
 _CURVES = {P256: "secp256r1", P384: "secp384r1"}
 _MASTER = f"{PREFIX}:secrets"  # no name of a key begins with a colon
 _PRIVATE = {Attribute.TOKEN: True, Attribute.PRIVATE: True, Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False}
+_OTHER = (
+    "check pkcs11-module-path in the file that OPENSSL_CONF names: it must be the library of identity.pkcs11_module"
+)
 _BLOCK = 16  # bytes of AES, and of its initial vector
 _CAPABILITIES = pkcs11.MechanismFlag
 
@@ -115,11 +118,7 @@ class TokenKeys:
         self._files.write(name, uri_pem(self._token.label, PREFIX + name))
         path = str(self._files.path(name))
         if name not in self._proved:
-            remedy = (
-                PKCS11.diagnosis()
-                or "check pkcs11-module-path, the PIN and the token in the file that OPENSSL_CONF names"
-            )
-            prove_tls(key, path, remedy)
+            prove_tls(key, path, lambda: PKCS11.diagnosis() or _OTHER)
             self._proved.add(name)
         return str(chain), path
 

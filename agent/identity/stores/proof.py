@@ -6,6 +6,7 @@ device's provider, which OPENSSL_CONF must say before Python starts (CPython iss
 
 import datetime as dt
 import ssl
+from collections.abc import Callable
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -18,8 +19,8 @@ _DAY = dt.timedelta(days=1)
 _NOW = dt.datetime(2000, 1, 1)  # noqa: DTZ001  nobody checks it: the peer of the handshake trusts anything
 
 
-def prove_tls(key: PrivateKey, key_file: str, remedy: str) -> None:
-    """Sign a handshake with the key that `key_file` names; `key` signs the certificate for it. Raises KeyTroubleError with `remedy`."""
+def prove_tls(key: PrivateKey, key_file: str, remedy: Callable[[], str]) -> None:
+    """Sign a handshake with the key that `key_file` names; `key` signs the certificate for it. Raises KeyTroubleError."""
     try:
         with MemoryFile(_certificate(key)) as certificate:
             server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -27,7 +28,7 @@ def prove_tls(key: PrivateKey, key_file: str, remedy: str) -> None:
         _shake_hands(server)
     except OSError as error:
         text = f"this Python's TLS ({ssl.OPENSSL_VERSION}) cannot use the key: {error}"
-        raise KeyTroubleError(text, place=key_file, remedy=remedy) from error
+        raise KeyTroubleError(text, place=key_file, remedy=remedy()) from error
 
 
 def _certificate(key: PrivateKey) -> bytes:

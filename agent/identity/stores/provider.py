@@ -3,7 +3,6 @@
 Nothing here changes OpenSSL's state: two questions of its public API (OSSL_PROVIDER_available(3), OPENSSL_info(3)).
 """
 
-import ctypes
 import os
 import ssl
 from dataclasses import dataclass
@@ -22,6 +21,8 @@ class Provider:
 
     def diagnosis(self) -> str:
         """What is missing and what to do; "" where the provider is loaded and the trouble is elsewhere."""
+        import ctypes  # noqa: PLC0415  only where something is wrong
+
         library = _loaded("libcrypto")
         use = f"Environment=OPENSSL_CONF=/etc/hub-agent/{self.config} in the unit (or in the environment that starts Python)"
         if not library:

@@ -69,8 +69,8 @@ class TpmKeys:
     def tls_files(self, name: str, chain: Path) -> tuple[str, str]:
         content, path = self._load(name), str(self._files.path(name))
         if content not in self._proved:
-            remedy = TPM2.diagnosis() or f"check that OPENSSL_CONF or TPM2OPENSSL_TCTI names the TPM {self._tpm.tcti}"
-            prove_tls(self._facade(name), path, remedy)
+            other = f"check that OPENSSL_CONF or TPM2OPENSSL_TCTI names the TPM {self._tpm.tcti}"
+            prove_tls(self._facade(name), path, lambda: TPM2.diagnosis() or other)
             self._proved.add(content)
         return str(chain), path
 
