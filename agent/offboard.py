@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from agent.driver import DriverError
-from agent.errors import ConfigError
+from agent.errors import ConfigError, HubError
 from agent.files import sync_folder, write_atomic
+from agent.identity import stores
 from agent.runtime import Runtime
 from agent.settings import Settings, UplinkSettings
 
@@ -58,6 +59,10 @@ def finish(settings: Settings) -> None:
     told = _read(folder / MARK)
     if told is None or told["wiped"]:
         return
+    try:
+        stores.forget(settings)
+    except HubError as error:  # a hub whose token is away is offboarded all the same; its next key destroys the old one
+        log.warning("the hub's key stays in its token: %s", error.advice)
     for path in folder.iterdir():
         if path.name == MARK:
             continue
