@@ -120,8 +120,8 @@ async def test_a_power_cut_at_any_write_costs_nothing(
     serial, written = f"HUB-CUT-{write:06}", 0
     await asyncio.to_thread(cloud.hub, serial)
     with monkeypatch.context() as patched:
-        for module in ("keys", "provisioning", "certificates"):
-            whole = __import__(f"agent.identity.{module}", fromlist=["x"]).write_atomic
+        for module in ("agent.private_files", "agent.identity.provisioning", "agent.identity.certificates"):
+            whole = __import__(module, fromlist=["x"]).write_atomic
 
             def cut(*arguments: Any, whole: Any = whole, **more: Any) -> None:
                 nonlocal written
@@ -130,7 +130,7 @@ async def test_a_power_cut_at_any_write_costs_nothing(
                     raise PowerCut
                 whole(*arguments, **more)
 
-            patched.setattr(f"agent.identity.{module}.write_atomic", cut)
+            patched.setattr(f"{module}.write_atomic", cut)
         with pytest.raises(PowerCut):
             await hub.provisioner.run(claim(cloud, files, serial))
     assert hub.certificates.current() is None
