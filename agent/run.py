@@ -23,10 +23,12 @@ from agent.driver import Driver, DriverContext, DriverInfo, load_driver
 from agent.errors import Exit, HubError, PermissionDeniedError
 from agent.home import STARTING, RadioRecord
 from agent.hub import Hub
+from agent.identity.stores import open_secrets
 from agent.notify import Notifier
 from agent.requests import ApplyLogs, Effect, Kind, Offboard, Publish, SaveCommand, StopDiscovery
 from agent.runtime import RADIO_STALLED, Runtime
 from agent.runtime_logs import UploadedLogs
+from agent.secret_store import ScopedSecrets
 from agent.settings import RadioSettings, Settings
 from agent.store import Limits, Store
 from agent.supervise import Pulse, Supervisor, Unit
@@ -207,7 +209,8 @@ class Daemon:
     def _add_radio(self, name: str, radio: RadioSettings, info: DriverInfo) -> None:
         folder = self._settings.hub.state_dir / "radios" / name
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        context = DriverContext(name, radio.driver, folder, self._clock)
+        secrets = ScopedSecrets(open_secrets(self._settings), name)
+        context = DriverContext(name, radio.driver, folder, self._clock, secrets)
 
         def build() -> Driver:
             return info.open(context)

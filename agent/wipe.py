@@ -14,7 +14,7 @@ from pathlib import Path
 from agent import offboard_mark
 from agent.errors import HubError, TryAgainError
 from agent.files import sync_folder
-from agent.identity import copies
+from agent.identity import copies, stores
 from agent.identity.hub_identity import HubIdentity
 from agent.identity.keys import KeyStore
 from agent.identity.remains import fingerprint, scan, search
@@ -37,6 +37,7 @@ def wipe(settings: Settings) -> None:
         told = _with_keys(folder, told, identity)
         for name in identity.keys.names():
             identity.keys.destroy(name)
+        stores.forget(settings)
         kept = _kept(settings, folder)
         gone = _delete_copies(told)
         _empty(folder, {folder / MARK, *kept})

@@ -113,6 +113,7 @@ ONE_PLACE = {  # third-party library -> where it may be imported
     "amqtt": ("agent/sim/embedded.py",),
     "boto3": ("agent/demo/owner.py",),
     "cryptography": ("agent/identity/", "agent/sim/authority.py", "drivers/sim/zigbee/install_code.py"),
+    "pkcs11": ("agent/identity/stores/",),
     "jwt": (
         "agent/identity/tokens.py",
         "agent/sim/nrf/devices.py",
@@ -259,8 +260,8 @@ def test_no_handler_swallows_everything() -> None:
 
 
 def test_the_daemon_does_not_import_what_is_not_configured() -> None:
-    names = ("zigpy", "bellows", "bleak", "aiocoap", "rich", "aiohttp")
-    code = f"import sys, agent.run, agent.cli; print([m for m in {names} if m in sys.modules])"
+    absent = ("zigpy", "bellows", "bleak", "aiocoap", "rich", "pkcs11", "cryptography", "aiohttp")
+    code = f"import sys, agent.run, agent.cli; print([m for m in {absent} if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
 

@@ -118,6 +118,16 @@ def invalid(reason: str, remedy: str = "") -> PydanticCustomError:
     return PydanticCustomError("invalid", "{reason}", {"reason": reason, "remedy": remedy})
 
 
+def from_outside(given: Any) -> Any:
+    """A secret that does not stand in the configuration itself, which is copied, backed up and shown. Raises PydanticCustomError."""
+    if isinstance(given, str) and given and not given.startswith((FILE, CREDENTIAL)):
+        remedy = 'write "credential:NAME" (LoadCredential= in the unit) or "file:/path" (mode 0600)'
+        raise invalid("does not stand in the configuration itself", remedy)
+    if isinstance(given, int | float):  # a PIN without quotes; it is not shown
+        raise invalid("does not stand in the configuration itself", 'write "credential:NAME" or "file:/path"')
+    return given
+
+
 def _validate(given: Any, info: ValidationInfo) -> Secret:
     if isinstance(given, Secret):
         return given

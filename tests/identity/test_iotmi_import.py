@@ -17,9 +17,10 @@ from standin_rig import Cloud
 from agent.errors import HubError, TryAgainError
 from agent.identity.hub_identity import HubIdentity
 from agent.identity.iotmi_import import import_file
-from agent.identity.keys import FileKeys, KeyTroubleError
+from agent.identity.keys import KeyTroubleError
 from agent.identity.pairs import import_pair
 from agent.identity.slots import Slots
+from agent.identity.stores.file import FileKeys
 from agent.settings import load
 from tests.identity.test_provisioning import claim_files
 

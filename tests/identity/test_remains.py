@@ -12,8 +12,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, NoEncryption
 
-from agent.identity.keys import KINDS, FileKeys, PrivateKey
+from agent.identity.keys import KINDS, PrivateKey
 from agent.identity.remains import fingerprint, scan
+from agent.identity.stores.file import FileKeys
 
 PEM, DER = serialization.Encoding.PEM, serialization.Encoding.DER
 PKCS8, OLD = serialization.PrivateFormat.PKCS8, serialization.PrivateFormat.TraditionalOpenSSL

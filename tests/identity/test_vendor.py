@@ -16,11 +16,12 @@ from paho.mqtt.enums import CallbackAPIVersion
 from agent.cloud.channel import Channel
 from agent.cloud.mqtt import Endpoint
 from agent.errors import TryAgainError
-from agent.identity.keys import FileKeys, Subject
+from agent.identity.keys import Subject
 from agent.identity.local_ca import LocalAuthority
 from agent.identity.provisioning import connected
 from agent.identity.slots import Slots
 from agent.identity.sources import Asked, fetch
+from agent.identity.stores.file import FileKeys
 from agent.identity.vendor import CertificateVendor, VendorRefusedError
 
 THING = "thing-1"

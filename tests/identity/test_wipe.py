@@ -13,9 +13,10 @@ from agent import offboard, offboard_mark
 from agent.errors import HubError
 from agent.identity import copies
 from agent.identity.hub_identity import HubIdentity
-from agent.identity.keys import FileKeys, KeyTroubleError
+from agent.identity.keys import KeyTroubleError
 from agent.identity.pairs import import_pair
 from agent.identity.remains import fingerprint
+from agent.identity.stores.file import FileKeys
 from agent.settings import Settings, load
 
 CONFIG = """
