@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,16 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 @pytest.fixture(scope="module")
 def claims(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return claim_files(cloud, tmp_path_factory.mktemp("claim"))
+
+
+@pytest.fixture
+def tmp_path(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """Where a test is about root, a folder that other users reach: every start of pytest closes its own to them."""
+    if not request.node.name.startswith("test_root"):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 @pytest.fixture
@@ -193,11 +204,7 @@ async def test_secure_storage_is_said_where_it_stops_the_hub_and_where_it_does_n
 @pytest.mark.skipif(os.geteuid() != 0, reason="it is about root")
 async def test_root_imports_for_the_user_of_the_hub(machine: Machine) -> None:
     await machine.as_the_sdk_does()
-    machine.state.mkdir(mode=0o700)
-    os.chown(machine.state, 12345, 12345)
-    for folder in [machine.state, *machine.state.parents]:
-        if folder.stat().st_uid == 0 and folder.is_relative_to(machine.folder.parent.parent):
-            folder.chmod(0o755)
+    machine.give_to(12345)
     machine.told("identity", "import", str(machine.file))
     owners = {path.stat().st_uid for path in machine.state.rglob("*")}
     assert owners == {12345}
