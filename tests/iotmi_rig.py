@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -26,13 +27,6 @@ runtime_dir = "{folder}/run"
 port = {port}
 ca = "{ca}"
 """
-
-
-def open_to_others(folder: Path) -> None:
-    """Let another user come to a folder of a test, whose parents are the test run's own."""
-    for part in (folder, *folder.parents):
-        if part.stat().st_uid == 0 and "pytest-" in str(part):
-            part.chmod(0o755)
 
 
 class Machine:
@@ -88,6 +82,14 @@ class Machine:
         }
         ids = {"managed_thing_id": held.thing, "client_id": held.configuration["clientId"]}
         self.write({"iot_provisioning_state": "PROVISIONED", **ids, **paths, "event_manager_upper_bound": 500})
+
+    def give_to(self, uid: int) -> None:
+        """Another user is the hub's: the state folder is theirs, and they reach it and the SDK's."""
+        self.state.mkdir(mode=0o700, exist_ok=True)
+        for path in (self.state, *self.state.rglob("*")):
+            os.chown(path, uid, uid)
+        for folder in (self.folder, self.aws):
+            folder.chmod(0o755)
 
     def agent(self, *words: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "agent.cli", *words, "-c", str(self.config)]

@@ -19,10 +19,9 @@ def known(folder: Path) -> list[str]:
     except FileNotFoundError:
         return []
     except (ValidationError, OSError) as error:
+        why = error.strerror if isinstance(error, OSError) else "no list of paths"
         remedy = "look for the key files of AWS's hub SDK and delete them, then delete the note"
-        raise ConfigError(
-            f"the note of copied keys cannot be read: {type(error).__name__}", place=str(path), remedy=remedy
-        ) from None
+        raise ConfigError(f"the note of copied keys cannot be read: {why}", place=str(path), remedy=remedy) from None
 
 
 def note(folder: Path, copy: Path) -> None:

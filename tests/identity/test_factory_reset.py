@@ -7,6 +7,7 @@ import pty
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from conftest import until, until_async
-from iotmi_rig import Machine, open_to_others
+from iotmi_rig import Machine
 from standin_rig import Cloud
 
 from agent.client import Client
@@ -38,6 +39,16 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 @pytest.fixture(scope="module")
 def claims(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return claim_files(cloud, tmp_path_factory.mktemp("claim"))
+
+
+@pytest.fixture
+def tmp_path(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """Where a test is about root, a folder that other users reach: every start of pytest closes its own to them."""
+    if not request.node.name.startswith("test_root"):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 @pytest.fixture
@@ -204,10 +215,7 @@ def test_on_a_terminal_a_person_is_asked(machine: Machine, answer: str, code: in
 def test_root_resets_for_the_user_of_the_hub(machine: Machine) -> None:
     machine.state.mkdir(mode=0o700)
     (machine.state / "hub.db").write_text("a home")
-    for path in (machine.state, machine.state / "hub.db"):
-        os.chown(path, 12345, 12345)
-    open_to_others(machine.folder)
-    machine.aws.chmod(0o755)
+    machine.give_to(12345)
     machine.told("factory-reset", "--yes")
     assert [(path.name, path.stat().st_uid) for path in machine.state.iterdir()] == [("offboarded.json", 12345)]
 

@@ -4,13 +4,14 @@ import json
 import os
 import shutil
 import signal
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from certificates import Authority
-from iotmi_rig import Machine, open_to_others
+from iotmi_rig import Machine
 from power_cut import PowerCut, cutting
 from standin_rig import Cloud
 
@@ -37,6 +38,16 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 @pytest.fixture(scope="module")
 def claims(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return claim_files(cloud, tmp_path_factory.mktemp("claim"))
+
+
+@pytest.fixture
+def tmp_path(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """Where a test is about root, a folder that other users reach: every start of pytest closes its own to them."""
+    if not request.node.name.startswith("test_root"):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 @pytest.fixture
@@ -194,9 +205,7 @@ async def test_secure_storage_is_said_where_it_stops_the_hub_and_where_it_does_n
 @pytest.mark.skipif(os.geteuid() != 0, reason="it is about root")
 async def test_root_imports_for_the_user_of_the_hub(machine: Machine) -> None:
     await machine.as_the_sdk_does()
-    machine.state.mkdir(mode=0o700)
-    os.chown(machine.state, 12345, 12345)
-    open_to_others(machine.folder)
+    machine.give_to(12345)
     machine.told("identity", "import", str(machine.file))
     owners = {path.stat().st_uid for path in machine.state.rglob("*")}
     assert owners == {12345}
