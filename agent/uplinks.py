@@ -12,7 +12,7 @@ from agent.cloud.link import Link, LinkPolicy
 from agent.cloud.managed_integrations import ManagedIntegrations
 from agent.cloud.mqtt import Endpoint, Leaves, MqttLost
 from agent.cloud.tls import tls_context
-from agent.errors import ConfigError
+from agent.errors import ConfigError, HubError
 from agent.outbox import Outbox
 from agent.requests import StateQuery
 from agent.runtime import Runtime
@@ -86,7 +86,6 @@ class Uplinks:
             from agent.identity.credentials import Credentials  # noqa: PLC0415  as the identity itself
             from agent.identity.watch import Watch  # noqa: PLC0415
 
-            identity.slots.tidy()
             source = identity.source(uplink)
             made = Credentials(identity.slots, self._clock)
             self._credentials = made
@@ -209,12 +208,15 @@ class _Connects:
             self._credentials.connected(self._name, self._slot)
 
     async def live(self, link: Link) -> None:
-        """One connection's life. Raises MqttLost."""
+        """One connection's life. Raises MqttLost, and HubError when what it connects with cannot be used: a token that is away."""
         try:
             await link.run()
         except Leaves:
             raise
-        except MqttLost as error:
+        except HubError as error:
+            link.last_error = error.advice
+            if not isinstance(error, MqttLost):
+                raise
             if self._credentials is None:
                 raise
             why = self._credentials.lost(self._name, self._slot, error.advice, stood=self._stood)
