@@ -164,7 +164,13 @@ class Uplinks:
         if watch is not None and identity is not None and connects.leads:
             from agent.identity.vendor import CertificateVendor, RotationJobs  # noqa: PLC0415  as the identity itself
 
-            vendor = CertificateVendor(channel, thing, identity.subject, connects.certificate)
+            vendor = CertificateVendor(
+                channel,
+                thing,
+                identity.subject,
+                connects.certificate,
+                own_key=self._settings.identity.key_origin == "hub",
+            )
             self._vendors[vendor.name] = vendor
             handlers[OPERATION] = RotationJobs(watch.renew, vendor)
         jobs = Jobs(channel, thing, handlers)

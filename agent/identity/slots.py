@@ -5,6 +5,7 @@ names are removed at the next `tidy`. A power cut costs at most the step that it
 """
 
 import fcntl
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +20,8 @@ from agent.files import sync_folder, write_atomic
 from agent.identity.certificates import CertificateTroubleError, Checked, check
 from agent.identity.keys import KeyStore
 from agent.identity.record import Held, Record, Slot
+
+log = logging.getLogger(__name__)
 
 SLOTS: tuple[Slot, Slot] = ("a", "b")
 LOCK_WAIT = 10.0  # seconds; a change takes milliseconds, a key in a slow TPM some seconds
@@ -87,7 +90,18 @@ class Slots:
             held = _held(checked, thing or checked.common_name, configuration, source, self._wall())
             write_atomic(self.chain(slot), checked.pem.encode())
             self._write(record.arrived(held))
+            if checked.mended:
+                log.warning(
+                    "the certificate came with its line breaks as the characters \\n, as JSON has them; they are mended"
+                )
             return held
+
+    def replace_key(self, key: str) -> None:
+        """Take a private key, PEM, that comes with the certificate that was asked for. Raises KeyTroubleError."""
+        with self._locked():
+            slot = self.record.asked or self.record.free
+            self.keys.destroy(self.key(slot))
+            self.keys.adopt(self.key(slot), key)
 
     def adopt(
         self, pem: str, public_key: str, key: str, thing: str, configuration: Mapping[str, str], source: str
