@@ -10,7 +10,7 @@ import pkcs11
 import pytest
 from key_rig import PIN, SOFTHSM, TOKEN, Place, make_token, soft_token
 
-from agent import offboard
+from agent import offboard, offboard_mark
 from agent.errors import ConfigError, Exit, install_extra
 from agent.identity.keys import RSA2048, KeyStoreAwayError, KeyTroubleError
 from agent.identity.stores import forget, open_keys, open_secrets
@@ -261,7 +261,7 @@ def test_a_hub_that_is_offboarded_forgets_its_key_or_says_that_it_could_not(
     keys, told = open_keys(place.settings()), place.settings(pkcs11_token=token)
     keys.generate("hub")
     place.state.mkdir(exist_ok=True)
-    (place.state / offboard.MARK).write_bytes(offboard.mark(told, "2026-01-01T00:00:00.000Z"))
+    offboard_mark.write(place.state, offboard.mark(told, "2026-01-01T00:00:00.000Z"))
     offboard.finish(told)
     assert keys.has("hub") is (token != TOKEN)
     assert ("stays in its token" in caplog.text) is (token != TOKEN)
