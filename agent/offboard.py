@@ -87,7 +87,7 @@ async def _radios_up(runtime: Runtime, radios: list[str]) -> dict[str, Driver]:
 
 
 def finish(settings: Settings) -> None:
-    """Delete all local data where a mark says so. Raises OSError, HubError of a key store, ConfigError for a mark that cannot be read."""
+    """Delete all local data where a mark says so. Raises OSError, and ConfigError for a mark that cannot be read."""
     told = offboard_mark.read(settings.hub.state_dir)
     if told is None or told.wiped:
         return

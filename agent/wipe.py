@@ -15,7 +15,8 @@ from agent import offboard_mark
 from agent.errors import HubError, TryAgainError
 from agent.files import sync_folder
 from agent.identity import copies, stores
-from agent.identity.hub_identity import HubIdentity
+from agent.identity.hub_identity import FOLDER, HubIdentity
+from agent.identity.iotmi_file import IotmiFile
 from agent.identity.keys import KeyStore
 from agent.identity.remains import fingerprint, scan, search
 from agent.offboard_mark import MARK, Destroyed, Left, Mark, Proof
@@ -27,38 +28,59 @@ LOCK_WAIT = 60.0  # seconds; the deletion itself takes one or two
 
 
 def wipe(settings: Settings) -> None:
-    """Delete all local data of a state folder with a mark that says so. Raises OSError, and HubError where a key store cannot be opened."""
+    """Delete all local data of a state folder with a mark that says so. Raises OSError, ConfigError.
+
+    A key store that is away keeps nobody from the rest: a hub whose token is lost must start again. The proof says that it proves less.
+    """
     folder = settings.hub.state_dir.resolve()
     with _alone(folder):
         told = offboard_mark.read(folder)
         if told is None or told.wiped:
             return  # another process has done it meanwhile
-        identity = HubIdentity(settings)
-        told = _with_keys(folder, told, identity)
-        for name in identity.keys.names():
-            identity.keys.destroy(name)
-        stores.forget(settings)
+        told, left = _destroy(settings, folder, _with_copies(folder, told))
         kept = _kept(settings, folder)
         gone = _delete_copies(told)
         _empty(folder, {folder / MARK, *kept})
-        identity.iotmi.forget()
-        proof = _proof(settings, folder, identity.keys, told, kept, gone)
+        IotmiFile(settings, settings.hub.state_dir / FOLDER).forget()
+        proof = _proof(settings, folder, told, kept, gone, left)
         offboard_mark.write(folder, told.model_copy(update={"wiped": True, "proof": proof}))
     log.info("%d keys are destroyed, and %d files searched for others", len(proof.keys_destroyed), proof.files_scanned)
-    for left in proof.left:
-        log.error("a private key is left: %s: %s; delete it, and reset again", left.where, left.kind)
+    for one in proof.left:
+        log.error("a private key is left: %s: %s; delete it, and reset again", one.where, one.kind)
 
 
-def _with_keys(folder: Path, told: Mark, identity: HubIdentity) -> Mark:
-    """The mark with what nobody can tell afterwards: the public halves of all keys, also of an earlier attempt, and where their copies are."""
-    before, keys = told.keys or [], identity.keys
-    there = [Destroyed(name=name, public_key_sha256=_public(keys, name)) for name in keys.names()]
-    whole = [*before, *(key for key in there if key not in before)]
-    paths = [*told.copies, *(path for path in copies.known(identity.folder) if path not in told.copies)]
-    after = told.model_copy(update={"keys": whole, "copies": paths})
-    if after != told:
+def _with_copies(folder: Path, told: Mark) -> Mark:
+    """The mark with the places of copies, whose note is deleted with the rest."""
+    paths = [*told.copies, *(path for path in copies.known(folder / FOLDER) if path not in told.copies)]
+    return _written(folder, told, told.model_copy(update={"copies": paths}))
+
+
+def _written(folder: Path, before: Mark, after: Mark) -> Mark:
+    if after != before:
         offboard_mark.write(folder, after)
     return after
+
+
+def _destroy(settings: Settings, folder: Path, told: Mark) -> tuple[Mark, list[Left]]:
+    """Destroy all keys in their store: the mark with their public halves, and what the store has still, or may have."""
+    try:
+        keys = HubIdentity(settings).keys
+        told = _with_keys(folder, told, keys)
+        for name in keys.names():
+            keys.destroy(name)
+        stores.forget(settings)
+        return told, [Left(where="the key store", kind="key", matches=name) for name in keys.names()]
+    except HubError as error:
+        log.error("the hub's key stays in its token, or in what else the store is: %s", error.advice)  # noqa: TRY400  no bug
+        return told, [Left(where="the key store", kind=f"perhaps a key: it cannot be asked ({error.message})")]
+
+
+def _with_keys(folder: Path, told: Mark, keys: KeyStore) -> Mark:
+    """The mark with what nobody can tell afterwards: the public halves of all keys, also of those that an earlier attempt destroyed."""
+    before = told.keys or []
+    there = [Destroyed(name=name, public_key_sha256=_public(keys, name)) for name in keys.names()]
+    whole = [*before, *(key for key in there if key not in before)]
+    return _written(folder, told, told.model_copy(update={"keys": whole}))
 
 
 def _public(keys: KeyStore, name: str) -> str:
@@ -109,7 +131,9 @@ def _names(told: Mark) -> dict[str, str]:
     return {key.public_key_sha256: key.name for key in told.keys or [] if key.public_key_sha256}
 
 
-def _proof(settings: Settings, folder: Path, keys: KeyStore, told: Mark, kept: set[Path], gone: list[str]) -> Proof:
+def _proof(
+    settings: Settings, folder: Path, told: Mark, kept: set[Path], gone: list[str], in_store: list[Left]
+) -> Proof:
     folders = [folder]
     runtime = settings.hub.runtime_dir.resolve()
     if runtime.exists() and not runtime.is_relative_to(folder):
@@ -118,9 +142,10 @@ def _proof(settings: Settings, folder: Path, keys: KeyStore, told: Mark, kept: s
     for path in (path for path in map(Path, told.copies) if os.path.lexists(path)):
         files += 1
         left += _copy(path, _names(told))
-    left += [Left(where="the key store", kind="key", matches=name) for name in keys.names()]
+    left += in_store
+    there = {one.matches for one in in_store}
     return Proof(
-        keys_destroyed=told.keys or [],
+        keys_destroyed=[key for key in told.keys or [] if key.name not in there],
         files_scanned=files,
         private_keys_left=len(left),
         left=left,

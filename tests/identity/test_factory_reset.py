@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,28 @@ async def test_a_reset_without_the_daemon_has_the_radios_left_at_the_next_start(
     assert (await network(stick))["key"] != old["key"]
     proof = json.loads((machine.state / "offboarded.json").read_bytes())["proof"]
     assert [key["name"] for key in proof["keys_destroyed"]] == ["hub-a"], "it is known still what was destroyed"
+
+
+async def test_a_daemon_that_is_killed_right_after_its_word_keeps_it(machine: Machine, stick: Simulation) -> None:
+    before = machine.whole
+    machine.run()
+    await machine.online()
+    await radio_is_up(machine)
+    old = await network(stick)
+
+    def order_and_kill() -> dict[str, Any]:
+        with closing(Client(machine.folder / "run").stream("factory-reset", {})) as lines:
+            line = next(lines)
+        machine.stop(signal.SIGKILL)
+        return line
+
+    assert (await asyncio.to_thread(order_and_kill))["what"] == "resetting"
+    machine.run()
+    assert await machine.ended() == 75
+    kept(machine, before)
+    machine.run()
+    await radio_is_up(machine)
+    assert (await network(stick))["key"] != old["key"]
 
 
 async def test_a_daemon_that_is_killed_in_a_reset_finishes_it_when_it_starts(machine: Machine) -> None:

@@ -10,7 +10,6 @@ from certificates import Authority
 from power_cut import PowerCut, cutting
 
 from agent import offboard, offboard_mark
-from agent.errors import HubError
 from agent.identity import copies
 from agent.identity.hub_identity import HubIdentity
 from agent.identity.keys import KeyTroubleError
@@ -181,9 +180,12 @@ def test_a_key_that_does_not_go_is_told(hub: Hub, monkeypatch: pytest.MonkeyPatc
     assert told.proof is not None
     assert told.proof.private_keys_left == 1
     assert [(left.where, left.matches) for left in told.proof.left] == [("the key store", "hub-b")]
+    assert [key.name for key in told.proof.keys_destroyed] == ["device-token", "hub-a"]
 
 
-def test_a_token_that_is_away_stops_the_deletion_and_not_for_ever(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_that_is_away_is_told_and_its_keys_go_with_the_next_reset(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Away(FileKeys):
         def names(self) -> tuple[str, ...]:
             raise KeyTroubleError("the token is not there", remedy="plug it in")
@@ -191,9 +193,14 @@ def test_a_token_that_is_away_stops_the_deletion_and_not_for_ever(hub: Hub, monk
     offboard.order_reset(hub.settings, "2026-11-27T10:00:00.000Z")
     with monkeypatch.context() as patched:
         patched.setattr("agent.identity.hub_identity.open_keys", lambda _settings: Away(hub.token))
-        with pytest.raises(HubError, match="not there"):
-            offboard.finish(hub.settings)
-    assert (hub.state / "hub.db").exists()
+        offboard.finish(hub.settings)
+    told = offboard_mark.read(hub.state)
+    assert told is not None
+    assert told.proof is not None
+    assert (told.wiped, told.proof.private_keys_left) == (True, 1), "a hub whose token is lost starts again"
+    assert "the token is not there" in told.proof.left[0].kind
+    assert not (hub.state / "hub.db").exists()
+    offboard.order_reset(hub.settings, "2026-11-27T11:00:00.000Z")
     offboard.finish(hub.settings)
     hub.gone("later")
 
