@@ -2,11 +2,14 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from agent.errors import TryAgainError
+
+_LOCK_LOOK = 0.05  # seconds between two looks at a lock
 
 
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:
@@ -51,16 +54,23 @@ def reserve(path: Path, size: int) -> bool:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file `path` (made, mode 0600, and left there). Raises TryAgainError while another process holds it, OSError."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def locked(path: Path, *, wait: float = 0.0, busy: str = "another run is at work here") -> Iterator[None]:
+    """Hold a folder, or the lock file `path` (made, mode 0600, and left there).
+
+    Raises TryAgainError with the words `busy` while another process holds it for longer than `wait` seconds, and OSError.
+    """
+    how = os.O_RDONLY | os.O_DIRECTORY if path.is_dir() else os.O_RDWR | os.O_CREAT
+    descriptor = os.open(path, how | os.O_CLOEXEC, 0o600)
+    end = time.monotonic() + wait
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise TryAgainError(
-                "another run is at work here", place=str(path), remedy="wait until it has ended"
-            ) from None
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= end:
+                    raise TryAgainError(busy, place=str(path), remedy="wait until it has ended") from None
+                time.sleep(_LOCK_LOOK)
         yield
     finally:
         os.close(descriptor)

@@ -3,17 +3,14 @@
 Every step can be repeated: the mark is written first and last, and a power cut between costs nothing but the time to do it again.
 """
 
-import fcntl
 import logging
 import os
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from agent import offboard_mark
-from agent.errors import HubError, TryAgainError
-from agent.files import sync_folder
+from agent.errors import HubError
+from agent.files import locked, sync_folder
 from agent.identity import copies, stores
 from agent.identity.hub_identity import FOLDER, HubIdentity
 from agent.identity.iotmi_file import IotmiFile
@@ -33,7 +30,9 @@ def wipe(settings: Settings) -> None:
     A key store that is away keeps nobody from the rest: a hub whose token is lost must start again. The proof says that it proves less.
     """
     folder = settings.hub.state_dir.resolve()
-    with _alone(folder):
+    with locked(
+        folder, wait=LOCK_WAIT, busy="another process is deleting the hub's data"
+    ):  # or a daemon that starts has found the mark
         told = offboard_mark.read(folder)
         if told is None or told.wiped:
             return  # another process has done it meanwhile
@@ -160,22 +159,3 @@ def _copy(path: Path, names: dict[str, str]) -> list[Left]:
         return [left for left in search(path, names) if left.matches]
     except HubError as error:
         return [Left(where=str(path), kind=f"a copy of a key, perhaps: {error.message}")]
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """The command line and a daemon that starts may both find the mark."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        end = time.monotonic() + LOCK_WAIT
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > end:
-                    raise TryAgainError("another process is deleting the hub's data", place=str(folder)) from None
-                time.sleep(0.05)
-        yield
-    finally:
-        os.close(descriptor)

@@ -4,9 +4,7 @@ Every change takes the folder's lock, reads the record, and ends with one atomic
 names are removed at the next `tidy`. A power cut costs at most the step that it hit.
 """
 
-import fcntl
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +14,7 @@ from pydantic import ValidationError
 
 from agent.clock import plausible
 from agent.errors import TryAgainError
-from agent.files import sync_folder, write_atomic
+from agent.files import locked, sync_folder, write_atomic
 from agent.identity.certificates import CertificateTroubleError, Checked, check
 from agent.identity.keys import KeyStore
 from agent.identity.record import Held, Record, Slot
@@ -186,22 +184,8 @@ class Slots:
     def _locked(self) -> Iterator[None]:
         """The command line and the daemon change one folder."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            end = time.monotonic() + LOCK_WAIT
-            while True:
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > end:
-                        raise TryAgainError(
-                            "another process is changing the hub's identity", place=str(self.folder)
-                        ) from None
-                    time.sleep(0.05)
+        with locked(self.folder / "lock", wait=LOCK_WAIT, busy="another process is changing the hub's identity"):
             yield
-        finally:
-            os.close(descriptor)
 
 
 def _held(checked: Checked, thing: str, configuration: Mapping[str, str], source: str, now: float) -> Held:

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 from key_rig import STORES, Place, places
+from standin_rig import Cloud
 
 from agent.identity.keys import KeyStore
 from agent.identity.stores import forget, open_keys
+from tests.identity.claims import claim_files
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +32,16 @@ def place(request: pytest.FixtureRequest, devices: dict[str, dict[str, Any]], tm
 @pytest.fixture
 def keys(place: Place) -> KeyStore:
     return open_keys(place.settings())
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    made = Cloud(tmp_path_factory.mktemp("cloud") / "data")
+    yield made
+    assert made.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def claims(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the claim certificate of the profile "claims"."""
+    return claim_files(cloud, tmp_path_factory.mktemp("claim"))

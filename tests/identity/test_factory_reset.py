@@ -23,23 +23,10 @@ from agent.client import Client
 from agent.errors import HubError
 from agent.identity.remains import fingerprint
 from drivers.sim.zigbee.server import Simulation, start
-from tests.identity.test_provisioning import claim_files
 
 NOT_PROVISIONED = "NOT_PROVISIONED"
 HOME: dict[str, Any] = {"kind": "zigbee", "stick": "ezsp", "ieee": "00:12:4b:00:00:00:ff:01", "devices": []}
 RADIO = '[radios.zigbee]\nkind = "zigbee"\nport = "{folder}/stick"\nradio = "ezsp"\n'
-
-
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    made = Cloud(tmp_path_factory.mktemp("cloud") / "data")
-    yield made
-    assert made.stop() == 0
-
-
-@pytest.fixture(scope="module")
-def claims(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return claim_files(cloud, tmp_path_factory.mktemp("claim"))
 
 
 @pytest.fixture

@@ -23,21 +23,8 @@ from agent.identity.pairs import import_pair
 from agent.identity.slots import Slots
 from agent.identity.stores.file import FileKeys
 from agent.settings import load
-from tests.identity.test_provisioning import claim_files
 
 PRIVATE = "PRIVATE KEY"
-
-
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    made = Cloud(tmp_path_factory.mktemp("cloud") / "data")
-    yield made
-    assert made.stop() == 0
-
-
-@pytest.fixture(scope="module")
-def claims(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return claim_files(cloud, tmp_path_factory.mktemp("claim"))
 
 
 @pytest.fixture

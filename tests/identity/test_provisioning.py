@@ -4,7 +4,6 @@ import asyncio
 import json
 import stat
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,43 +22,12 @@ from agent.identity.record import Held
 from agent.identity.slots import Slots
 from agent.identity.sources import fetch
 from agent.identity.stores.file import FileKeys
-
-CONFIG = """
-[hub]
-state_dir = "{folder}/state"
-runtime_dir = "{folder}/run"
-[uplinks.main]
-host = "{host}"
-port = {port}
-ca = "{ca}"
-[identity]
-serial = "{serial}"
-product_code = "{code}"
-template = "claims"
-claim_certificate = "{claim}/claim.pem"
-claim_key = "{claim}/claim.key"
-"""
+from tests.identity.claims import CONFIG, claim_files
 
 
 @pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    made = Cloud(tmp_path_factory.mktemp("cloud") / "data")
-    yield made
-    assert made.stop() == 0
-
-
-@pytest.fixture(scope="module")
-def files(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the claim certificate of the profile "claims"."""
-    return claim_files(cloud, tmp_path_factory.mktemp("claim"))
-
-
-def claim_files(cloud: Cloud, folder: Path) -> Path:
-    profile = cloud.api.create_provisioning_profile(ProvisioningType="FLEET_PROVISIONING", Name="claims")
-    (folder / "claim.pem").write_text(profile["ClaimCertificate"])
-    (folder / "claim.key").write_text(profile["ClaimCertificatePrivateKey"])
-    (folder / "claim.key").chmod(0o600)
-    return folder
+def files(claims: Path) -> Path:
+    return claims
 
 
 def claim(cloud: Cloud, files: Path, serial: str, template: str = "claims") -> Claim:

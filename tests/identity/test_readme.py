@@ -11,7 +11,7 @@ import pytest
 from certificates import Authority
 from standin_rig import Cloud
 
-from tests.identity.test_provisioning import claim_files
+from tests.identity.claims import claim_files
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -16,7 +16,7 @@ from standin_rig import UPC, Cloud
 
 from agent.client import Client
 from agent.wire.certificate_vendor import Get, correlation_of
-from tests.identity.test_provisioning import CONFIG, claim_files
+from tests.identity.claims import CONFIG, claim_files
 
 
 class Hub:
