@@ -1,8 +1,8 @@
 """The home as the hub knows it: devices and radios, and the neutral bodies of messages about them. PURE."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agent.clock import Moment
@@ -146,6 +146,18 @@ def whole_state(record: DeviceRecord) -> list[PublishState]:
     )
     chunks = [values[i : i + STATE_CHUNK] for i in range(0, len(values), STATE_CHUNK)]
     return [PublishState(record.device.id, record.ref, chunk) for chunk in chunks]
+
+
+def introduction(records: Iterable[DeviceRecord], uplink: str, now: Moment) -> list[Publish | PublishState]:
+    """What a cloud that knows nothing of the home is told: each device that has its managed thing."""
+    effects: list[Publish | PublishState] = []
+    for record in records:
+        if record.managed_thing_id and not record.quarantined:
+            body = capabilities_body(record)
+            effects.append(Publish(Kind.CAPABILITIES, record.ref, body, uplink=uplink))
+            effects.append(replace(lifecycle(record, now), uplink=uplink))
+            effects += whole_state(record)
+    return effects
 
 
 def shown(record: DeviceRecord) -> dict[str, Any]:

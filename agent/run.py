@@ -26,7 +26,7 @@ from agent.hub import Hub
 from agent.identity.stores import open_secrets
 from agent.notify import Notifier
 from agent.requests import ApplyLogs, Effect, Kind, Offboard, Publish, SaveCommand, StopDiscovery
-from agent.runtime import RADIO_STALLED, Runtime
+from agent.runtime import ACQUAINTED, RADIO_STALLED, Runtime
 from agent.runtime_logs import UploadedLogs
 from agent.secret_store import ScopedSecrets
 from agent.settings import RadioSettings, Settings
@@ -169,6 +169,7 @@ class Daemon:
             if record.device.id.radio in hub.radios:
                 hub.restore(record)
         self._earlier_own = hub.own.restore(meta)
+        self.runtime.acquainted = set(meta.get(ACQUAINTED, "").split()) & set(self._settings.uplinks)
         hub.network_mode = meta.get("network_mode", "STANDARD")
         hub.expected = dict(line.split(" ", 1) for line in meta.get("expected", "").splitlines())
         ended = "SELECT trace_id FROM commands WHERE status = 'ended' ORDER BY at DESC LIMIT 10000"

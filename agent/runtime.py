@@ -46,6 +46,7 @@ from agent.supervise import Pulse, Supervisor
 
 log = logging.getLogger(__name__)
 
+ACQUAINTED = "acquainted"  # meta: names of uplinks, separated by spaces
 RADIO_STALLED = 300.0  # seconds with work on a radio and no event of it; forming a network takes up to 90
 REFRESHES_AT_ONCE = 4  # reads of a whole home must leave the air to commands
 Watcher = Callable[[Progress], None]
@@ -76,6 +77,7 @@ class Runtime:
         self.certificate: Callable[[], dict[str, Any]] = dict  # the hub's own, for `agent status`
         self.rotate: Callable[[], Awaitable[None]] | None = None  # there once the hub has one
         self.factory_reset: Callable[[], str] | None = None  # orders it; when, ISO-8601
+        self.acquainted: set[str] = set()  # uplinks that have been told of the home
         self.waiting: dict[str, str] = {}  # uplinks that start once something has come
         self._drivers_changed = asyncio.Event()
         self._refreshing: set[Any] = set()

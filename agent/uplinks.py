@@ -13,9 +13,10 @@ from agent.cloud.managed_integrations import ManagedIntegrations
 from agent.cloud.mqtt import Endpoint, Leaves, MqttLost
 from agent.cloud.tls import tls_context
 from agent.errors import ConfigError, HubError
+from agent.home import introduction
 from agent.outbox import Outbox
-from agent.requests import StateQuery
-from agent.runtime import Runtime
+from agent.requests import SaveMeta, StateQuery
+from agent.runtime import ACQUAINTED, Runtime
 from agent.settings import Settings, UplinkSettings
 from agent.store import Store
 from agent.supervise import Supervisor, Unit
@@ -149,12 +150,21 @@ class Uplinks:
         )
         link.channel.on_up.append(connects.stands)
         self._runtime.links[name] = link
+        self._introduce(name)
         if uplink.jobs:
             self._take_jobs(name, link.channel, connects)
         # AWS IoT Core allows one CONNECT a second for a client id.
         self._supervisor.add(
             Unit(f"uplink {name}", lambda: connects.live(link), stalled=link.stalled, first=1.1, longest=60.0)
         )
+
+    def _introduce(self, name: str) -> None:
+        """A cloud that was added to a home that lives already, or that came up after its first devices, is told of them."""
+        runtime = self._runtime
+        if name not in runtime.acquainted:
+            runtime.acquainted.add(name)
+            effects = introduction(runtime.hub.devices.values(), name, runtime.clock.now())
+            runtime.apply([*effects, SaveMeta(ACQUAINTED, " ".join(sorted(runtime.acquainted)))], runtime.clock.now())
 
     def _take_jobs(self, name: str, channel: Channel, connects: "_Connects") -> None:
         """Jobs of AWS IoT for this hub's thing."""

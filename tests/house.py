@@ -36,13 +36,20 @@ class House:
         self.config = configure(folder, broker.port, durability)
         self.client = Client(folder / "run")
         self.heard: list[dict[str, Any]] = []
+        self.topics: list[tuple[str, dict[str, Any]]] = []
         self.sim: Simulation | None = None
         self.process: subprocess.Popen[bytes] | None = None
         self.mqtt = paho.Client(CallbackAPIVersion.VERSION2, client_id="cloud", clean_session=False)
-        self.mqtt.on_message = lambda _c, _u, m: self.heard.append(json.loads(m.payload)) if m.payload else None
+        self.mqtt.on_message = self._hear
         self.mqtt.on_connect = lambda client, *_: client.subscribe("north/#", 1)
         self.mqtt.connect("127.0.0.1", broker.port)
         self.mqtt.loop_start()
+
+    def _hear(self, _client: Any, _userdata: Any, message: Any) -> None:
+        if message.payload:
+            told = json.loads(message.payload)
+            self.heard.append(told)
+            self.topics.append((message.topic, told))
 
     def run(self) -> None:
         command = [sys.executable, "-m", "agent.cli", "run", "-c", str(self.config)]

@@ -77,6 +77,33 @@ async def test_an_orderly_stop_is_quick_and_says_offline(house: House) -> None:
     assert house.told("HUB_STATUS")[-1]["payload"]["reason"] == "stopped"
 
 
+async def test_a_cloud_that_is_added_later_is_told_of_the_home(house: House) -> None:
+    """Once: capabilities, lifecycle and state of every device, in its own topics."""
+    assert house.process is not None
+    devices = len(await house.ask("devices"))
+    house.kill()
+    text = house.config.read_text()
+    main = text[text.index("[uplinks.main]") : text.index("[radios.zigbee]")]
+    second = main.replace("uplinks.main", "uplinks.second") + 'client_id = "second"\ntopics.north = "north/second"\n'
+    house.config.write_text(text + second)
+
+    def told(kind: str) -> set[str]:
+        found = [m for topic, m in house.topics if topic.startswith("north/second/") and m["messageType"] == kind]
+        return {message["managedThingId"] for message in found}
+
+    house.run()
+    await house.online()
+    for kind in ("CAPABILITY_REPORT", "DEVICE_LIFE_CYCLE", "DEVICE_STATE"):
+        await until(lambda kind=kind: len(told(kind)) == devices, what=f"{kind} of every device")
+    house.process.send_signal(signal.SIGTERM)
+    house.process.wait(10)
+    house.topics.clear()
+    house.run()
+    await house.online()
+    await until(lambda: told("DEVICE_STATE"), what="state, as at every start")
+    assert not told("CAPABILITY_REPORT")
+
+
 async def test_a_backup_of_the_radio_is_for_its_owner_and_can_be_restored(house: House, tmp_path: Path) -> None:
     def agent(*words: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "agent.cli", *words, "-c", str(house.config)]
