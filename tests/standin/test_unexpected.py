@@ -1,5 +1,6 @@
 """A bug or a broken disk behind an API: the caller gets that API's own 500, the log one traceback, and the records nothing."""
 
+import json
 import logging
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -101,7 +102,8 @@ def test_the_vault_fails_with_a_message_and_enters_none_of_a_bulk(
     records.put("vault-file", "f", {})
     monkeypatch.setattr(records, "count", broken)
     ask = Ask("POST", "/business/certificate-vault/bulk", headers={"authorization": "Bearer t"}, body=ENTRY.encode())
-    assert answered(vault.handle(ask)) == (500, b'{"message": "Server Error"}')
+    status, body = answered(vault.handle(ask))
+    assert (status, json.loads(body)["error_code"]) == (500, "SERVER_ERROR")
     assert tracebacks(caplog) == [MARK]
     assert records.find("vault") is None
 
