@@ -429,4 +429,9 @@ def test_a_rediscovery_tells_each_device_and_its_end() -> None:
     effects = world(StartDiscovery("r1", "ZIGBEE", 60, "main", rediscover=True))
     assert [status.body["status"] for status in told(effects, Kind.DISCOVERY_STATUS)] == ["RUNNING"]
     ended = told(world(DeviceFound(BULB)), Kind.DISCOVERY_STATUS)
-    assert [(s.body["status"], s.body["count"]) for s in ended] == [("RUNNING", 1), ("SUCCEEDED", 0)]
+    thing = world.hub.devices[BULB.id].managed_thing_id
+    assert thing
+    assert [(s.device, s.body["status"], s.body["count"]) for s in ended] == [
+        (thing, "RUNNING", 1),
+        ("", "SUCCEEDED", 0),
+    ]

@@ -268,7 +268,7 @@ class StandIn:
         record = {
             "SequenceNumber": f"{time.time_ns():056d}",
             "ApproximateArrivalTimestamp": time.time(),
-            "PartitionKey": notice.resource,
+            "PartitionKey": notice.resources[0],
             "Data": base64.b64encode(json.dumps(body).encode()).decode(),
         }
         line = json.dumps(record)

@@ -187,6 +187,8 @@ def test_an_ota_task_is_a_job_for_each_target(cloud: Cloud) -> None:
     arns = [api.get_managed_thing(Identifier=thing)["Arn"] for thing in things]
     rollout = {"RolloutConfig": {"MaximumPerMinute": 2}, "TimeoutConfig": {"InProgressTimeoutInMinutes": 5}}
     configuration = api.create_ota_task_configuration(Name="slow", PushConfig=rollout)["TaskConfigurationId"]
+    cloud.ask_for("ota", "DEVICE_OTA")
+    api.create_event_log_configuration(ResourceType="ota-task", EventLogLevel="INFO")
     assert (
         refused(api.create_ota_task, S3Url="s3://bucket/none.json", OtaType="ONE_TIME", Target=arns)
         == "ValidationException"
@@ -194,6 +196,16 @@ def test_an_ota_task_is_a_job_for_each_target(cloud: Cloud) -> None:
     task = api.create_ota_task(
         S3Url="s3://bucket/job.json", OtaType="ONE_TIME", Target=arns, TaskConfigurationId=configuration
     )
+    (told,) = cloud.stream("ota")
+    assert told["resources"] == arns
+    assert told["payload"] == {
+        "operation": "CREATE_OTA",
+        "otaTaskId": task["TaskId"],
+        "otaType": "ONE_TIME",
+        "status": "IN_PROGRESS",
+    }
+    line = (Path(cloud.told["logs"]) / "events.jsonl").read_text().splitlines()[-1]
+    assert (json.loads(line)["resourceType"], json.loads(line)["resourceId"]) == ("ota-task", task["TaskId"])
     found = api.get_ota_task(Identifier=task["TaskId"])
     assert (found["Status"], found["TaskProcessingDetails"]["numberOfQueuedThings"]) == ("IN_PROGRESS", 2)
     executions = api.list_ota_task_executions(Identifier=task["TaskId"])["ExecutionSummaries"]
