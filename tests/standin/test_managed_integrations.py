@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import urllib3
 from botocore.exceptions import ClientError
 from conftest import until
 from standin_rig import HUB, UPC, ZIGBEE, Cloud
@@ -76,6 +77,16 @@ def test_the_same_client_token_makes_one_thing(cloud: Cloud) -> None:
     first = cloud.api.create_managed_thing(**request)
     assert cloud.api.create_managed_thing(**request)["Id"] == first["Id"]
     assert refused(cloud.api.create_managed_thing, **request, Name="other") == "ConflictException"
+
+
+def test_every_answer_has_a_request_id_as_code_that_logs_it_expects(cloud: Cloud) -> None:
+    first, second = cloud.api.list_managed_things(), cloud.api.list_managed_things()
+    assert first["ResponseMetadata"]["RequestId"] != second["ResponseMetadata"]["RequestId"]
+    with pytest.raises(ClientError) as caught:
+        cloud.api.get_managed_thing(Identifier="none")
+    assert caught.value.response["ResponseMetadata"]["RequestId"]
+    unknown = urllib3.request("GET", f"{cloud.told['managed_integrations']}/nothing")
+    assert (unknown.status, unknown.headers["x-amzn-ErrorType"]) == (404, "UnknownOperationException")
 
 
 def test_pages_follow_each_other_and_end(cloud: Cloud) -> None:
