@@ -98,7 +98,9 @@ class DiscoveryBook:
 
     def rediscover(self, request: StartDiscovery, radio: str, devices: list[DeviceId], now: Moment) -> list[Effect]:
         """Read the capabilities of `devices` anew; each one is told as it ends, the last word says that all are done."""
-        effects = self._finish(radio) if radio in self._running else []
+        held = self._running.get(radio)
+        closed: list[Effect] = [CloseWindow(radio)] if held is not None and held.open else []
+        effects = [*closed, *self._finish(radio)] if held is not None else []
         running = _Running(request, radio, now.mono + REDISCOVERY_LIMIT, joining=set(devices))
         self._running[radio] = running
         effects += [self._saved(), _status(request.id, request.source, "RUNNING", 0)]

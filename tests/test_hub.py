@@ -28,6 +28,7 @@ from agent.model import (
 )
 from agent.requests import (
     LOCAL,
+    CloseWindow,
     CommandEnded,
     CommandParked,
     CommandRequest,
@@ -421,6 +422,13 @@ def test_network_wide_exclusion_needs_a_radio_that_knows_it() -> None:
     assert world.hub.network_mode_error
     world(SetNetworkMode("STANDARD"))
     assert not world.hub.network_mode_error
+
+
+def test_a_rediscovery_closes_the_window_that_is_open() -> None:
+    world = World()
+    world.discover()
+    effects = world(StartDiscovery("r1", "ZIGBEE", 60, "main", rediscover=True))
+    assert of(effects, CloseWindow) == [CloseWindow("zigbee")]
 
 
 def test_a_rediscovery_tells_each_device_and_its_end() -> None:

@@ -125,7 +125,7 @@ class Discoveries:
             thing = None
         if thing is not None and isinstance(error, dict):
             error = {**error, "managedThingId": thing["Id"]}
-        if count or error:
+        if thing is not None or error:
             self._tell(discovery, "RUNNING", count, error, message_id, (thing["Arn"],) if thing else ())
 
     def tick(self) -> None:
