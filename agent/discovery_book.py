@@ -98,7 +98,9 @@ class DiscoveryBook:
 
     def rediscover(self, request: StartDiscovery, radio: str, devices: list[DeviceId], now: Moment) -> list[Effect]:
         """Read the capabilities of `devices` anew; each one is told as it ends, the last word says that all are done."""
-        effects = self._finish(radio) if radio in self._running else []
+        held = self._running.get(radio)
+        closed: list[Effect] = [CloseWindow(radio)] if held is not None and held.open else []
+        effects = [*closed, *self._finish(radio)] if held is not None else []
         running = _Running(request, radio, now.mono + REDISCOVERY_LIMIT, joining=set(devices))
         self._running[radio] = running
         effects += [self._saved(), _status(request.id, request.source, "RUNNING", 0)]
@@ -115,8 +117,8 @@ class DiscoveryBook:
                 effects += [CloseWindow(radio), *self._closed(running)]
         return effects
 
-    def joining(self, device: DeviceId, stage: str, detail: str) -> list[Effect]:
-        """A step of a join; a failed one no longer holds the discovery open."""
+    def joining(self, device: DeviceId, stage: str, detail: str, thing: str = "") -> list[Effect]:
+        """A step of a join; a failed one no longer holds the discovery open. `thing`: the managed thing that the device is."""
         running = self._running.get(device.radio)
         if running is None:
             return []
@@ -125,17 +127,17 @@ class DiscoveryBook:
             return []
         running.joining.discard(device)
         error = {"code": "500", "message": detail or "the interview failed"}
-        effects: list[Effect] = [_status(running.request.id, running.request.source, "RUNNING", 0, error)]
+        effects: list[Effect] = [_status(running.request.id, running.request.source, "RUNNING", 0, error, thing)]
         return [*effects, *self._closed(running)] if not running.open else effects
 
-    def found(self, device: DeviceId) -> tuple[str, list[Effect]]:
+    def found(self, device: DeviceId, thing: str = "") -> tuple[str, list[Effect]]:
         """A device is interviewed: the id of the discovery that it belongs to (or ""), and what follows."""
         running = self._running.get(device.radio)
         if running is None:
             return "", []
         running.joining.discard(device)
         running.found.add(device)
-        effects: list[Effect] = [_status(running.request.id, running.request.source, "RUNNING", 1)]
+        effects: list[Effect] = [_status(running.request.id, running.request.source, "RUNNING", 1, thing=thing)]
         return running.request.id, effects if running.open else [*effects, *self._closed(running)]
 
     def window(self, radio: str, seconds: int) -> list[Effect]:
@@ -187,10 +189,12 @@ class DiscoveryBook:
         return SaveMeta(META_KEY, json.dumps([(request.id, request.source) for request in requests]))
 
 
-def _status(identifier: str, source: str, status: str, count: int, error: dict[str, str] | None = None) -> Effect:
+def _status(
+    identifier: str, source: str, status: str, count: int, error: dict[str, str] | None = None, thing: str = ""
+) -> Effect:
     body: dict[str, object] = {"id": identifier, "status": status, "count": count}
     if error:
         body["error"] = error
     if source == LOCAL:
         return Progress("discovery", body)
-    return Publish(Kind.DISCOVERY_STATUS, "", body, uplink=source)
+    return Publish(Kind.DISCOVERY_STATUS, thing, body, uplink=source)

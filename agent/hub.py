@@ -182,7 +182,11 @@ class Hub:
 
     def _joining(self, event: DeviceJoining, _now: Moment) -> list[Effect]:
         data = {"device": str(event.id), "nodeId": event.node_id, "stage": event.stage, "detail": event.detail}
-        return [Progress("joining", data), *self.discoveries.joining(event.id, event.stage, event.detail)]
+        return [Progress("joining", data), *self._step(event.id, event.stage, event.detail)]
+
+    def _step(self, device: DeviceId, stage: str, detail: str) -> list[Effect]:
+        known = self.devices.get(device)
+        return self.discoveries.joining(device, stage, detail, known.managed_thing_id if known else "")
 
     def _found(self, event: DeviceFound, now: Moment) -> list[Effect]:
         device = event.device
@@ -208,7 +212,7 @@ class Hub:
         unchanged = record.device == device
         record.device = device
         self._index(device)
-        discovery, effects = self.discoveries.found(device.id)
+        discovery, effects = self.discoveries.found(device.id, record.managed_thing_id)
         data = shown(record)
         effects.append(Progress("found", {**data, "known": True}))
         if not unchanged:
@@ -426,7 +430,7 @@ class Hub:
         if isinstance(effect, OpenWindow):
             return self.discoveries.failed(effect.radio, effect.discovery.id, event.code, event.error)
         if isinstance(effect, Interview):
-            return self.discoveries.joining(effect.id, "failed", event.error)
+            return self._step(effect.id, "failed", event.error)
         if isinstance(effect, Remove):
             return self._remove_failed(effect, event, now)
         return []

@@ -28,6 +28,7 @@ from agent.model import (
 )
 from agent.requests import (
     LOCAL,
+    CloseWindow,
     CommandEnded,
     CommandParked,
     CommandRequest,
@@ -423,10 +424,22 @@ def test_network_wide_exclusion_needs_a_radio_that_knows_it() -> None:
     assert not world.hub.network_mode_error
 
 
+def test_a_rediscovery_closes_the_window_that_is_open() -> None:
+    world = World()
+    world.discover()
+    effects = world(StartDiscovery("r1", "ZIGBEE", 60, "main", rediscover=True))
+    assert of(effects, CloseWindow) == [CloseWindow("zigbee")]
+
+
 def test_a_rediscovery_tells_each_device_and_its_end() -> None:
     world = World()
     world(JoinWindow("zigbee", 0))
     effects = world(StartDiscovery("r1", "ZIGBEE", 60, "main", rediscover=True))
     assert [status.body["status"] for status in told(effects, Kind.DISCOVERY_STATUS)] == ["RUNNING"]
     ended = told(world(DeviceFound(BULB)), Kind.DISCOVERY_STATUS)
-    assert [(s.body["status"], s.body["count"]) for s in ended] == [("RUNNING", 1), ("SUCCEEDED", 0)]
+    thing = world.hub.devices[BULB.id].managed_thing_id
+    assert thing
+    assert [(s.device, s.body["status"], s.body["count"]) for s in ended] == [
+        (thing, "RUNNING", 1),
+        ("", "SUCCEEDED", 0),
+    ]

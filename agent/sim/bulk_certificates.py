@@ -31,6 +31,7 @@ JSON, ZIP = "application/vnd.aws-cdf-v1.0+json", "application/zip"
 CHUNK = 100  # certificates
 MOST = 10_000  # of one task: more would take this machine an hour
 DAYS = 365
+LONGEST_NAME = 64  # characters of a name in base64, which a subject's CN can hold
 DEFAULT_CA = "default"
 BUCKET = "bulk-certificates"
 
@@ -124,14 +125,15 @@ class BulkCertificates:
         task = self._records.get("bulk", identifier)
         if task is None:
             return _json(404, {"error": "Resource does not exist"})
-        members = ("taskId", "batchDate", "status", "chunksPending", "chunksTotal")
-        return _json(200, {name: task[name] for name in members})
+        members = ("taskId", "batchDate", "chunksPending", "chunksTotal")
+        status = "complete" if task["status"] == "complete" else "pending"
+        return _json(200, {**{name: task[name] for name in members}, "status": status})
 
     def _fetch(self, ask: Ask, identifier: str) -> Answer:
         task = self._records.get("bulk", identifier)
         if task is None:
             return _json(404, {"error": "Resource does not exist"})
-        if task["status"] == "pending":
+        if task["status"] != "complete":
             return Answer(303, b"", {"location": f"/certificates/{identifier}/task"})
         chunks = [self._chunk(identifier, number) for number in range(task["chunksTotal"])]
         if ask.query.get("downloadType", ("zip",))[0] == "signedUrl":
@@ -144,7 +146,10 @@ class BulkCertificates:
     # ---- the worker -------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Make the chunks of pending tasks, one at a time, beside the loop; a restart goes on with what is missing."""
+        """Make the chunks of pending tasks, one at a time, beside the loop; a restart goes on with what is missing.
+
+        A task whose chunk cannot be made stays pending for ever, as in the product; the others go on.
+        """
         (self._objects.folder / BUCKET).mkdir(parents=True, exist_ok=True, mode=0o700)
         loop = asyncio.get_running_loop()
         while True:
@@ -154,7 +159,12 @@ class BulkCertificates:
                 await self._wake.wait()
                 continue
             number = task["chunksTotal"] - task["chunksPending"]
-            await loop.run_in_executor(None, self._make, task, number)
+            try:
+                await loop.run_in_executor(None, self._make, task, number)
+            except Exception:  # whatever it is, the tasks behind it are carried out
+                log.exception("task %s", task["taskId"])
+                self._records.put("bulk", task["taskId"], {**task, "status": "stuck"})
+                continue
             left = task["chunksPending"] - 1
             self._records.put(
                 "bulk", task["taskId"], {**task, "chunksPending": left, "status": "pending" if left else "complete"}
@@ -178,17 +188,26 @@ class BulkCertificates:
 
 
 def common_names(request: TaskRequest) -> list[str]:
-    """The names of a task's certificates. Raises ValueError for a generator that does not exist."""
+    """The names of a task's certificates. Raises ValueError for a generator that does not exist, no name, or one that is too long."""
     if request.cert_info is None:
         return [uuid.uuid4().hex.upper() for _ in range(request.quantity)]
-    found = _NAME.fullmatch(request.cert_info.common_name)
+    names = _generated(request.cert_info, request.quantity)
+    if not names or not all(names):
+        raise ValueError("commonName makes no name, or an empty one")
+    if any(len(_encoded(name)) > LONGEST_NAME for name in names):
+        raise ValueError(f"commonName makes a name of more than {LONGEST_NAME} characters in base64")
+    return names
+
+
+def _generated(info: CertInfo, quantity: int) -> list[str]:
+    found = _NAME.fullmatch(info.common_name)
     if found is None:
         raise ValueError("commonName is not `prefix`START${generator}")
     prefix, start, generator = found["prefix"] or "", found["start"].upper(), found["generator"]
     if generator in (None, "static"):
-        return [prefix + start] * request.quantity
+        return [prefix + start] * quantity
     if generator == "list":
-        return [prefix + name.upper() for name in request.cert_info.common_name_list]
+        return [prefix + name.upper() for name in info.common_name_list]
     numbered = _NUMBERED.fullmatch(generator)
     if numbered is None or not re.fullmatch(r"[0-9A-F]+", start):
         raise ValueError(f"commonName: no generator {generator!r}, or its start is not hexadecimal")
@@ -198,7 +217,11 @@ def common_names(request: TaskRequest) -> list[str]:
 def _subject(name: str, info: dict[str, Any]) -> dict[str, str]:
     members = {"O": "organization", "OU": "organizationalUnit", "ST": "stateName", "C": "country"}
     subject = {short: str(info[member]) for short, member in members.items() if info.get(member)}
-    return {**subject, "CN": base64.b64encode(name.encode()).decode()}
+    return {**subject, "CN": _encoded(name)}
+
+
+def _encoded(name: str) -> str:
+    return base64.b64encode(name.encode()).decode()
 
 
 def _merged(chunks: list[bytes]) -> bytes:

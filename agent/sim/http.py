@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import uuid
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
@@ -81,7 +82,8 @@ class HttpServer:
             raise web.HTTPBadRequest
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, body)
-        return web.Response(headers={"ETag": f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"'})
+        etag = f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"'
+        return web.Response(headers={"ETag": etag, "x-amz-request-id": uuid.uuid4().hex})
 
     # ---- the page ---------------------------------------------------------------------------------------------------
 

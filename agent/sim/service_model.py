@@ -118,12 +118,12 @@ class RestJson:
         return Answer(status, body, {"Content-Type": "application/json"})
 
     def refuse(self, route: Route | None, error: AwsError) -> Answer:
-        """The answer of an operation that failed, with the code that the operation's model has for it."""
+        """The answer of an operation that failed, with the code that the operation's model has for it; 404 without an operation."""
         code = error.code
         if route is not None:
             code = _named(code, [shape.name for shape in route.operation.error_shapes])
         known = code in self.model.shape_names
-        status = self.model.shape_for(code).metadata["error"]["httpStatusCode"] if known else 400
+        status = self.model.shape_for(code).metadata["error"]["httpStatusCode"] if known else 404
         body = json.dumps({"Message": error.message, **error.extra}).encode()
         return Answer(int(status), body, {"Content-Type": "application/json", "x-amzn-ErrorType": code})
 

@@ -9,6 +9,7 @@ import logging
 import re
 import uuid
 from collections.abc import Callable
+from datetime import date
 from email import policy
 from email.parser import BytesParser
 from pathlib import Path
@@ -27,6 +28,7 @@ LARGEST = 20 * 1024 * 1024
 TEXTS = {"certificate_title": 255, "full_name": 255, "applicant_email": 255}
 DETAILS = 1000
 PER_PAGE, MOST_PER_PAGE = 15, 100
+SERVER_ERROR = "An unexpected error occurred. Our team has been notified."
 STATUSES = ("pending", "processing", "generated", "failed", "revoked")
 
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
@@ -59,7 +61,7 @@ class Vault:
             status, body = error.status, error.body
         except Exception:  # a bug costs this request only: told once with its traceback, answered as the service does
             log.exception("%s %s", ask.method, ask.path)
-            status, body = 500, {"message": "Server Error"}
+            status, body = 500, {"message": SERVER_ERROR, "error_code": "SERVER_ERROR"}
         return Answer(status, json.dumps(body).encode(), {"Content-Type": "application/json"})
 
     def _answer(self, ask: Ask) -> tuple[int, Any]:
@@ -135,10 +137,11 @@ class Vault:
         ]
         if not problems and not _EMAIL.fullmatch(entry["applicant_email"]):
             problems.append("applicant_email is not an email address")
-        if "issue_date" in entry and not _DATE.fullmatch(str(entry["issue_date"])):
+        if "issue_date" in entry and not _is_date(entry["issue_date"]):
             problems.append("issue_date is not a date")
-        if len(str(entry.get("details", ""))) > DETAILS:
-            problems.append(f"details has more than {DETAILS} characters")
+        details = entry.get("details", "")
+        if not isinstance(details, str) or len(details) > DETAILS:
+            problems.append(f"details must be a text of at most {DETAILS} characters")
         if self._records.get("vault-file", str(entry.get("file_id"))) is None:
             problems.append(f"file_id {str(entry.get('file_id'))[:64]} not found")
         return problems
@@ -223,6 +226,16 @@ def _file(ask: Ask) -> tuple[str, str, bytes]:
                 content if isinstance(content, bytes) else b"",
             )
     raise VaultError(422, "The given data was invalid.", errors={"file": ["The file field is required."]})
+
+
+def _is_date(text: Any) -> bool:
+    if not isinstance(text, str) or not _DATE.fullmatch(text):
+        return False
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _repeated(entries: list[Any]) -> list[str]:

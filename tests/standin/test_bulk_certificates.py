@@ -93,6 +93,10 @@ def test_the_documented_path_makes_as_many_as_asked_for(cloud: Cloud) -> None:
         ("POST", "/supplier/a/certificates", {"certInfo": {"commonName": "AB${incement(3)}"}}, {}, 400),
         ("POST", "/supplier/a/certificates", {"certInfo": {"commonName": "XYZ${increment(3)}"}}, {}, 400),
         ("POST", "/supplier/a/certificates", {"certInfo": {}}, {}, 400),
+        ("POST", "/certificates", {"certInfo": {"commonName": "A" * 49}}, {}, 400),
+        ("POST", "/certificates", {"certInfo": {"commonName": "${list}"}}, {}, 400),
+        ("POST", "/certificates", {"certInfo": {"commonName": "A${increment(0)}"}}, {}, 400),
+        ("POST", "/certificates", {"certInfo": {"commonName": "``"}}, {}, 400),
         ("DELETE", "/certificates", None, {}, 404),
     ],
 )
@@ -100,6 +104,20 @@ def test_what_is_wrong_is_refused(
     cloud: Cloud, method: str, path: str, body: Any, options: dict[str, str], status: int
 ) -> None:
     assert ask(cloud, method, path, body, **options).status == status
+
+
+def test_a_task_that_cannot_be_carried_out_holds_up_no_other(cloud: Cloud) -> None:
+    made = ask(cloud, "POST", "/supplier/broken/certificates", {"quantity": 1}).json()
+    before = {path: path.read_bytes() for path in cloud.folder.glob("supplier-*.key")}
+    finished(cloud, made["taskId"])
+    keys = [path for path in cloud.folder.glob("supplier-*.key") if path not in before]
+    for path in keys:
+        path.write_text("no key")
+    stuck = ask(cloud, "POST", "/supplier/broken/certificates", {"quantity": 1}).json()
+    after = ask(cloud, "POST", "/certificates", {"quantity": 1}).json()
+    assert finished(cloud, after["taskId"])["status"] == "complete"
+    assert ask(cloud, "GET", f"/certificates/{stuck['taskId']}/task").json()["status"] == "pending"
+    assert ask(cloud, "GET", f"/certificates/{stuck['taskId']}", accept=ZIP).status == 303
 
 
 @given(st.text(max_size=40))

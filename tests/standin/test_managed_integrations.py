@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import urllib3
 from botocore.exceptions import ClientError
 from conftest import until
 from standin_rig import HUB, UPC, ZIGBEE, Cloud
@@ -76,6 +77,16 @@ def test_the_same_client_token_makes_one_thing(cloud: Cloud) -> None:
     first = cloud.api.create_managed_thing(**request)
     assert cloud.api.create_managed_thing(**request)["Id"] == first["Id"]
     assert refused(cloud.api.create_managed_thing, **request, Name="other") == "ConflictException"
+
+
+def test_every_answer_has_a_request_id_as_code_that_logs_it_expects(cloud: Cloud) -> None:
+    first, second = cloud.api.list_managed_things(), cloud.api.list_managed_things()
+    assert first["ResponseMetadata"]["RequestId"] != second["ResponseMetadata"]["RequestId"]
+    with pytest.raises(ClientError) as caught:
+        cloud.api.get_managed_thing(Identifier="none")
+    assert caught.value.response["ResponseMetadata"]["RequestId"]
+    unknown = urllib3.request("GET", f"{cloud.told['managed_integrations']}/nothing")
+    assert (unknown.status, unknown.headers["x-amzn-ErrorType"]) == (404, "UnknownOperationException")
 
 
 def test_pages_follow_each_other_and_end(cloud: Cloud) -> None:
@@ -187,6 +198,8 @@ def test_an_ota_task_is_a_job_for_each_target(cloud: Cloud) -> None:
     arns = [api.get_managed_thing(Identifier=thing)["Arn"] for thing in things]
     rollout = {"RolloutConfig": {"MaximumPerMinute": 2}, "TimeoutConfig": {"InProgressTimeoutInMinutes": 5}}
     configuration = api.create_ota_task_configuration(Name="slow", PushConfig=rollout)["TaskConfigurationId"]
+    cloud.ask_for("ota", "DEVICE_OTA")
+    api.create_event_log_configuration(ResourceType="ota-task", EventLogLevel="INFO")
     assert (
         refused(api.create_ota_task, S3Url="s3://bucket/none.json", OtaType="ONE_TIME", Target=arns)
         == "ValidationException"
@@ -194,6 +207,16 @@ def test_an_ota_task_is_a_job_for_each_target(cloud: Cloud) -> None:
     task = api.create_ota_task(
         S3Url="s3://bucket/job.json", OtaType="ONE_TIME", Target=arns, TaskConfigurationId=configuration
     )
+    (told,) = cloud.stream("ota")
+    assert told["resources"] == arns
+    assert told["payload"] == {
+        "operation": "CREATE_OTA",
+        "otaTaskId": task["TaskId"],
+        "otaType": "ONE_TIME",
+        "status": "IN_PROGRESS",
+    }
+    line = (Path(cloud.told["logs"]) / "events.jsonl").read_text().splitlines()[-1]
+    assert (json.loads(line)["resourceType"], json.loads(line)["resourceId"]) == ("ota-task", task["TaskId"])
     found = api.get_ota_task(Identifier=task["TaskId"])
     assert (found["Status"], found["TaskProcessingDetails"]["numberOfQueuedThings"]) == ("IN_PROGRESS", 2)
     executions = api.list_ota_task_executions(Identifier=task["TaskId"])["ExecutionSummaries"]

@@ -100,6 +100,7 @@ def test_wrong_rows_are_named_and_no_row_is_carried_out(cloud: Cloud, keys: Keys
     ]
     done = bulk(cloud, "/devices", "\n".join(rows))
     assert done["status"] == "FAILED"
+    assert urllib3.request("GET", done["uploadedDataUrl"]).data.decode() == "\n".join(rows)
     errors = urllib3.request("GET", done["errorSummaryUrl"]).json()["errors"]
     assert [error.partition(":")[0] for error in errors] == ["[1]", "[2]", "[3]", "[4]", "[5]"]
     assert ask(cloud, "GET", "/devices/good-1").status == 404
@@ -109,7 +110,7 @@ def test_wrong_rows_are_named_and_no_row_is_carried_out(cloud: Cloud, keys: Keys
 @given(st.binary(max_size=80))
 def test_any_bytes_are_a_batch_or_a_refusal(text: bytes) -> None:
     with closing(Records(None, ("status",))) as records:
-        onboarding = Onboarding(records, lambda: 1.0, lambda _identifier, _document: "url", lambda _device: None)
+        onboarding = Onboarding(records, lambda: 1.0, lambda *_: "url", lambda _device: None)
         try:
             identifier = onboarding.many("devices", text)
         except NrfError:

@@ -131,6 +131,16 @@ def test_sections_merge_as_json_merge_patches_and_versions_count(updates: list[t
     assert found["version"] == len(updates)
 
 
+@pytest.mark.parametrize(("name", "code"), [("s" * 64, 404), ("s" * 65, 400), ("$a:b_c-1", 404), ("a b", 400)])
+def test_a_shadow_has_a_name_of_at_most_64_letters_and_digits(name: str, code: int) -> None:
+    told: list[tuple[str, dict[str, Any]]] = []
+    with closing(Records(None, INDEXED)) as records:
+        shadows = Shadows(records, lambda: 1.0, lambda topic, body: told.append((topic, body)))
+        shadows.request("t", ("name", name, "get"), b"")
+    ((topic, body),) = told
+    assert (topic, body["code"]) == (f"$aws/things/t/shadow/name/{name}/get/rejected", code)
+
+
 @given(st.binary(max_size=60) | st.sampled_from(NO_JSON))
 def test_any_payload_is_answered(payload: bytes) -> None:
     told: list[tuple[str, dict[str, Any]]] = []

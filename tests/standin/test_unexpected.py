@@ -1,15 +1,19 @@
 """A bug or a broken disk behind an API: the caller gets that API's own 500, the log one traceback, and the records nothing."""
 
+import json
 import logging
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+import urllib3
 from botocore.exceptions import ClientError
 from standin_account import Account
+from standin_rig import Cloud
 
 from agent.sim.authority import Authority
 from agent.sim.bulk_certificates import JSON, BulkCertificates
@@ -101,7 +105,8 @@ def test_the_vault_fails_with_a_message_and_enters_none_of_a_bulk(
     records.put("vault-file", "f", {})
     monkeypatch.setattr(records, "count", broken)
     ask = Ask("POST", "/business/certificate-vault/bulk", headers={"authorization": "Bearer t"}, body=ENTRY.encode())
-    assert answered(vault.handle(ask)) == (500, b'{"message": "Server Error"}')
+    status, body = answered(vault.handle(ask))
+    assert (status, json.loads(body)["error_code"]) == (500, "SERVER_ERROR")
     assert tracebacks(caplog) == [MARK]
     assert records.find("vault") is None
 
@@ -141,3 +146,31 @@ def test_half_of_a_surrogate_pair_is_no_text_and_no_failure(
     ask = Ask("POST", "/business/certificate-vault/bulk", headers={"authorization": "Bearer t"}, body=entry)
     assert vault.handle(ask).status == 422
     assert tracebacks(caplog) == []
+
+
+@pytest.mark.conformance
+def test_time_goes_on_for_everything_else_when_one_thing_that_is_due_fails(tmp_path: Path) -> None:
+    cloud = Cloud(tmp_path / "data")
+    try:
+        (cloud.folder / "s3").mkdir(exist_ok=True)
+        (cloud.folder / "s3" / "nrf-bulk-errors").write_text("where a folder should be")
+        key = {"Authorization": f"Bearer {cloud.told['nrf_api_key']}"}
+        batch = urllib3.request("POST", f"{cloud.told['nrf']}/devices", body=b"a,,,,b\n", headers=key)
+        assert batch.status == 202
+        log = tmp_path / "data.log"
+        until(lambda: "NotADirectoryError" in log.read_text() or "FileExistsError" in log.read_text())
+        url, token = f"{cloud.told['vault']}/business/certificate-vault", {"Authorization": "Bearer t"}
+        file = {"file": ("a.pdf", b"%PDF-1.4", "application/pdf")}
+        made = urllib3.request("POST", f"{url}/upload-file", fields=file, headers=token).json()["data"]["file_id"]
+        entry = {"certificate_title": "a", "full_name": "b", "applicant_email": "c@d.ef", "file_id": made}
+        assert urllib3.request("POST", f"{url}/bulk", json={"entries": [entry]}, headers=token).status == 202
+        until(lambda: urllib3.request("GET", f"{url}?status=generated", headers=token).json()["meta"]["total"] == 1)
+    finally:
+        cloud.stop(kill=True)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)

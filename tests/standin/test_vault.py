@@ -68,6 +68,19 @@ def test_entries_that_are_wrong_are_refused_together_and_nothing_is_made(cloud: 
     assert ask(cloud, "GET", "").json()["meta"]["total"] == before
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"issue_date": "2025-13-45"}, {"issue_date": 20250601}, {"details": 5}, {"details": "x" * 1001}]
+)
+def test_an_entry_with_a_date_that_is_none_or_details_that_are_no_short_text_is_refused(
+    cloud: Cloud, wrong: dict[str, Any]
+) -> None:
+    refused = bulk(cloud, entry(upload(cloud).json()["data"]["file_id"], **wrong))
+    assert (refused.status, [error.split()[:3] for error in refused.json()["errors"]]) == (
+        422,
+        [["Entry", "0:", next(iter(wrong))]],
+    )
+
+
 @pytest.mark.parametrize("body", [b"", b"[", b"[]", b'{"entries": []}', b'{"entries": 3}', b"\xff"])
 def test_a_bulk_that_is_no_list_of_entries_is_refused(cloud: Cloud, body: bytes) -> None:
     assert ask(cloud, "POST", "/bulk", body=body).status == 422

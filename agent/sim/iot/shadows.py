@@ -4,6 +4,7 @@ Topics, documents and errors: AWS IoT developer guide, "Device Shadow MQTT topic
 """
 
 import json
+import re
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,6 +17,7 @@ DEPTH = 8
 TOKEN = 64  # bytes of a clientToken
 RATE = 20  # requests a second for one shadow
 PARTS = ("desired", "reported")
+_NAME = re.compile(r"[$a-zA-Z0-9:_-]{1,64}")
 
 Body = dict[str, Any]
 Publish = Callable[[str, Body], None]
@@ -52,6 +54,8 @@ class Shadows:
         token: Body = {}
         try:
             self._pace(f"{thing}/{name}")
+            if name and not _NAME.fullmatch(name):
+                raise ShadowError(400, "Invalid shadow name: 1 to 64 letters, digits, and $ : _ -")
             body = _body(payload) if operation == "update" else {}
             token = _token(body)
             answer = self._do(operation, thing, name, body)

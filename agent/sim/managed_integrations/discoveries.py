@@ -9,7 +9,8 @@ from agent.sim.records import Record
 from agent.sim.service_model import AwsError
 
 WINDOW = 180  # seconds that a hub listens
-GRACE = 30  # seconds more until a silent hub counts as timed out
+GRACE = 120  # seconds more until a silent hub counts as timed out: what joins in the last second is still interviewed
+STUCK = 930  # seconds until a rediscovery does: a hub gives up after 15 minutes, and says so
 REDISCOVERY = "CONTROLLER_CAPABILITY_REDISCOVERY"
 _MODIFICATIONS = ("DISCOVERED", "UPDATED", "NO_CHANGE")
 
@@ -35,7 +36,7 @@ class Discoveries:
             "StartedAt": now,
             "ControllerId": hub["Id"],
             "Tags": request.get("Tags", {}),
-            "deadline": now + WINDOW + GRACE,
+            "deadline": now + (STUCK if kind == REDISCOVERY else WINDOW + GRACE),
         }
         world.records.put("discovery", identifier, discovery)
         world.send(ToHub(hub["Id"], "setup", "START_DISCOVERY", _task(identifier, request)))
@@ -53,8 +54,9 @@ class Discoveries:
         return hub
 
     def _check(self, kind: str, request: Request) -> None:
-        if kind == "CUSTOM" and not request.get("CustomProtocolDetail"):
-            raise AwsError("ValidationException", "Value at 'CustomProtocolDetail' must not be null for CUSTOM")
+        if kind == "CUSTOM" and not request.get("CustomProtocolDetail", {}).get("Name"):
+            text = "Value at 'CustomProtocolDetail' must have a Name that is not empty for CUSTOM"
+            raise AwsError("ValidationException", text)
         if kind == REDISCOVERY and "EndDeviceIdentifier" in request:
             self._world.need("thing", request["EndDeviceIdentifier"], WHAT)
         if ("AuthenticationMaterial" in request) != ("AuthenticationMaterialType" in request):
@@ -104,14 +106,27 @@ class Discoveries:
     def _known(self, discovery: str, node: str) -> Record | None:
         return self._world.records.find("discovered", discovery=discovery, NodeId=node)
 
-    def status(self, hub: str, body: dict[str, Any], message_id: str) -> None:
-        """DISCOVERY_STATUS: the end of a discovery is told to the customer."""
+    def status(self, hub: str, body: dict[str, Any], message_id: str, device: str) -> None:
+        """DISCOVERY_STATUS: the end of a discovery is told to the customer, and of a rediscovery each device that was read or not."""
         discovery = self._world.records.get("discovery", str(body.get("deviceDiscoveryId")))
         if discovery is None or discovery["ControllerId"] != hub or discovery["Status"] != "RUNNING":
             return
         status = body.get("status")
         if status in ("SUCCEEDED", "FAILED", "TIMED_OUT"):
             self._end(discovery, status, int(body.get("deviceCount", 0)), body.get("error"), message_id)
+        elif status == "RUNNING" and discovery["DiscoveryType"] == REDISCOVERY:
+            self._read(discovery, body, message_id, device)
+
+    def _read(self, discovery: Record, body: dict[str, Any], message_id: str, device: str) -> None:
+        """A device of a rediscovery; a failed one does not end it."""
+        count, error = int(body.get("deviceCount", 0)), body.get("error")
+        thing = self._world.records.get("thing", device)
+        if thing is not None and thing.get("ParentControllerId") != discovery["ControllerId"]:
+            thing = None
+        if thing is not None and isinstance(error, dict):
+            error = {**error, "managedThingId": thing["Id"]}
+        if thing is not None or error:
+            self._tell(discovery, "RUNNING", count, error, message_id, (thing["Arn"],) if thing else ())
 
     def tick(self) -> None:
         """Time out the discoveries of hubs that have said nothing."""
@@ -122,10 +137,24 @@ class Discoveries:
     def _end(self, discovery: Record, status: str, count: int, error: Any, message_id: str = "") -> None:
         ended = {**discovery, "Status": status, "FinishedAt": self._world.now()}
         self._world.records.put("discovery", discovery["Id"], ended)
+        self._tell(discovery, status, count, error, message_id)
+
+    def _tell(
+        self,
+        discovery: Record,
+        status: str,
+        count: int,
+        error: Any = None,
+        message_id: str = "",
+        about: tuple[str, ...] = (),
+    ) -> None:
+        """DEVICE_DISCOVERY_STATUS; that of a rediscovery is about the hub, and the device that it is told of."""
         payload: dict[str, Any] = {"deviceDiscoveryId": discovery["Id"], "status": status, "deviceCount": count}
         if error:
             payload["error"] = error
-        self._world.notify("DEVICE_DISCOVERY_STATUS", discovery["Arn"], payload, message_id)
+        hub = self._world.arn("managed-thing", discovery["ControllerId"])
+        resources = (hub, *about) if discovery["DiscoveryType"] == REDISCOVERY else (discovery["Arn"],)
+        self._world.notify("DEVICE_DISCOVERY_STATUS", resources, payload, message_id)
 
 
 def _task(identifier: str, request: Request) -> Result:

@@ -48,7 +48,7 @@ class EventLogs:
 
     def line(self, notice: Notice) -> dict[str, Any] | None:
         """The line of an event, None when no configuration asks for it."""
-        kind, _, identifier = notice.resource.rpartition(":")[2].partition("/")
+        kind, identifier = _subject(notice)
         found = [entry for entry in self._world.records.all("event-log") if _concerns(entry, kind, identifier)]
         if not found:
             return None
@@ -60,6 +60,15 @@ class EventLogs:
             return None
         line = {"timestamp": self._world.stamp(), "level": level, "resourceType": kind, "resourceId": identifier}
         return {**line, "eventType": notice.event_type, "payload": dict(notice.payload)}
+
+
+def _subject(notice: Notice) -> tuple[str, str]:
+    """What an event is logged of: a task for what it does to its targets, else the first resource."""
+    task = notice.payload.get("otaTaskId")
+    if notice.event_type == "DEVICE_OTA" and task:
+        return "ota-task", str(task)
+    kind, _, identifier = notice.resources[0].rpartition(":")[2].partition("/")
+    return kind, identifier
 
 
 def _concerns(entry: dict[str, Any], kind: str, identifier: str) -> bool:

@@ -31,7 +31,9 @@ class HubSide:
             "HUB_STATUS": self._status,
             "RUNTIME_LOG": self._runtime_log,
             "DEVICE_DISCOVERED": lambda hub, message: discoveries.found(hub["Id"], message.payload),
-            "DISCOVERY_STATUS": lambda hub, message: discoveries.status(hub["Id"], message.payload, message.message_id),
+            "DISCOVERY_STATUS": lambda hub, message: discoveries.status(
+                hub["Id"], message.payload, message.message_id, message.managed_thing_id or ""
+            ),
         }
         self._of_device: dict[str, Callable[[Record, Record, Envelope], None]] = {
             "CAPABILITY_REPORT": self._capability_report,

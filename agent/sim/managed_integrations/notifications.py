@@ -90,6 +90,6 @@ class Notifications:
             "customerAccountId": self._world.account,
             "timestamp": self._world.stamp(),
             "region": self._world.region,
-            "resources": [notice.resource],
+            "resources": list(notice.resources),
             "payload": dict(notice.payload),
         }

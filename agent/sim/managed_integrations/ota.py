@@ -186,7 +186,8 @@ class Ota:
 
     def _tell(self, task: Record, operation: str, status: str = "") -> None:
         payload = {"operation": operation, "otaTaskId": task["TaskId"], "otaType": task["OtaType"]}
-        self._world.notify("DEVICE_OTA", task["TaskArn"], {**payload, "status": status or self._status(task)})
+        targets = task.get("Target") or [task["TaskArn"]]
+        self._world.notify("DEVICE_OTA", targets, {**payload, "status": status or self._status(task)})
 
 
 def _job(task: str) -> str:

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import logging
+import uuid
 from collections.abc import Callable
+from dataclasses import replace
 
 from pydantic import ValidationError
 
@@ -82,7 +84,11 @@ class ManagedIntegrations:
     # ---- REST -------------------------------------------------------------------------------------------------------
 
     def handle(self, ask: Ask) -> Answer:
-        """Answer one request; nothing is kept and nothing leaves when it is refused or fails."""
+        """Answer one request; nothing is kept and nothing leaves when it is refused or fails. Every answer has a request id."""
+        answer = self._handle(ask)
+        return replace(answer, headers={**answer.headers, "x-amzn-RequestId": str(uuid.uuid4())})
+
+    def _handle(self, ask: Ask) -> Answer:
         api = self._world.api
         route = api.route(ask.method, ask.path)
         if self._faults.happens(self._faults.throttle):

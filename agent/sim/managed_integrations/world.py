@@ -2,7 +2,7 @@
 
 import base64
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,10 +58,10 @@ class ToHub:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A notification for the customer: `event_type` is the model's EventType, `resource` an ARN."""
+    """A notification for the customer: `event_type` is the model's EventType, `resources` are the ARNs that it is about, at least one."""
 
     event_type: str
-    resource: str
+    resources: tuple[str, ...]
     payload: Mapping[str, Any]
     message_id: str
 
@@ -103,8 +103,11 @@ class World:
     def send(self, message: ToHub) -> None:
         self.leaving.append(message)
 
-    def notify(self, event_type: str, resource: str, payload: Mapping[str, Any], message_id: str = "") -> None:
-        self.leaving.append(Notice(event_type, resource, payload, message_id or new_id()))
+    def notify(
+        self, event_type: str, resource: str | Sequence[str], payload: Mapping[str, Any], message_id: str = ""
+    ) -> None:
+        resources = (resource,) if isinstance(resource, str) else tuple(resource)
+        self.leaving.append(Notice(event_type, resources, payload, message_id or new_id()))
 
     def stamp(self) -> str:
         return iso(self.now())

@@ -5,6 +5,7 @@ Patterns and rows: the API's own description (OnboardDevices, RegisterCertificat
 
 import csv
 import io
+import json
 import re
 import secrets
 from collections.abc import Callable, Sequence
@@ -29,21 +30,23 @@ _OPERATIONS: dict[str, tuple[str, int]] = {
     "public-keys": ("REGISTER_PUBLIC_KEYS", 2),
 }
 
-WriteErrors = Callable[[str, dict[str, Any]], str]
+ERRORS, UPLOADS = "nrf-bulk-errors", "nrf-bulk-uploads"
+
+Write = Callable[[str, str, bytes], str]
 
 
 class Onboarding:
-    """Devices in the records of kind `nrf-device`, bulk operations in `nrf-bulk`. `write_errors(id, document)` gives its URL.
+    """Devices in the records of kind `nrf-device`, bulk operations in `nrf-bulk`. `write(bucket, name, content)` gives its URL.
 
     `pair` is told of a new device that is associated.
     """
 
     def __init__(
-        self, records: Records, now: Callable[[], float], write_errors: WriteErrors, pair: Callable[[Record], None]
+        self, records: Records, now: Callable[[], float], write: Write, pair: Callable[[Record], None]
     ) -> None:
         self._records = records
         self._now = now
-        self._write_errors = write_errors
+        self._write = write
         self._pair = pair
 
     def one(self, device: str, body: dict[str, Any], code: str | None = None) -> None:
@@ -67,6 +70,7 @@ class Onboarding:
             "endpoint": endpoint,
             "status": "PENDING",
             "requestedAt": iso(self._now()),
+            "uploadedDataUrl": self._write(UPLOADS, f"{identifier}.csv", text),
             "kind": kind,
             "rows": rows,
         }
@@ -98,7 +102,8 @@ class Onboarding:
                 "rows": [],
             }
             if errors:
-                done["errorSummaryUrl"] = self._write_errors(operation["bulkOpsRequestId"], {"errors": errors})
+                summary = json.dumps({"errors": errors}).encode()
+                done["errorSummaryUrl"] = self._write(ERRORS, f"{operation['bulkOpsRequestId']}.json", summary)
             self._records.put("nrf-bulk", operation["bulkOpsRequestId"], done)
 
     def _apply(self, row: Sequence[str], kind: str) -> None:

@@ -46,7 +46,7 @@ from agent.sim.records import Record, Records
 
 log = logging.getLogger(__name__)
 
-ERRORS, PGPS = "nrf-bulk-errors", "nrf-pgps"
+PGPS = "nrf-pgps"
 
 
 class NrfCloud:
@@ -69,7 +69,7 @@ class NrfCloud:
         self._jobs = FotaApi(firmwares, FotaJobs(records, now, objects, firmwares, self._fota))
         self.devices = Devices(records, now, shadows, self._fota)
         self._list = DeviceList(self.devices)
-        self._onboarding = Onboarding(records, now, self._write_errors, self.devices.pair)
+        self._onboarding = Onboarding(records, now, self._write_openly, self.devices.pair)
         self.identities = Identities(records)
         self.provisioning = Provisioning(records, now, self.identities, self._take_key, self._give_up)
         gateways = Gateways(records, self.devices, publish)
@@ -116,8 +116,9 @@ class NrfCloud:
             return refusal(error)
         return answer(204)
 
-    def _write_errors(self, identifier: str, document: dict[str, Any]) -> str:
-        return self._objects.address(self._write(ERRORS, f"{identifier}.json", answer(200, document).body))
+    def _write_openly(self, bucket: str, name: str, content: bytes) -> str:
+        """The URL of what anybody may fetch."""
+        return self._objects.address(self._write(bucket, name, content))
 
     def _write_predictions(self, name: str, content: bytes) -> dict[str, str]:
         return self._objects.host_and_path(self._write(PGPS, name, content))
