@@ -62,6 +62,11 @@ class HttpServer:
         await self._runner.cleanup()
 
     async def _api(self, request: web.Request) -> web.Response:
+        _same_machine(request)
+        if (
+            "origin" in request.headers
+        ):  # a page of somewhere else in a browser of this machine; no client of an API sends it
+            raise web.HTTPForbidden
         path, _, _ = request.raw_path.partition("?")
         for prefix, handle in self._apis.items():
             if path.startswith(f"{prefix}/"):

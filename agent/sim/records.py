@@ -20,6 +20,8 @@ class Records:
     """Records by kind and id, in the order of their making. `indexed` are the members that `page` and `find` may filter by."""
 
     def __init__(self, path: Path | None, indexed: tuple[str, ...]) -> None:
+        if path:
+            path.touch(mode=0o600)  # answers that are kept for their ClientToken may hold a claim's key
         self._database = sqlite3.connect(path or ":memory:", isolation_level=None)
         self._database.execute("PRAGMA journal_mode=WAL")
         self._database.execute(

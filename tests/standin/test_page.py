@@ -159,6 +159,13 @@ def test_a_device_that_is_found_gives_the_page_another_version(tmp_path: Path) -
         assert console.version(account.records) != before
 
 
+def test_a_foreign_page_cannot_ask_the_apis(cloud: Cloud) -> None:
+    url = f"{cloud.told['managed_integrations']}/managed-things"
+    assert urllib3.request("GET", url).status == 200
+    assert urllib3.request("GET", url, headers={"Origin": "https://evil.example"}).status == 403
+    assert urllib3.request("GET", url, headers={"Host": "evil.example:80"}).status == 403
+
+
 def test_a_foreign_page_cannot_press_its_buttons(cloud: Cloud) -> None:
     url, body = cloud.told["console"], b'{"do": "discover", "hub": "x"}'
     json_type = {"Content-Type": "application/json"}

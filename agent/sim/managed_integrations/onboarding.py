@@ -66,7 +66,10 @@ class Onboarding:
         return {**answer, "ClaimCertificatePrivateKey": key} if key else answer
 
     def _claim(self, request: Request, profile: dict[str, Any]) -> str | None:
-        """Give the profile its claim certificate; the private key of one that we make is told once and not kept."""
+        """Give the profile its claim certificate; the private key of one that we make is told once.
+
+        Its answer is kept with its ClientToken, if it has one: the same call must have the same answer.
+        """
         if "ClaimCertificate" in request:
             profile["ClaimCertificate"] = _good(request, "ClaimCertificate")
             profile["claimId"] = fingerprint(profile["ClaimCertificate"])

@@ -198,6 +198,8 @@ class Things:
 
     def _tell_hub(self, thing: Record, *, force: bool) -> None:
         if thing["Role"] == "CONTROLLER":
+            if force:
+                return  # only the cloud's records go; the hub, which may not connect any more, is reset at the hub
             self._world.send(ToHub(thing["Id"], "setup", "OFFBOARD_HUB", {"managedThingId": thing["Id"]}))
         elif thing.get("ParentControllerId"):
             payload = {"managedThingId": thing["Id"], "nodeId": thing.get("NodeId"), "force": force}
