@@ -37,6 +37,8 @@ PURE = (
     "drivers/zigbee/installcode.py",
     "drivers/zwave/frame.py",
     "drivers/zwave/session.py",
+    "drivers/zwave/layout",
+    "drivers/zwave/function",
     *(
         f"drivers/sim/zigbee/{name}"
         for name in (
