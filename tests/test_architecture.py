@@ -39,6 +39,8 @@ PURE = (
     "drivers/zwave/session.py",
     "drivers/zwave/layout",
     "drivers/zwave/function",
+    "drivers/zwave/codec.py",
+    "drivers/zwave/commands/",
     *(
         f"drivers/sim/zigbee/{name}"
         for name in (

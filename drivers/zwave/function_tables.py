@@ -13,7 +13,6 @@ from drivers.zwave.layout import (
     Layout,
     Node,
     Since,
-    Sub,
     Switch,
     Values,
     When,
@@ -25,7 +24,7 @@ from drivers.zwave.layout import (
     u24,
     u32,
 )
-from drivers.zwave.layout_values import Mask, Text
+from drivers.zwave.layout_values import Mask, Sub, Text
 
 NODES = 29  # bytes of a node mask
 FUNCTIONS = 32  # bytes of a function mask
@@ -224,10 +223,10 @@ _TX_REPORT = Sub(
     Bytes("repeaters", 4),
     Bits("-:1 beam_1000ms:1 beam_250ms:1 -:2 speed:3"),
     u8("attempts"),
-    Since(2, u8("last_functional_node"), u8("first_failed_node"), least=2),
-    Since(3, i8("tx_power"), i8("noise"), i8("ack_tx_power"), i8("ack_destination_rssi"), i8("ack_noise"), least=5),
+    Since(2, u8("last_functional_node"), u8("first_failed_node")),
+    Since(3, i8("tx_power"), i8("noise"), i8("ack_tx_power"), i8("ack_destination_rssi"), i8("ack_noise")),
 )
-_SENT = Layout(_ID, u8("status", TransmitStatus), Since(2, _TX_REPORT, least=17))
+_SENT = Layout(_ID, u8("status", TransmitStatus), Since(2, _TX_REPORT))
 _STATUS = Layout(_ID, u8("status"))
 _RX_STATUS = Bits("foreign_home:1 foreign_frame:1 -:1 explore:1 cast:2 low_power:1 busy:1", {"cast": Cast})
 _ADDED = Layout(_ID, u8("status", AddStatus), Since(1, Node("node"), Since(1, *_NODE_INFO)))
@@ -338,8 +337,8 @@ FUNCTIONS_TABLE = (
         Mask("functions", FUNCTIONS, first=1))),
     Function(0x08, "SoftReset"),
     Function(0x09, "GetProtocolVersion", response=Layout(
-        u8("protocol"), u8("major"), u8("minor"), u8("patch"), Since(2, u16("build"), least=2),
-        Since(3, Bytes("commit", 16), least=16))),
+        u8("protocol"), u8("major"), u8("minor"), u8("patch"), Since(2, u16("build")),
+        Since(3, Bytes("commit", 16)))),
     Function(0x0A, "Started", callback=Layout(
         u8("reason"), u8("watchdog"), Bits("listening:1 -:6 listening_low:1"), u8("generic"), u8("specific"), u8("_size"),
         Bytes("command_classes", "_size"), Since(2, Bits("-:7 long_range:1")))),
@@ -399,8 +398,8 @@ FUNCTIONS_TABLE = (
              callback_timeout=240, final=lambda values: values["status"] != 3),  # noqa: PLR2004  3: waits for the new node
     Function(0x80, "GetRoutingInfo", Layout(Node("node"), Bits("remove_bad:1 remove_non_repeaters:1 -:6"), u8("_callback")),
              Layout(Mask("nodes", NODES, first=1))),
-    Function(0x92, "GetPriorityRoute", Layout(Node("node")), Layout(Node("node"), u8("kind"), Since(1, *_ROUTE, least=5))),
-    Function(0x93, "SetPriorityRoute", Layout(Node("node"), Since(1, *_ROUTE, least=5)), Layout(Node("node"), u8("success"))),
+    Function(0x92, "GetPriorityRoute", Layout(Node("node")), Layout(Node("node"), u8("kind"), Since(1, *_ROUTE))),
+    Function(0x93, "SetPriorityRoute", Layout(Node("node"), Since(1, *_ROUTE)), Layout(Node("node"), u8("success"))),
     Function(0xA8, "BridgeApplicationCommand", callback=Layout(
         _RX_STATUS, Node("destination"), Node("source"), *_PAYLOAD,
         Since(2, u8("_mask"), Mask("multicast", "_mask", first=1)), Since(3, i8("rssi")), Since(4, u8("security_key")))),

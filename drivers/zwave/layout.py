@@ -30,14 +30,15 @@ NARROW = Context()
 
 
 class Reader:
-    """A place in a message."""
+    """A place in a message. `ended`: an optional field was cut short, so what is left is a tail that nobody claims."""
 
-    __slots__ = ("at", "context", "data")
+    __slots__ = ("at", "context", "data", "ended")
 
     def __init__(self, data: bytes, context: Context) -> None:
         self.data = data
         self.at = 0
         self.context = context
+        self.ended = False
 
     @property
     def left(self) -> int:
@@ -179,7 +180,7 @@ class Bits(Field):
 
 
 class Bytes(Field):
-    """Bytes: a fixed number, as many as an earlier field plus `extra` says (`clamp`: or what there is), or the rest."""
+    """Bytes: a fixed number, as many as an earlier field plus `extra` says (`clamp`: or what there is), or the rest plus `extra`."""
 
     def __init__(self, name: str, size: int | str | None, extra: int = 0, *, clamp: bool = False) -> None:
         self.names = (name,)
@@ -199,8 +200,7 @@ class Bytes(Field):
 
     def read(self, reader: Reader, values: Values) -> None:
         name = self.names[0]
-        extra = self.extra if isinstance(self.size, str) else 0
-        size = _size(self.size, reader, values) + extra
+        size = _size(self.size, reader, values) + self.extra
         values[name] = self.value(reader.take(min(size, reader.left) if self.clamp else size, name))
 
     def write(self, writer: Writer, values: Values) -> None:
@@ -232,13 +232,16 @@ class Group(Field):
 
 
 class Array(Field):
-    """A list: of plain values where its one field is called "", otherwise of dicts. `count` as in Bytes, in elements."""
+    """A list: of plain values where one field is called "", otherwise of dicts. `count` as in Bytes, in elements.
+
+    Its fields see the values before the list.
+    """
 
     def __init__(self, name: str, *fields: Field, count: int | str | None = None) -> None:
         self.names = (name,)
         self.group = Group(*fields)
         self.count = count
-        self.plain = self.group.names == ("",)
+        self.plain = "" in self.group.names
 
     def prepare(self, values: Values) -> None:
         if isinstance(self.count, str) and self.names[0] in values:
@@ -248,21 +251,22 @@ class Array(Field):
         items: list[Any] = []
         count = None if self.count is None else _size(self.count, reader, values)
         while reader.left if count is None else len(items) < count:
-            outer = {key: value for key, value in values.items() if key.startswith("_")}
+            inner = dict(values)
             before = reader.at
-            self.group.read(reader, outer)
+            self.group.read(reader, inner)
             if reader.at == before:
                 break
-            items.append(outer[""] if self.plain else _public(outer))
+            items.append(
+                inner[""] if self.plain else public({key: inner[key] for key in self.group.names if key in inner})
+            )
         values[self.names[0]] = items
 
     def write(self, writer: Writer, values: Values) -> None:
         items = need(values, self.names[0])
         if isinstance(self.count, int) and len(items) != self.count:
             raise LayoutError(f"{self.names[0]}: {self.count} expected, not {len(items)}")
-        outer = {key: value for key, value in values.items() if key.startswith("_")}
         for item in items:
-            inner = {**outer, "": item} if self.plain else {**outer, **item}
+            inner = {**values, "": item} if self.plain else {**values, **item}
             self.group.prepare(inner)
             self.group.write(writer, inner)
 
@@ -288,20 +292,26 @@ class When(Group):
 
 
 class Since(Group):
-    """Fields that came with a version, always at the end: absent where fewer than `least` bytes are left for them."""
+    """Fields that came with a version, always at the end: absent where the message ends before or within them."""
 
-    def __init__(self, version: int, *fields: Field, least: int = 1) -> None:
+    def __init__(self, version: int, *fields: Field) -> None:
         super().__init__(*fields)
         self.version = version
-        self.least = least
 
     def prepare(self, values: Values) -> None:
         if any(name in values for name in self.names):
             super().prepare(values)
 
     def read(self, reader: Reader, values: Values) -> None:
-        if reader.left >= self.least:
-            super().read(reader, values)
+        if reader.ended or not reader.left:
+            return
+        start, found = reader.at, dict(values)
+        try:
+            super().read(reader, found)
+        except LayoutError:
+            reader.at, reader.ended = start, True
+        else:
+            values.update(found)
 
     def write(self, writer: Writer, values: Values) -> None:
         limit = writer.context.version
@@ -310,24 +320,6 @@ class Since(Group):
             writer.ended = writer.ended or next(iter(self.names), "a field")
         else:
             super().write(writer, values)
-
-
-class Sub(Field):
-    """Fields as a dict of their own."""
-
-    def __init__(self, name: str, *fields: Field) -> None:
-        self.names = (name,)
-        self.group = Group(*fields)
-
-    def read(self, reader: Reader, values: Values) -> None:
-        inner: Values = {}
-        self.group.read(reader, inner)
-        values[self.names[0]] = _public(inner)
-
-    def write(self, writer: Writer, values: Values) -> None:
-        inner = dict(need(values, self.names[0]))
-        self.group.prepare(inner)
-        self.group.write(writer, inner)
 
 
 class Switch(Field):
@@ -353,7 +345,8 @@ class Switch(Field):
         self._case(values).write(writer, values)
 
 
-def _public(values: Values) -> Values:
+def public(values: Values) -> Values:
+    """Without what belongs to the wire alone."""
     return {key: value for key, value in values.items() if not key.startswith("_")}
 
 
@@ -369,7 +362,7 @@ class Layout:
         reader = Reader(data, context)
         values: Values = {}
         self.group.read(reader, values)
-        return _public(values), data[reader.at :]
+        return public(values), data[reader.at :]
 
     def encode(self, values: Mapping[str, Any], context: Context = NARROW) -> bytes:
         """The message. Raises LayoutError for values that are missing, unknown or do not fit."""
@@ -380,6 +373,7 @@ class Layout:
         wire = dict(values)
         try:
             self.group.prepare(wire)
+            self.group.prepare(wire)  # decimals share a precision: their sizes are known when all have been seen
             self.group.write(writer, wire)
         except (TypeError, AttributeError, KeyError) as error:
             raise LayoutError(f"a value has the wrong type: {error}") from error
@@ -412,6 +406,3 @@ def i16(name: str) -> Field:
 
 def rest(name: str) -> Field:
     return Bytes(name, None)
-
-
-NOTHING = Group()

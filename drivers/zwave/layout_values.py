@@ -1,10 +1,11 @@
 """Fields whose values are more than numbers and bytes: text, bit masks, decimals, durations. PURE."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from drivers.zwave.layout import Bytes, Field, Int, LayoutError, Reader, Values, Writer, need, pack
+from drivers.zwave.layout import Bytes, Field, Group, Int, LayoutError, Reader, Values, Writer, need, pack, public
 
 SIZES = (1, 2, 4)  # bytes of a decimal
 
@@ -107,6 +108,8 @@ class Decimals(Field):
 
     def read(self, reader: Reader, values: Values) -> None:
         precision, size = (int(values[key]) for key in self.keys)
+        if size not in SIZES:
+            raise LayoutError(f"{self.names[0]}: a number of {size} bytes")
         raw = int.from_bytes(reader.take(size, self.names[0]), "big", signed=True)
         values[self.names[0]] = Scaled(raw, precision, size)
 
@@ -145,3 +148,104 @@ class Duration(Int):
         else:
             raw = value if value <= self.SECONDS else min(round(value / 60), self.MINUTES) + self.SECONDS
         writer.add(pack(raw, 1, name), name)
+
+
+class SizedInt(Int):
+    """A whole number of as many bytes as an earlier value says; `signed` may depend on the values."""
+
+    def __init__(self, name: str, size: str, signed: Callable[[Values], bool] = lambda _: True) -> None:
+        super().__init__(name, 0)
+        self.key = size
+        self.is_signed = signed
+
+    def read(self, reader: Reader, values: Values) -> None:
+        name = self.names[0]
+        data = reader.take(int(values[self.key]), name)
+        values[name] = int.from_bytes(data, "big", signed=self.is_signed(values))
+
+    def write(self, writer: Writer, values: Values) -> None:
+        name = self.names[0]
+        size = int(need(values, self.key))
+        writer.add(pack(need(values, name), size, name, signed=self.is_signed(values)), name)
+
+
+class Joined(Field):
+    """A number whose bits lie in several earlier wire fields, most significant first: ("_high", 1), ("_low", 2)."""
+
+    def __init__(self, name: str, *parts: tuple[str, int]) -> None:
+        self.names = (name,)
+        self.parts = parts
+
+    def prepare(self, values: Values) -> None:
+        left = int(need(values, self.names[0]))
+        for part, bits in reversed(self.parts):
+            values[part] = left & ((1 << bits) - 1)
+            left >>= bits
+        if left:
+            raise LayoutError(f"{self.names[0]}: {values[self.names[0]]} is too large")
+
+    def read(self, _: Reader, values: Values) -> None:
+        number = 0
+        for part, bits in self.parts:
+            number = number << bits | values[part]
+        values[self.names[0]] = number
+
+    def write(self, writer: Writer, values: Values) -> None:
+        pass
+
+
+class Encoded(Field):
+    """The rest of a message as text, in the encoding that the wire field `key` names: 0 ASCII, 1 extended ASCII, 2 UTF-16."""
+
+    ASCII, UTF16 = 0, 2
+    ENCODINGS: ClassVar[dict[int, str]] = {0: "ascii", 1: "latin-1", 2: "utf-16-be"}
+
+    def __init__(self, name: str, key: str = "_encoding") -> None:
+        self.names = (name,)
+        self.key = key
+
+    def prepare(self, values: Values) -> None:
+        values[self.key] = self.ASCII if str(values.get(self.names[0], "")).isascii() else self.UTF16
+
+    def read(self, reader: Reader, values: Values) -> None:
+        encoding = self.ENCODINGS.get(values[self.key], "ascii")
+        values[self.names[0]] = reader.take(reader.left, self.names[0]).decode(encoding, "replace")
+
+    def write(self, writer: Writer, values: Values) -> None:
+        text = str(need(values, self.names[0]))
+        writer.add(text.encode(self.ENCODINGS[values[self.key]], "replace"), self.names[0])
+
+
+class Present(Field):
+    """A wire flag that says whether a value is there."""
+
+    def __init__(self, flag: str, name: str) -> None:
+        self.flag = flag
+        self.name = name
+
+    def prepare(self, values: Values) -> None:
+        values[self.flag] = int(self.name in values)
+
+    def read(self, _: Reader, values: Values) -> None:
+        pass
+
+    def write(self, writer: Writer, values: Values) -> None:
+        pass
+
+
+class Sub(Field):
+    """Fields as a dict of their own."""
+
+    def __init__(self, name: str, *fields: Field) -> None:
+        self.names = (name,)
+        self.group = Group(*fields)
+
+    def read(self, reader: Reader, values: Values) -> None:
+        inner: Values = {}
+        self.group.read(reader, inner)
+        values[self.names[0]] = public(inner)
+
+    def write(self, writer: Writer, values: Values) -> None:
+        inner = dict(need(values, self.names[0]))
+        self.group.prepare(inner)
+        self.group.write(writer, inner)

@@ -63,6 +63,7 @@ const node = (id) => ({
 	isCCSecure: () => false,
 	getCCVersion: () => 99,
 });
+let fresh; // the security manager of one question
 const context = (question) => ({
 	homeId: 0xc0ffee01,
 	ownNodeId: question.own ?? 1,
@@ -72,7 +73,7 @@ const context = (question) => ({
 	requestStorage: new Map(),
 	frameType: "singlecast",
 	securityManager: undefined,
-	securityManager2: undefined,
+	securityManager2: fresh,
 	getSupportedCCVersion: () => question.version ?? 0,
 	getSafeCCVersion: () => question.version ?? 0,
 	getDeviceConfig: () => undefined,
@@ -112,6 +113,7 @@ process.stdin.on("end", async () => {
 	const out = [];
 	for (const question of JSON.parse(input, revived)) {
 		try {
+			fresh = await core.SecurityManager2.create();
 			out.push(plain(await answers[question.op](question)));
 		} catch (error) {
 			out.push({ $error: String(error.message ?? error) });
