@@ -41,6 +41,7 @@ PURE = (
     "drivers/zwave/function",
     "drivers/zwave/codec.py",
     "drivers/zwave/commands/",
+    "drivers/zwave/security/",
     *(
         f"drivers/sim/zigbee/{name}"
         for name in (
@@ -116,7 +117,12 @@ ONE_PLACE = {  # third-party library -> where it may be imported
     "serialx": ("drivers/zigbee/",),
     "amqtt": ("agent/sim/embedded.py",),
     "boto3": ("agent/demo/owner.py",),
-    "cryptography": ("agent/identity/", "agent/sim/authority.py", "drivers/sim/zigbee/install_code.py"),
+    "cryptography": (
+        "agent/identity/",
+        "agent/sim/authority.py",
+        "drivers/sim/zigbee/install_code.py",
+        "drivers/zwave/security/primitives.py",
+    ),
     "jwt": (
         "agent/identity/tokens.py",
         "agent/sim/nrf/devices.py",
