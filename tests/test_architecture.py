@@ -42,6 +42,9 @@ PURE = (
     "drivers/zwave/codec.py",
     "drivers/zwave/commands/",
     "drivers/zwave/security/",
+    "drivers/zwave/encapsulation.py",
+    "drivers/zwave/supervision.py",
+    "drivers/zwave/transport_service.py",
     *(
         f"drivers/sim/zigbee/{name}"
         for name in (

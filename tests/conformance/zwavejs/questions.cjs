@@ -61,6 +61,45 @@ exports.asked = ({ cc, core, Bytes, context }) => ({
 		auth: hex(core.authHomeIdFromDSK(dsk)),
 	}),
 	qr: ({ text }) => core.parseQRCodeString(text),
+	// Layers around a command, inner to outer.
+	wrap: async ({ payloads, supervision, channel, instance, crc16 }) => {
+		const parsed = [];
+		for (const payload of payloads) parsed.push(await cc.CommandClass.parse(payload, context({})));
+		let made = parsed.length > 1 ? new cc.MultiCommandCCCommandEncapsulation({ nodeId: 2, encapsulated: parsed }) : parsed[0];
+		if (supervision) made = new cc.SupervisionCCGet({ nodeId: 2, encapsulated: made, ...supervision });
+		if (channel) {
+			made = new cc.MultiChannelCCCommandEncapsulation({
+				nodeId: 2,
+				encapsulated: made,
+				endpointIndex: channel.source,
+				destination: channel.destination,
+			});
+		}
+		if (instance) {
+			made.endpointIndex = instance;
+			made = new cc.MultiChannelCCV1CommandEncapsulation({ nodeId: 2, endpointIndex: instance, encapsulated: made });
+		}
+		if (crc16) made = new cc.CRC16CCCommandEncapsulation({ nodeId: 2, encapsulated: made });
+		return hex(await made.serialize(context({})));
+	},
+	unwrap: async ({ hex: data }) => {
+		const layers = [];
+		let found = await cc.CommandClass.parse(Bytes.from(data, "hex"), context({}));
+		for (;;) {
+			layers.push({
+				name: found.constructor.name.replace(/2$/, ""),
+				destination: found.destination,
+				endpoint: found.endpointIndex,
+				session: found.sessionId,
+				updates: found.requestStatusUpdates,
+				count: Array.isArray(found.encapsulated) ? found.encapsulated.length : undefined,
+			});
+			if (!found.encapsulated) return layers;
+			found = Array.isArray(found.encapsulated) ? found.encapsulated[0] : found.encapsulated;
+		}
+	},
+	segment: async ({ class: name, options }) =>
+		hex(await new cc[name]({ nodeId: 2, ...options }).serialize(context({}))),
 	// One end of a secured conversation; it lives as long as this process.
 	...conversation({ cc, core, Bytes, context }),
 });
