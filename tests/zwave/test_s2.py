@@ -84,6 +84,19 @@ def test_a_nonce_get_is_answered_once() -> None:
         hub.receive_nonce_report(2, report)
 
 
+def test_a_nonce_get_that_comes_late_again_is_dropped_and_hides_no_message() -> None:
+    hub, lock = end(1, [2]), end(2, [1])
+    get = hub.nonce_get(2)
+    hub.receive_nonce_report(2, lock.receive_nonce_get(1, get))
+    assert read(lock, 1, hub.seal(2, PAYLOAD, 0.0)) == PAYLOAD
+    with pytest.raises(DuplicateError):
+        lock.receive_nonce_get(1, get)
+    sealed = hub.seal(2, PAYLOAD, 0.0)
+    forged = bytes((0x9F, 0x02, sealed[2], 0x00))
+    lock.receive_nonce_report(1, forged)
+    assert read(lock, 1, sealed) == PAYLOAD
+
+
 def test_after_a_resync_the_message_is_read() -> None:
     hub, lock = pair()
     for _ in range(5):

@@ -88,7 +88,8 @@ class _Peer:
     remote: bytes | None = None  # the peer's: we send next
     span: _Span | None = None
     sent: int | None = None
-    received: int | None = None
+    received: int | None = None  # sequence of the last message that was authentic
+    asked: int | None = None  # and of the last Nonce Get or Report, which anybody can forge: it must not hide a message
     groups: dict[int, tuple[Keys, bytes] | None] = field(default_factory=dict)  # the peer's; None while out of sync
 
     def set(self, *, local: bytes | None = None, remote: bytes | None = None, span: _Span | None = None) -> None:
@@ -366,9 +367,9 @@ class Security2:
 
     def _new_sequence(self, peer: int, sequence: int) -> None:
         state = self._peer(peer)
-        if sequence == state.received:
+        if sequence in (state.asked, state.received):
             raise DuplicateError("a duplicate")
-        state.received = sequence
+        state.asked = sequence
 
     def _possible(self, state: _Peer) -> list[SecurityClass]:
         """Classes to try on a first message, the temporary one first."""
