@@ -12,12 +12,28 @@ OUR_USER = {"user_type": 0, "active": True, "rule": 1, "expiring_minutes": 0, "n
 WEEK_DAY = {"weekday": 1, "startHour": 8, "startMinute": 5, "stopHour": 17, "stopMinute": 30}
 OUR_WEEK_DAY = {"weekday": 1, "start_hour": 8, "start_minute": 5, "stop_hour": 17, "stop_minute": 30}
 YEAR_DAY = {
-    "startYear": 26, "startMonth": 1, "startDay": 2, "startHour": 3, "startMinute": 4,
-    "stopYear": 27, "stopMonth": 5, "stopDay": 6, "stopHour": 7, "stopMinute": 8,
+    "startYear": 26,
+    "startMonth": 1,
+    "startDay": 2,
+    "startHour": 3,
+    "startMinute": 4,
+    "stopYear": 27,
+    "stopMonth": 5,
+    "stopDay": 6,
+    "stopHour": 7,
+    "stopMinute": 8,
 }
 OUR_YEAR_DAY = {
-    "start_year": 26, "start_month": 1, "start_day": 2, "start_hour": 3, "start_minute": 4,
-    "stop_year": 27, "stop_month": 5, "stop_day": 6, "stop_hour": 7, "stop_minute": 8,
+    "start_year": 26,
+    "start_month": 1,
+    "start_day": 2,
+    "start_hour": 3,
+    "start_minute": 4,
+    "stop_year": 27,
+    "stop_month": 5,
+    "stop_day": 6,
+    "stop_hour": 7,
+    "stop_minute": 8,
 }
 DAILY = {"weekdays": [1, 5], "startHour": 8, "startMinute": 5, "durationHour": 2, "durationMinute": 30}
 OUR_DAILY = {"weekdays": [1, 5], "start_hour": 8, "start_minute": 5, "duration_hours": 2, "duration_minutes": 30}
@@ -32,9 +48,12 @@ PRESSURE = {
     "low_pressure": Scaled(15, 1, 1),
 }
 FLOWS = {
-    "maximum_flow_scale": 0, "maximum_flow": Scaled(100, 0, 1),
-    "high_flow_scale": 0, "high_flow": Scaled(90, 0, 1),
-    "low_flow_scale": 0, "low_flow": Scaled(5, 0, 1),
+    "maximum_flow_scale": 0,
+    "maximum_flow": Scaled(100, 0, 1),
+    "high_flow_scale": 0,
+    "high_flow": Scaled(90, 0, 1),
+    "low_flow_scale": 0,
+    "low_flow": Scaled(5, 0, 1),
 }
 
 USERS: list[Row] = [
