@@ -1,0 +1,57 @@
+"""Asks zwave-js, as its lock file pins it."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any, Self
+
+HERE = Path(__file__).parent / "zwavejs"
+
+
+def installed() -> None:
+    """zwave-js by its lock file; `make test` has installed it already."""
+    if not (HERE / "node_modules" / "@zwave-js" / "core").exists():
+        npm = shutil.which("npm")
+        assert npm is not None, "install node and npm (Debian: apt install npm)"
+        subprocess.run([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=HERE, check=True)
+
+
+class ZWaveJs:
+    """A running zwave-js that keeps the state of a conversation."""
+
+    def __init__(self) -> None:
+        installed()
+        self.process = subprocess.Popen(
+            ["node", "kat.cjs"], cwd=HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.communicate(timeout=30)
+
+    def ask(self, questions: list[dict[str, Any]]) -> list[Any]:
+        """One answer for each question; {"$error": reason} where zwave-js refuses."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(questions) + "\n")
+        self.process.stdin.flush()
+        answers: list[Any] = json.loads(self.process.stdout.readline())
+        assert len(answers) == len(questions)
+        return answers
+
+    def __call__(self, op: str, **arguments: Any) -> Any:
+        return self.ask([{"op": op, **arguments}])[0]
+
+
+def ask(questions: list[dict[str, Any]]) -> list[Any]:
+    """The answers of a zwave-js that ends then."""
+    with ZWaveJs() as foreign:
+        return foreign.ask(questions)
+
+
+def hexed(data: bytes | str) -> dict[str, str]:
+    """Bytes as the script reads and prints them."""
+    return {"$hex": data if isinstance(data, str) else data.hex()}
