@@ -237,7 +237,7 @@ async def test_a_power_cut_in_an_import_is_mended_by_the_next_one(machine: Machi
         assert slots.check(slots.chain("a").read_text(), "a")
         assert machine.rw["iot_permanent_cert_path"] == str(slots.chain("a"))
         slots.tidy()
-        assert FileKeys(slots.folder / "keys").names() == ["hub-a"]
+        assert FileKeys(slots.folder / "keys").names() == ("hub-a",)
 
 
 # ---- one pair beside another ----------------------------------------------------------------------------------------------
@@ -286,7 +286,7 @@ def test_a_pair_that_does_not_fit_changes_nothing(tmp_path: Path) -> None:
         with pytest.raises(HubError, match=words):
             import_pair(made.slots, pem, private, "", {}, "bulk")
     assert made.slots.record == before
-    assert made.slots.keys.names() == ["hub-a"]
+    assert made.slots.keys.names() == ("hub-a",)
 
 
 def test_a_store_that_takes_no_keys_says_so_and_keeps_what_it_has(tmp_path: Path) -> None:
@@ -301,4 +301,4 @@ def test_a_store_that_takes_no_keys_says_so_and_keeps_what_it_has(tmp_path: Path
     with pytest.raises(KeyTroubleError, match="takes no key"):
         made.take("two")
     assert made.slots.record.identity == first
-    assert made.slots.keys.names() == ["hub-a"]
+    assert made.slots.keys.names() == ("hub-a",)
