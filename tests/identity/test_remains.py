@@ -129,7 +129,7 @@ def test_every_place_that_keys_are_kept_in_is_looked_at(tmp_path: Path) -> None:
     found = {entry.where: entry.matches for entry in left}
     assert count == len(KINDS) + 6
     assert {str(path) for path in (torn, note, database, *others)} <= set(found)
-    assert [found[str(state / "identity" / "keys" / f"{name}.key")] for name in store.names()] == store.names()
+    assert [found[str(state / "identity" / "keys" / f"{name}.key")] for name in store.names()] == list(store.names())
     assert found[str(torn)] == "key-0"
     assert str(kept) not in found
     shutil.rmtree(state / "identity")

@@ -42,7 +42,7 @@ class Hub:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder, self.state, self.token = folder, folder / "state", folder / "token"
         self.authority, self.file = Authority(folder), folder / "aws" / "iotmi_config.json"
-        monkeypatch.setattr("agent.identity.hub_identity.FileKeys", lambda _folder: FileKeys(self.token))
+        monkeypatch.setattr("agent.identity.hub_identity.open_keys", lambda _settings: FileKeys(self.token))
         self.state.mkdir()
         (folder / "aws").mkdir()
         self.file.write_text(FILE)
@@ -152,7 +152,7 @@ def test_a_power_cut_anywhere_leaves_a_hub_that_is_whole_or_goes_on_to_its_end(h
             whole()
         if offboard_mark.read(hub.state) is None:
             assert hub.identity.slots.record.current == "b", f"point {point}"
-            assert hub.identity.keys.names() == ["device-token", "hub-a", "hub-b"], f"point {point}"
+            assert hub.identity.keys.names() == ("device-token", "hub-a", "hub-b"), f"point {point}"
             order()
         offboard.finish(hub.settings)
         hub.gone(f"point {point}")
@@ -173,7 +173,7 @@ def test_a_key_that_does_not_go_is_told(hub: Hub, monkeypatch: pytest.MonkeyPatc
             if name != "hub-b":
                 super().destroy(name)
 
-    monkeypatch.setattr("agent.identity.hub_identity.FileKeys", lambda _folder: Stubborn(hub.token))
+    monkeypatch.setattr("agent.identity.hub_identity.open_keys", lambda _settings: Stubborn(hub.token))
     offboard.order_reset(hub.settings, "2026-11-27T10:00:00.000Z")
     offboard.finish(hub.settings)
     told = offboard_mark.read(hub.state)
@@ -185,12 +185,12 @@ def test_a_key_that_does_not_go_is_told(hub: Hub, monkeypatch: pytest.MonkeyPatc
 
 def test_a_token_that_is_away_stops_the_deletion_and_not_for_ever(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     class Away(FileKeys):
-        def names(self) -> list[str]:
+        def names(self) -> tuple[str, ...]:
             raise KeyTroubleError("the token is not there", remedy="plug it in")
 
     offboard.order_reset(hub.settings, "2026-11-27T10:00:00.000Z")
     with monkeypatch.context() as patched:
-        patched.setattr("agent.identity.hub_identity.FileKeys", lambda _folder: Away(hub.token))
+        patched.setattr("agent.identity.hub_identity.open_keys", lambda _settings: Away(hub.token))
         with pytest.raises(HubError, match="not there"):
             offboard.finish(hub.settings)
     assert (hub.state / "hub.db").exists()
