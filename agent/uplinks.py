@@ -12,7 +12,7 @@ from agent.cloud.link import Link, LinkPolicy
 from agent.cloud.managed_integrations import ManagedIntegrations
 from agent.cloud.mqtt import Endpoint, Leaves, MqttLost
 from agent.cloud.tls import tls_context
-from agent.errors import ConfigError
+from agent.errors import ConfigError, HubError, TryAgainError
 from agent.outbox import Outbox
 from agent.requests import StateQuery
 from agent.runtime import Runtime
@@ -86,7 +86,6 @@ class Uplinks:
             from agent.identity.credentials import Credentials  # noqa: PLC0415  as the identity itself
             from agent.identity.watch import Watch  # noqa: PLC0415
 
-            identity.slots.tidy()
             source = identity.source(uplink)
             made = Credentials(identity.slots, self._clock)
             self._credentials = made
@@ -130,6 +129,7 @@ class Uplinks:
         hub = self._runtime.hub
         dialect = ManagedIntegrations(name, hub.hub_id, north=uplink.topics.north, south=uplink.topics.south)
         connects = _Connects(name, uplink, hub.hub_id, credentials)
+        connects.check()
         link = Link(
             name,
             connects.endpoint,
@@ -188,6 +188,16 @@ class _Connects:
         self._slot = self._credentials.choose(self._name)
         return endpoint_of(self._uplink, self._hub, self._credentials.slots, self._slot)
 
+    def check(self) -> None:
+        """Raises ConfigError for what only a person can mend; what may come back by itself is the connections' matter."""
+        try:
+            self.endpoint()
+        except ConfigError:
+            raise
+        except HubError:
+            if self._credentials is None:
+                raise
+
     @property
     def thing(self) -> str:
         """The name of the hub in AWS IoT's registry, at this uplink."""
@@ -212,12 +222,14 @@ class _Connects:
         """One connection's life. Raises MqttLost."""
         try:
             await link.run()
-        except Leaves:
+        except (Leaves, ConfigError):
             raise
-        except MqttLost as error:
+        except HubError as error:
+            link.last_error = error.advice
             if self._credentials is None:
                 raise
-            why = self._credentials.lost(self._name, self._slot, error.advice, stood=self._stood)
+            own = not isinstance(error, MqttLost | TryAgainError) and not _is_away(error)
+            why = self._credentials.lost(self._name, self._slot, error.advice, stood=self._stood, unusable=own)
             link.last_error = why
             if self._credentials.choose(self._name) != self._slot:
                 raise Leaves(f"the other certificate has its turn ({why})") from None
@@ -232,7 +244,14 @@ def endpoint_of(uplink: UplinkSettings, hub: str, slots: "Slots | None" = None, 
         if slots is not None and slot is not None:
             files = slots.tls_files(slot)
             client_id = uplink.client_id or slots.record.held[slot].configuration.get("clientId", hub)
-        context = tls_context(ca=uplink.ca, certificate=files[0], key=files[1], alpn=uplink.alpn)
+        try:
+            context = tls_context(ca=uplink.ca, certificate=files[0], key=files[1], alpn=uplink.alpn)
+        except ConfigError as error:
+            if slot is None or error.place != files[0]:
+                raise
+            raise HubError(
+                error.message, place=error.place, remedy=error.remedy
+            ) from error  # files of our own: another slot may do
     return Endpoint(
         uplink.host,
         uplink.port,
@@ -243,6 +262,13 @@ def endpoint_of(uplink: UplinkSettings, hub: str, slots: "Slots | None" = None, 
         uplink.password.reveal(),
         uplink.session_expiry,
     )
+
+
+def _is_away(error: HubError) -> bool:
+    """Whether it is the key store that does not answer: that says nothing of the certificate."""
+    from agent.identity.keys import KeyStoreAwayError  # noqa: PLC0415  as the identity itself
+
+    return isinstance(error, KeyStoreAwayError)
 
 
 def identity_of(settings: Settings) -> "HubIdentity | None":

@@ -71,16 +71,16 @@ class Link:
         *,
         on_request: Callable[[Request, Callable[[], None]], None],
         on_history_told: Callable[[], None],
-        channel: Channel | None = None,
+        channel: Channel,
     ) -> None:
         self.name = name
         self.policy = policy
         self.counters: Counter[str] = Counter()
         self.connected = False
         self.last_error = ""
-        self._ask_endpoint, self._endpoint = endpoint, endpoint()
+        self._ask_endpoint = endpoint
         self._dialect, self._outbox, self._clock = dialect, outbox, clock
-        self.channel = channel if channel is not None else Channel(self._place)
+        self.channel, self._place = channel, channel.place
         self._on_request, self._on_history_told = on_request, on_history_told
         self._leaving = False
         self._status: Mapping[str, Any] = {}
@@ -164,8 +164,8 @@ class Link:
 
     async def run(self) -> None:
         """Connect, drain, and end with MqttLost."""
-        self._endpoint, self._leaving = self._ask_endpoint(), False
-        connection = self._connect()
+        self._leaving = False
+        connection = self._connect(self._ask_endpoint())
         try:
             await connection.open(self._dialect.subscriptions)
             self._up(connection)
@@ -240,15 +240,11 @@ class Link:
 
     # ---- the connection ---------------------------------------------------------------------------------------------
 
-    @property
-    def _place(self) -> str:
-        return f"{self._endpoint.host}:{self._endpoint.port}"
-
-    def _connect(self) -> MqttConnection:
+    def _connect(self, endpoint: Endpoint) -> MqttConnection:
         now = self._clock.now()
         will = self._dialect.will(self._outbox.message_id(self._outbox.next_id()), now.iso)
         connection = MqttConnection(
-            self._endpoint,
+            endpoint,
             version=self._protocol.level,
             will=will,
             on_message=self._received,
