@@ -9,7 +9,7 @@ from agent.clock import Clock, plausible
 from agent.errors import StorageError
 from agent.identity.record import Record, Slot
 from agent.identity.slots import Slots
-from agent.identity.trial import Trial
+from agent.identity.trial import SHORT, Trial
 
 CONFIRMING = frozenset({"vendor"})  # sources that want to hear that their certificate works
 log = logging.getLogger(__name__)
@@ -23,8 +23,9 @@ class Credentials:
         self._clock, self._trial = clock, Trial()
         self._uplinks: list[str] = []
         self._lost_at: dict[str, float] = {}
-        self._lived_since: dict[str, float] = {}
-        self._unwritten: dict[str, Slot] = {}  # connections that stand, and that the disk did not take
+        self._lived_since: dict[str, float] = {}  # counted until then
+        self._stood_since: dict[str, float] = {}
+        self._unjudged: dict[str, tuple[Slot, float]] = {}  # connections that stand, and when they are judged
         self.unusable = ""  # the certificate in use, by its id, whose key or chain is lost
         self.on_swap: list[Callable[[str], None]] = []  # told the uplink that has connected
         self.on_change: list[Callable[[], None]] = []  # a connection has been judged
@@ -42,25 +43,29 @@ class Credentials:
 
     def connected(self, uplink: str, slot: Slot) -> None:
         """A connection of an uplink stands. A disk that takes nothing does not end it: it is written later (`settle`)."""
-        self._lived_since[uplink] = self._clock.now().mono
+        self._lived_since[uplink] = self._stood_since[uplink] = self._clock.now().mono
         self.unusable = ""
         try:
-            self._judge(uplink, slot)
+            if self._trial.doubts(self.slots.record, slot):
+                self._unjudged[uplink] = (slot, self._clock.now().mono + SHORT)
+            else:
+                self._judge(uplink, slot)
         except StorageError as error:
-            self._unwritten[uplink] = slot
+            self._unjudged[uplink] = (slot, 0.0)
             log.error("what this connection says of the hub's certificate cannot be written yet: %s", error.advice)  # noqa: TRY400  expected
         for changed in self.on_change:
             changed()
 
     @property
-    def unwritten(self) -> bool:
+    def unjudged(self) -> bool:
         """Whether something waits for `settle`."""
-        return bool(self._unwritten)
+        return bool(self._unjudged)
 
     def settle(self) -> None:
-        """Write what the disk did not take at the time. Raises StorageError while it still does not."""
-        for uplink, slot in list(self._unwritten.items()):
-            self._judge(uplink, slot)
+        """Judge connections that had to last first, or that the disk did not take. Raises StorageError while it still does not."""
+        for uplink, (slot, due) in list(self._unjudged.items()):
+            if self._clock.now().mono >= due:
+                self._judge(uplink, slot)
 
     def _judge(self, uplink: str, slot: Slot) -> None:
         """Write what a connection says of the certificate. Raises StorageError, and then nothing has changed here either."""
@@ -79,7 +84,7 @@ class Credentials:
         _tell(before, self.slots.change(arrow))
         self._trial = trial
         self._lost_at.pop(uplink, None)
-        self._unwritten.pop(uplink, None)
+        self._unjudged.pop(uplink, None)
         if swapped:
             for told in self.on_swap:
                 told(uplink)
@@ -90,9 +95,13 @@ class Credentials:
         self._lost_at.setdefault(uplink, now.mono)
         self.lived(uplink)
         self._lived_since.pop(uplink, None)
-        self._unwritten.pop(uplink, None)
+        self._unjudged.pop(uplink, None)
+        lasted = now.mono - self._stood_since.pop(uplink, now.mono)
         record = self.slots.record
-        if stood or slot is None or slot not in record.held:
+        if slot is None or slot not in record.held:
+            return why
+        if stood:
+            self._thrown_out(uplink, record, slot, lasted, why)
             return why
         if uplink == self.leader or record.candidate is None:
             self._trial.failed(record, slot, why)
@@ -102,6 +111,15 @@ class Credentials:
         if record.held[slot].proved or slot == record.candidate:
             return why
         return f"pending: the cloud may register this new certificate at its first connection, and take it at the next ({why})"
+
+    def _thrown_out(self, uplink: str, record: Record, slot: Slot, lasted: float, why: str) -> None:
+        """A connection that stood has ended: too soon, or not."""
+        if uplink != self.leader or record.candidate is not None:
+            return
+        if lasted < SHORT:
+            self._trial.failed(record, slot, f"thrown out after {lasted:.0f} s: {why}", thrown_out=True)
+        else:
+            self._trial.held()
 
     def _cannot_use(self, record: Record, slot: Slot) -> None:
         held = record.held[slot].certificate_id

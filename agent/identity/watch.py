@@ -170,7 +170,7 @@ class Watch:
 
     async def _turn(self) -> None:
         """Until a connection was judged, or a candidate has its next turn."""
-        if self._credentials.unwritten:
+        if self._credentials.unjudged:
             await asyncio.sleep(FIRST)
             self._credentials.settle()
             return
@@ -206,7 +206,7 @@ class Watch:
         self._credentials.lived(self._credentials.leader)
         record, now = self._slots.record, self._credentials.wall()
         wait = UNSET if now is None else LOOK
-        if self._credentials.unwritten:
+        if self._credentials.unjudged:
             wait = min(wait, FIRST)
         if record.unconfirmed:
             wait = min(wait, max(1.0, self._not_before - self._clock.now().mono))
