@@ -2,7 +2,6 @@
 
 import copy
 import logging
-import time
 from collections.abc import Callable
 
 from agent.clock import Clock, plausible
@@ -39,7 +38,7 @@ class Credentials:
 
     def choose(self, uplink: str) -> Slot | None:
         """The slot for the next connection; None while there is no certificate."""
-        return self._trial.choose(self.slots.record, time.monotonic(), leads=uplink == self.leader)
+        return self._trial.choose(self.slots.record, self._clock.now().mono, leads=uplink == self.leader)
 
     def connected(self, uplink: str, slot: Slot) -> None:
         """A connection of an uplink stands. A disk that takes nothing does not end it: it is written later (`settle`)."""
