@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from agent.clock import Clock
@@ -33,6 +34,10 @@ log = logging.getLogger(__name__)
 
 
 BY_HAND = "`agent identity csr` makes a request, `agent identity install FILE` takes the certificate"
+
+
+class WornOutError(TryAgainError):
+    """OpenSSL in this process has lost the device of the keys for good: it connects to a TPM or token once."""
 
 
 class Uplinks:
@@ -128,7 +133,7 @@ class Uplinks:
     def _start(self, name: str, uplink: UplinkSettings, credentials: "Credentials | None") -> None:
         hub = self._runtime.hub
         dialect = ManagedIntegrations(name, hub.hub_id, north=uplink.topics.north, south=uplink.topics.south)
-        connects = _Connects(name, uplink, hub.hub_id, credentials)
+        connects = _Connects(name, uplink, hub.hub_id, credentials, self._supervisor.end)
         connects.check()
         link = Link(
             name,
@@ -175,8 +180,16 @@ class Uplinks:
 class _Connects:
     """The connections of one uplink, and what they say of the certificate that they are made with."""
 
-    def __init__(self, name: str, uplink: UplinkSettings, hub: str, credentials: "Credentials | None") -> None:
-        self._name, self._uplink, self._hub, self._credentials = name, uplink, hub, credentials
+    def __init__(
+        self,
+        name: str,
+        uplink: UplinkSettings,
+        hub: str,
+        credentials: "Credentials | None",
+        end: Callable[[HubError], None],
+    ) -> None:
+        self._name, self._uplink, self._hub, self._credentials, self._end = name, uplink, hub, credentials, end
+        self._has_stood = False
         self._slot: Slot | None = None
         self._stood = False
 
@@ -214,7 +227,7 @@ class _Connects:
         return held[self._slot].certificate_id if self._slot in held else ""
 
     def stands(self) -> None:
-        self._stood = True
+        self._stood = self._has_stood = True
         if self._credentials is not None and self._slot is not None:
             self._credentials.connected(self._name, self._slot)
 
@@ -225,11 +238,15 @@ class _Connects:
         except (Leaves, ConfigError):
             raise
         except HubError as error:
+            if isinstance(error, WornOutError) and self._has_stood:
+                self._end(error)
             link.last_error = error.advice
             if self._credentials is None:
                 raise
             own = not isinstance(error, MqttLost | TryAgainError) and not _is_away(error)
             why = self._credentials.lost(self._name, self._slot, error.advice, stood=self._stood, unusable=own)
+            if not isinstance(error, MqttLost):
+                why = error.advice  # the broker has not even been asked
             link.last_error = why
             if self._credentials.choose(self._name) != self._slot:
                 raise Leaves(f"the other certificate has its turn ({why})") from None
@@ -247,11 +264,14 @@ def endpoint_of(uplink: UplinkSettings, hub: str, slots: "Slots | None" = None, 
         try:
             context = tls_context(ca=uplink.ca, certificate=files[0], key=files[1], alpn=uplink.alpn)
         except ConfigError as error:
-            if slot is None or error.place != files[0]:
+            if slots is None or slot is None or error.place != files[0]:
                 raise
-            raise HubError(
-                error.message, place=error.place, remedy=error.remedy
-            ) from error  # files of our own: another slot may do
+            slots.keys.sign(slots.key(slot), b"")  # a device that is away says so better than OpenSSL does
+            if slots.sound(slot):
+                raise WornOutError(
+                    f"key and certificate are sound, and TLS cannot use them: {error.message}"
+                ) from error
+            raise HubError(error.message, place=error.place, remedy=error.remedy) from error  # another slot may do
     return Endpoint(
         uplink.host,
         uplink.port,
