@@ -3,12 +3,14 @@
 import argparse
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
 from agent.commands import Command, Commands, batches, daemon, home, identity, onboarding, print_error, simulation
 from agent.errors import Exit, HubError, UsageError
+from agent.redact import redact
 
 GROUPS = (daemon, home, identity, onboarding, batches, simulation)
 
@@ -28,6 +30,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(Exit.OK)
     except KeyboardInterrupt:
         return int(Exit.TEMPFAIL)
+    except Exception:  # noqa: BLE001  a bug; Python itself would print secrets that an error speaks of
+        print(redact(traceback.format_exc()), file=sys.stderr, end="")  # noqa: T201
+        return int(Exit.SOFTWARE)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -71,7 +71,7 @@ class Anew(HubError):  # noqa: N818  no trouble
 
 
 class StorageError(HubError):
-    """The database cannot be used: damaged, newer than this agent, or the disk failed."""
+    """The database or a file of the hub cannot be used: damaged, newer than this agent, or the disk failed."""
 
 
 def install_extra(extra: str) -> str:

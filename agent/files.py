@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from agent.errors import TryAgainError
+from agent.errors import StorageError, TryAgainError
 
 _LOCK_LOOK = 0.05  # seconds between two looks at a lock
 
@@ -51,6 +51,17 @@ def reserve(path: Path, size: int) -> bool:
     finally:
         os.close(descriptor)
     return True
+
+
+@contextmanager
+def disk_trouble() -> Iterator[None]:
+    """What the disk refuses in this block is expected trouble: a full one is emptied, and the same is tried again. Raises StorageError."""
+    try:
+        yield
+    except OSError as error:
+        remedy = "free the disk, or see what the kernel's log says of it"
+        text = error.strerror or type(error).__name__
+        raise StorageError(text, place=str(error.filename or ""), remedy=remedy) from error
 
 
 @contextmanager

@@ -110,6 +110,11 @@ class Supervisor:
             log.critical("%s failed", name, exc_info=error)
             self.on_end(error)
 
+    def end(self, error: HubError) -> None:
+        """End the process in order, with the error's exit code: what is wrong goes by a start."""
+        log.error("the agent ends, to be started anew: %s", error.advice)
+        self.on_end(error)
+
     def cancel_all(self) -> None:
         """Ask everything to stop."""
         for task in list(self._tasks):

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from agent.clock import Clock
@@ -12,7 +13,7 @@ from agent.cloud.link import Link, LinkPolicy
 from agent.cloud.managed_integrations import ManagedIntegrations
 from agent.cloud.mqtt import Endpoint, Leaves, MqttLost
 from agent.cloud.tls import tls_context
-from agent.errors import ConfigError, HubError
+from agent.errors import ConfigError, HubError, TryAgainError
 from agent.home import introduction
 from agent.outbox import Outbox
 from agent.requests import SaveMeta, StateQuery
@@ -34,6 +35,10 @@ log = logging.getLogger(__name__)
 
 
 BY_HAND = "`agent identity csr` makes a request, `agent identity install FILE` takes the certificate"
+
+
+class WornOutError(TryAgainError):
+    """OpenSSL in this process has lost the device of the keys for good: it connects to a TPM or token once."""
 
 
 class Uplinks:
@@ -129,7 +134,8 @@ class Uplinks:
     def _start(self, name: str, uplink: UplinkSettings, credentials: "Credentials | None") -> None:
         hub = self._runtime.hub
         dialect = ManagedIntegrations(name, hub.hub_id, north=uplink.topics.north, south=uplink.topics.south)
-        connects = _Connects(name, uplink, hub.hub_id, credentials)
+        connects = _Connects(name, uplink, hub.hub_id, credentials, self._supervisor.end)
+        connects.check()
         link = Link(
             name,
             connects.endpoint,
@@ -190,8 +196,16 @@ class Uplinks:
 class _Connects:
     """The connections of one uplink, and what they say of the certificate that they are made with."""
 
-    def __init__(self, name: str, uplink: UplinkSettings, hub: str, credentials: "Credentials | None") -> None:
-        self._name, self._uplink, self._hub, self._credentials = name, uplink, hub, credentials
+    def __init__(
+        self,
+        name: str,
+        uplink: UplinkSettings,
+        hub: str,
+        credentials: "Credentials | None",
+        end: Callable[[HubError], None],
+    ) -> None:
+        self._name, self._uplink, self._hub, self._credentials, self._end = name, uplink, hub, credentials, end
+        self._has_stood = False
         self._slot: Slot | None = None
         self._stood = False
 
@@ -202,6 +216,16 @@ class _Connects:
             return endpoint_of(self._uplink, self._hub)
         self._slot = self._credentials.choose(self._name)
         return endpoint_of(self._uplink, self._hub, self._credentials.slots, self._slot)
+
+    def check(self) -> None:
+        """Raises ConfigError for what only a person can mend; what may come back by itself is the connections' matter."""
+        try:
+            self.endpoint()
+        except ConfigError:
+            raise
+        except HubError:
+            if self._credentials is None:
+                raise
 
     @property
     def thing(self) -> str:
@@ -219,7 +243,7 @@ class _Connects:
         return held[self._slot].certificate_id if self._slot in held else ""
 
     def stands(self) -> None:
-        self._stood = True
+        self._stood = self._has_stood = True
         if self._credentials is not None and self._slot is not None:
             self._credentials.connected(self._name, self._slot)
 
@@ -227,15 +251,18 @@ class _Connects:
         """One connection's life. Raises MqttLost, and HubError when what it connects with cannot be used: a token that is away."""
         try:
             await link.run()
-        except Leaves:
+        except (Leaves, ConfigError):
             raise
         except HubError as error:
+            if isinstance(error, WornOutError) and self._has_stood:
+                self._end(error)
             link.last_error = error.advice
-            if not isinstance(error, MqttLost):
-                raise
             if self._credentials is None:
                 raise
-            why = self._credentials.lost(self._name, self._slot, error.advice, stood=self._stood)
+            own = not isinstance(error, MqttLost | TryAgainError) and not _is_away(error)
+            why = self._credentials.lost(self._name, self._slot, error.advice, stood=self._stood, unusable=own)
+            if not isinstance(error, MqttLost):
+                why = error.advice  # the broker has not even been asked
             link.last_error = why
             if self._credentials.choose(self._name) != self._slot:
                 raise Leaves(f"the other certificate has its turn ({why})") from None
@@ -250,7 +277,17 @@ def endpoint_of(uplink: UplinkSettings, hub: str, slots: "Slots | None" = None, 
         if slots is not None and slot is not None:
             files = slots.tls_files(slot)
             client_id = uplink.client_id or slots.record.held[slot].configuration.get("clientId", hub)
-        context = tls_context(ca=uplink.ca, certificate=files[0], key=files[1], alpn=uplink.alpn)
+        try:
+            context = tls_context(ca=uplink.ca, certificate=files[0], key=files[1], alpn=uplink.alpn)
+        except ConfigError as error:
+            if slots is None or slot is None or error.place != files[0]:
+                raise
+            slots.keys.sign(slots.key(slot), b"")  # a device that is away says so better than OpenSSL does
+            if slots.sound(slot):
+                raise WornOutError(
+                    f"key and certificate are sound, and TLS cannot use them: {error.message}"
+                ) from error
+            raise HubError(error.message, place=error.place, remedy=error.remedy) from error  # another slot may do
     return Endpoint(
         uplink.host,
         uplink.port,
@@ -261,6 +298,13 @@ def endpoint_of(uplink: UplinkSettings, hub: str, slots: "Slots | None" = None, 
         uplink.password.reveal(),
         uplink.session_expiry,
     )
+
+
+def _is_away(error: HubError) -> bool:
+    """Whether it is the key store that does not answer: that says nothing of the certificate."""
+    from agent.identity.keys import KeyStoreAwayError  # noqa: PLC0415  as the identity itself
+
+    return isinstance(error, KeyStoreAwayError)
 
 
 def identity_of(settings: Settings) -> "HubIdentity | None":

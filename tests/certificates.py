@@ -81,6 +81,28 @@ class Authority:
         path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         return path, _write_key(self._folder / f"{name}.key", key)
 
+    def revoke(self, *certificates: Path) -> Path:
+        """The list of revoked certificates, with these in it, as a file."""
+        now = dt.datetime.now(dt.UTC)
+        builder = x509.CertificateRevocationListBuilder().issuer_name(self._name)
+        builder = builder.last_update(now - DAY).next_update(now + DAY)
+        for path in certificates:
+            serial = x509.load_pem_x509_certificate(path.read_bytes()).serial_number
+            entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now - DAY).build()
+            builder = builder.add_revoked_certificate(entry)
+        made = self._folder / "revoked.pem"
+        made.write_bytes(builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+        return made
+
+    def certify(self, public_key: str, path: Path, *, begins: float, ends: float) -> None:
+        """A certificate for a key (PEM), with a life from and to so many days from now."""
+        now = dt.datetime.now(dt.UTC)
+        key = serialization.load_pem_public_key(public_key.encode())
+        builder = x509.CertificateBuilder().subject_name(_name("hub-1")).issuer_name(self._name)
+        builder = builder.public_key(key).serial_number(x509.random_serial_number())  # type: ignore[arg-type]
+        builder = builder.not_valid_before(now + begins * DAY).not_valid_after(now + ends * DAY)
+        path.write_bytes(self._sign(builder).public_bytes(serialization.Encoding.PEM))
+
     def sign_request(self, request: str, name: str = "hub") -> Path:
         """The certificate that a request (PEM) asks for: its subject and extensions as they are."""
         asked = x509.load_pem_x509_csr(request.encode())

@@ -1,5 +1,6 @@
-"""Power cuts at every call that changes the disk: the list of points is made by a first run, so new code is covered by itself."""
+"""Power cuts and refusals at every call that changes the disk: the list of points is made by a first run, so new code is covered by itself."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,41 @@ class Cuts:
         self.seen += 1
         if self.seen == self.at:
             raise PowerCut
+
+
+class Refusals:
+    """Counts the calls of a run, or has the disk refuse one of them with an errno; with `stays` also all that follow."""
+
+    def __init__(self, at: int = 0, number: int = errno.ENOSPC, *, stays: bool = False) -> None:
+        self.at, self.number, self.stays, self.seen = at, number, stays, 0
+
+    def point(self) -> None:
+        self.seen += 1
+        if self.at and (self.seen == self.at or (self.stays and self.seen > self.at)):
+            raise OSError(self.number, os.strerror(self.number))
+
+
+@contextmanager
+def refusing(at: int = 0, number: int = errno.ENOSPC, *, stays: bool = False) -> Iterator[Refusals]:
+    """The disk refuses call `at`, counted from 1; 0 only counts. Beside what `cutting` has, files that are made are calls."""
+    refusals, really = Refusals(at, number, stays=stays), os.open
+
+    def opened(path: Any, flags: int, *arguments: Any, **more: Any) -> int:
+        if flags & os.O_CREAT:
+            refusals.point()
+        return really(path, flags, *arguments, **more)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "open", opened)
+        for owner, name in ((os, "fsync"), (Path, "replace"), (os, "unlink"), (os, "rmdir"), (Path, "mkdir")):
+            whole = getattr(owner, name)
+
+            def call(*given: Any, whole: Any = whole, **more: Any) -> Any:
+                refusals.point()
+                return whole(*given, **more)
+
+            patched.setattr(owner, name, call)
+        yield refusals
 
 
 @contextmanager

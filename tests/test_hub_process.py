@@ -110,8 +110,11 @@ async def test_a_backup_of_the_radio_is_for_its_owner_and_can_be_restored(house:
         return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
     loop, file = asyncio.get_running_loop(), tmp_path / "hub.backup"
-    taken = await loop.run_in_executor(None, agent, "backup", str(file))
+    neither = await loop.run_in_executor(None, agent, "backup", str(file))
+    assert (neither.returncode, file.exists()) == (64, False), "in clear only where somebody says so"
+    taken = await loop.run_in_executor(None, agent, "backup", "--plain", str(file))
     assert taken.returncode == 0, taken.stderr
+    assert "IN CLEAR" in taken.stdout
     assert file.stat().st_mode & 0o777 == 0o600
     key = json.loads(file.read_text())["radios"]["zigbee"]["network"]["network_key"]["key"]
     assert key not in taken.stdout + taken.stderr + (tmp_path / "agent.log").read_text()
@@ -122,6 +125,23 @@ async def test_a_backup_of_the_radio_is_for_its_owner_and_can_be_restored(house:
     house.send(bulb["managedThingId"], "after", "On")
     await until(lambda: house.outcomes("after") == ["succeeded"], 20.0, "a command after the restore")
     whole = json.loads(file.read_text())
+    secret, other, sealed = tmp_path / "secret", tmp_path / "other", tmp_path / "hub.sealed"
+    for path, text in ((secret, "correct horse battery"), (other, "wrong horse battery")):
+        path.touch(mode=0o600)
+        path.write_text(text + "\n")
+    taken = await loop.run_in_executor(None, agent, "backup", str(sealed), "--passphrase-file", str(secret))
+    assert taken.returncode == 0, taken.stderr
+    assert key not in sealed.read_text()
+    assert sealed.stat().st_mode & 0o777 == 0o600
+    for words, more in (
+        ("--passphrase-file", ()),
+        ("another passphrase", ("--passphrase-file", str(other))),
+    ):
+        refused = await loop.run_in_executor(None, agent, "restore", str(sealed), *more)
+        assert refused.returncode == 64
+        assert words in refused.stderr
+    restored = await loop.run_in_executor(None, agent, "restore", str(sealed), "--passphrase-file", str(secret))
+    assert restored.returncode == 0, restored.stderr
     for wrong, words in (
         ("{}", "is no backup of a hub"),
         ("[", "is no JSON"),

@@ -127,6 +127,8 @@ class Jobs:
         body = Update(status=status, status_details=details(told), execution_number=execution.execution_number)
         try:
             await self._channel.ask(topic, body, Updated)
+        except AnswerTroubleError as error:
+            log.warning("%s", error)  # it came on `accepted`, and nothing in it is needed
         except RefusedError as error:
             code = _code(error.payload)
             if code in _OVER:
@@ -141,8 +143,8 @@ class Jobs:
             ended = await self._handlers[operation](job)
         except JobOverError as error:
             log.info("%s", error)
-        except (MqttLost, TryAgainError) as error:
-            log.warning("job %s waits: %s", job.id, error)
+        except HubError as error:
+            log.warning("job %s waits: %s", job.id, error.advice)
             await self._rest(AGAIN)
         else:
             await self._tell(execution, ended)

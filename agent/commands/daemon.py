@@ -3,7 +3,11 @@
 import argparse
 import asyncio
 import json
+import logging
 import os
+import resource
+import sys
+import threading
 
 from agent.commands import Commands, print_error
 from agent.errors import ConfigError, Exit, HubError
@@ -19,8 +23,11 @@ def _run(arguments: argparse.Namespace) -> int:
     from agent import log, run, settings  # noqa: PLC0415  the other commands start faster without the daemon
 
     env = dict(os.environ)
+    # An image of this process's memory holds keys and passwords; the unit says the same (LimitCORE=0).
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     loaded = settings.load(arguments.config, env)
     logs = log.setup(loaded.logging, env)
+    _hear_what_nobody_catches()
     try:
         return asyncio.run(run.run(loaded, env, logs.attach))
     except HubError as error:
@@ -28,6 +35,20 @@ def _run(arguments: argparse.Namespace) -> int:
         return int(error.exit_code)
     finally:
         logs.close()
+
+
+def _hear_what_nobody_catches() -> None:
+    """Into the log, which leaves secrets out; Python itself prints it as it is."""
+    logger = logging.getLogger(__name__)
+
+    def thread(told: threading.ExceptHookArgs) -> None:
+        if told.exc_value is not None:
+            logger.critical("a thread failed", exc_info=told.exc_value)
+
+    def finaliser(told: "sys.UnraisableHookArgs") -> None:
+        logger.error("an error that nobody could catch: %s", told.err_msg, exc_info=told.exc_value)
+
+    threading.excepthook, sys.unraisablehook = thread, finaliser
 
 
 def _check_config(arguments: argparse.Namespace) -> int:

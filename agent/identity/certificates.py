@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
@@ -14,6 +14,15 @@ from agent.errors import HubError
 SKEW = 300.0  # seconds that a cloud's clock may be ahead of ours
 LONGEST_CHAIN = 10
 LARGEST = 65536  # characters
+# The library reads a certificate's parts when they are asked for, and each of them has its own way to be wrong.
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 
 
 class CertificateTroubleError(HubError):
@@ -40,20 +49,25 @@ def check(pem: str, public_key: str, now: float | None) -> Checked:
     text, mended = with_line_breaks(pem)
     chain = _parse(text)
     leaf = chain[0]
-    held = leaf.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    try:
+        held = leaf.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        begins, expires = leaf.not_valid_before_utc.timestamp(), leaf.not_valid_after_utc.timestamp()
+        names = leaf.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    except _UNREADABLE as error:
+        raise CertificateTroubleError(f"the certificate cannot be read: {error}") from None
     if held.decode() != public_key:
         raise CertificateTroubleError(
             "the certificate is for another key", remedy="ask for one with this hub's own request"
         )
     _check_chain(chain)
     _check_use(leaf)
-    begins, expires = leaf.not_valid_before_utc.timestamp(), leaf.not_valid_after_utc.timestamp()
     if now is not None and not begins - SKEW <= now <= expires:
         span = f"{_day(begins)} to {_day(expires)}"
         raise CertificateTroubleError(
             f"the certificate is valid from {span}, it is {_day(now)}", remedy="check the hub's clock"
         )
-    names = leaf.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
     name = str(names[0].value) if names else ""
     return Checked(text, leaf.fingerprint(hashes.SHA256()).hex(), name, begins, expires, mended)
 
@@ -71,7 +85,7 @@ def _parse(pem: str) -> list[x509.Certificate]:
     remedy = "the text begins with -----BEGIN CERTIFICATE-----, the hub's own certificate first"
     try:
         chain = x509.load_pem_x509_certificates(pem.encode())
-    except ValueError as error:
+    except _UNREADABLE as error:
         raise CertificateTroubleError(f"no PEM certificate: {error}", remedy=remedy) from None
     if len(chain) > LONGEST_CHAIN:
         raise CertificateTroubleError(f"{len(chain)} certificates are no chain", remedy=remedy)
@@ -82,7 +96,7 @@ def _check_chain(chain: list[x509.Certificate]) -> None:
     for number, (below, above) in enumerate(pairwise(chain), 1):
         try:
             below.verify_directly_issued_by(above)
-        except (ValueError, TypeError, InvalidSignature):
+        except (*_UNREADABLE, InvalidSignature):
             raise CertificateTroubleError(
                 f"certificate {number} of the chain is not signed by the one after it",
                 remedy="leaf first, then each authority above it; leave out what does not belong to it",
@@ -94,7 +108,7 @@ def _check_use(leaf: x509.Certificate) -> None:
         usage = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound:
         return
-    except ValueError as error:
+    except _UNREADABLE as error:
         raise CertificateTroubleError(f"its extensions cannot be read: {error}") from None
     if ExtendedKeyUsageOID.CLIENT_AUTH not in usage:
         raise CertificateTroubleError(

@@ -5,12 +5,12 @@ A hub without a certificate enrols with a name and password; one with a certific
 
 import asyncio
 import base64
-import binascii
 import logging
 import time
 from dataclasses import dataclass
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import pkcs7
 
@@ -53,8 +53,8 @@ class Est:
 
     async def obtain(self, asked: Asked) -> Obtained:
         """Raises RestError and its kinds, EstTroubleError, and TryAgainError while nobody has approved the request."""
-        again = asked.current is not None and asked.current.expires > time.time()
-        files = asked.slots.tls_files(_other(asked)) if again else ("", "")
+        files = self._in_use(asked)
+        again = bool(files[0])
         operation = "simplereenroll" if again else "simpleenroll"
         request = x509.load_pem_x509_csr(asked.csr(self._asks_for(asked)).encode())
         body = base64.encodebytes(request.public_bytes(serialization.Encoding.DER))
@@ -80,7 +80,7 @@ class Est:
             if answer.status != _ACCEPTED:
                 return answer
             told = answer.headers.get("retry-after", "")
-            pause = min(LONGEST_WAIT, float(told)) if told.isdigit() else wait
+            pause = min(LONGEST_WAIT, float(told)) if told.isascii() and told.isdigit() else wait
             wait = min(LONGEST_WAIT, 2 * wait)
             if time.monotonic() + pause > end:
                 raise TryAgainError("nobody has approved the request yet", place=self._server.url)
@@ -93,10 +93,23 @@ class Est:
     def kept(self) -> None:
         """Nothing was kept."""
 
+    @staticmethod
+    def _in_use(asked: Asked) -> tuple[str, str]:
+        """Certificate and key to re-enrol by; empty when the hub enrols anew: it has none, or none that is of use any more."""
+        if asked.current is None or asked.current.expires <= time.time():
+            return "", ""
+        if not asked.slots.sound(_other(asked)):
+            log.warning("the key or certificate in use is lost: the hub enrols anew")
+            return "", ""
+        return asked.slots.tls_files(_other(asked))
+
     def _asks_for(self, asked: Asked) -> Subject:
         if asked.current is None:
             return self._subject
-        leaf = x509.load_pem_x509_certificates(asked.slots.chain(_other(asked)).read_bytes())[0]
+        try:
+            leaf = x509.load_pem_x509_certificates(asked.slots.chain(_other(asked)).read_bytes())[0]
+        except (OSError, ValueError):
+            return self._subject
         names = {name.rfc4514_attribute_name: str(name.value) for name in leaf.subject}
         common_name = names.pop("CN", self._subject.common_name)
         return Subject(common_name, {name: value for name, value in names.items() if name in NAMES})
@@ -123,14 +136,22 @@ def _chain(answer: Answer, key: object) -> str:
     """The certificates of a certs-only CMS, which are a set, as a chain: ours, then each authority, without the root."""
     try:
         held = pkcs7.load_der_pkcs7_certificates(base64.b64decode(answer.body, validate=False))
-    except (ValueError, binascii.Error) as error:
+        leaf = next((one for one in held if _is_for(one, key)), None)
+        if leaf is None:
+            raise EstTroubleError("the answer holds no certificate for this hub's key", place=answer.place)
+        chain = [leaf]
+        while above := next((one for one in held if one.subject == chain[-1].issuer and one not in chain), None):
+            if above.subject == above.issuer:
+                break
+            chain.append(above)
+        return "".join(one.public_bytes(serialization.Encoding.PEM).decode() for one in chain)
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise EstTroubleError(f"the answer is no CMS with certificates: {error}", place=answer.place) from None
-    leaf = next((one for one in held if one.public_key() == key), None)
-    if leaf is None:
-        raise EstTroubleError("the answer holds no certificate for this hub's key", place=answer.place)
-    chain = [leaf]
-    while above := next((one for one in held if one.subject == chain[-1].issuer and one not in chain), None):
-        if above.subject == above.issuer:
-            break
-        chain.append(above)
-    return "".join(one.public_bytes(serialization.Encoding.PEM).decode() for one in chain)
+
+
+def _is_for(certificate: x509.Certificate, key: object) -> bool:
+    """An authority's key may be of a kind that the library does not know."""
+    try:
+        return bool(certificate.public_key() == key)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return False

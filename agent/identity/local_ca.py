@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from agent.errors import ConfigError
+from agent.errors import ConfigError, TryAgainError
 from agent.identity.keys import Subject
 from agent.identity.record import Held
 from agent.identity.sources import Asked, Obtained
@@ -33,14 +33,20 @@ class LocalAuthority:
         authority, key = self._read()
         request = x509.load_pem_x509_csr(asked.csr(self._subject).encode())
         now = datetime.now(UTC)
+        begins = max(now - _EARLIER, authority.not_valid_before_utc)
+        ends = min(now + timedelta(days=self._days), authority.not_valid_after_utc)
+        if begins >= ends:
+            text = f"the authority signs nothing that is valid on {now:%Y-%m-%d}"
+            remedy = "check the hub's clock; if it is right, make a new authority"
+            raise TryAgainError(text, place=str(self._certificate), remedy=remedy)
         builder = (
             x509.CertificateBuilder()
             .subject_name(request.subject)
             .issuer_name(authority.subject)
             .public_key(request.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(max(now - _EARLIER, authority.not_valid_before_utc))
-            .not_valid_after(min(now + timedelta(days=self._days), authority.not_valid_after_utc))
+            .not_valid_before(begins)
+            .not_valid_after(ends)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
         )

@@ -123,7 +123,7 @@ class FleetProvisioning:
                 return created
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError, CertificateTroubleError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError, CertificateTroubleError):
             pass
         self.kept()
         return None

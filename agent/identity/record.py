@@ -9,9 +9,9 @@ A candidate becomes current by a real connection. A fallback goes once the new c
 comes back when the new one is refused and the old one is not.
 """
 
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Slot = Literal["a", "b"]
 DAY = 86400.0
@@ -19,6 +19,9 @@ KEEP = 24 * 3600.0  # seconds of health before an old certificate goes
 TRIES = 3  # connections that a certificate may fail before the other one has its turn
 BY_HAND = "by hand"  # the reason of a request that a person takes to an authority
 ROUNDS = 3  # turns of a candidate before it is given up
+_LAST = 253402300799.0  # 9999-12-31, the last day of X.509 and of our calendar
+Moment = Annotated[float, Field(ge=-_LAST, le=_LAST, allow_inf_nan=False)]
+Span = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class _Part(BaseModel):
@@ -32,10 +35,10 @@ class Held(_Part):
     certificate_id: str = Field(pattern="^[0-9a-f]{64}$")
     configuration: dict[str, str] = {}
     source: str
-    begins: float
-    expires: float
-    installed: float
-    proved: float = 0.0
+    begins: Moment
+    expires: Moment
+    installed: Moment
+    proved: Moment = 0.0
 
 
 class Record(_Part):
@@ -49,10 +52,23 @@ class Record(_Part):
     asked: Slot | None = None  # its key is made, and its certificate is on the way
     reason: str = ""  # what the certificate is asked for: a job's id, a person, its age
     unconfirmed: str = ""  # the source that has yet to hear that its certificate works
-    rounds: int = 0
-    healthy: float = 0.0
-    offline: float = 0.0
+    rounds: int = Field(0, ge=0)
+    healthy: Span = 0.0
+    offline: Span = 0.0
     trouble: str = ""  # why the last candidate or new certificate was given up
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        """A record that was read: each part is in a slot of its own, and what is used is held."""
+        in_use = [slot for slot in (self.current, self.candidate, self.fallback) if slot]
+        if not set(in_use) <= set(self.held):
+            raise ValueError("a slot that is named is empty")
+        parts = [*in_use, *([self.asked] if self.asked else [])]
+        if len(parts) != len(set(parts)):
+            raise ValueError("a slot has two parts")
+        if self.current is None and in_use:
+            raise ValueError("nothing is current")
+        return self
 
     @property
     def identity(self) -> Held | None:

@@ -5,6 +5,7 @@ names are removed at the next `tidy`. A power cut costs at most the step that it
 """
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,11 +14,12 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from agent.clock import plausible
-from agent.errors import TryAgainError
-from agent.files import locked, sync_folder, write_atomic
+from agent.errors import ConfigError, HubError, TryAgainError
+from agent.files import disk_trouble, locked, sync_folder, write_atomic
 from agent.identity.certificates import CertificateTroubleError, Checked, check
-from agent.identity.keys import KeyStore
+from agent.identity.keys import KeyStore, KeyStoreAwayError
 from agent.identity.record import Held, Record, Slot
+from agent.wire.fleet_provisioning import THING_NAME
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +29,7 @@ Now = Callable[[], float | None]  # seconds since 1970, None while the clock was
 
 
 class Slots:
-    """Keys and certificates of one identity in `folder`. Raises KeyTroubleError, CertificateTroubleError, OSError."""
+    """Keys and certificates of one identity in `folder`. Raises KeyTroubleError, CertificateTroubleError, StorageError."""
 
     def __init__(
         self, folder: Path, keys: KeyStore, now: Now = lambda: plausible(time.time()), *, kind: str = "P-256"
@@ -85,7 +87,7 @@ class Slots:
             record = self.record
             slot = record.asked or record.free
             checked = self.check(pem, slot)
-            held = _held(checked, thing or checked.common_name, configuration, source, self._wall())
+            held = _held(checked, thing, configuration, source, self._wall())
             write_atomic(self.chain(slot), checked.pem.encode())
             self._write(record.arrived(held))
             if checked.mended:
@@ -123,7 +125,7 @@ class Slots:
             self._tidy()
             asked = cleared.ask(f"import of {checked.certificate_id}")  # not written: nobody waits for an answer
             self.keys.adopt(self.key(asked.free), key)
-            held = _held(checked, thing or checked.common_name, configuration, source, self._wall())
+            held = _held(checked, thing, configuration, source, self._wall())
             write_atomic(self.chain(asked.free), checked.pem.encode())
             self._write(asked.arrived(held))
             return held
@@ -136,6 +138,16 @@ class Slots:
     def check(self, pem: str, slot: Slot) -> Checked:
         """Whether a chain fits a slot's key and this day. Raises CertificateTroubleError."""
         return check(pem, self.keys.public_key(self.key(slot)), self._now())
+
+    def sound(self, slot: Slot) -> bool:
+        """Whether a slot's key and chain are there and belong together, be they expired or not. Raises KeyStoreAwayError, ConfigError."""
+        try:
+            check(self.chain(slot).read_text(), self.keys.public_key(self.key(slot)), None)
+        except (KeyStoreAwayError, ConfigError):
+            raise
+        except (HubError, OSError, ValueError):
+            return False
+        return True
 
     def forget_asked(self) -> None:
         """The certificate that was asked for will not come."""
@@ -183,14 +195,25 @@ class Slots:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """The command line and the daemon change one folder."""
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with locked(self.folder / "lock", wait=LOCK_WAIT, busy="another process is changing the hub's identity"):
-            yield
+        busy = "another process is changing the hub's identity"
+        with disk_trouble():
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with locked(self.folder / "lock", wait=LOCK_WAIT, busy=busy):
+                yield
+
+
+def _thing(thing: str, checked: Checked) -> str:
+    """The name that becomes a part of topics; a certificate's own name only where it can be one."""
+    if not thing:
+        return checked.common_name if re.fullmatch(THING_NAME, checked.common_name) else ""
+    if not re.fullmatch(THING_NAME, thing):
+        raise CertificateTroubleError(f"{thing[:64]!r} is no name of a thing", remedy="1 to 128 of a-z A-Z 0-9 : _ -")
+    return thing
 
 
 def _held(checked: Checked, thing: str, configuration: Mapping[str, str], source: str, now: float) -> Held:
     return Held(
-        thing=thing,
+        thing=_thing(thing, checked),
         certificate_id=checked.certificate_id,
         configuration=dict(configuration),
         source=source,

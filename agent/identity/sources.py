@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from agent.files import disk_trouble
 from agent.identity.keys import Subject
 from agent.identity.record import Held, Slot
 from agent.identity.slots import Slots
@@ -48,7 +49,12 @@ class Source(Protocol):
 
 
 async def fetch(slots: Slots, source: Source, reason: str, *, told: Callable[[str], None] = lambda _text: None) -> Held:
-    """Get a certificate into the free slot. Raises what the source does, and CertificateTroubleError for one that does not fit."""
+    """Get a certificate into the free slot. Raises what the source does, CertificateTroubleError for one that does not fit, StorageError."""
+    with disk_trouble():
+        return await _fetch(slots, source, reason, told)
+
+
+async def _fetch(slots: Slots, source: Source, reason: str, told: Callable[[str], None]) -> Held:
     slot = await asyncio.to_thread(slots.ask, reason)
     record = slots.record
     told(f"asking {source.name} for a certificate for slot {slot}")

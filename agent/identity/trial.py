@@ -2,12 +2,15 @@
 
 Two certificates may be there: a new one and one that is known to work. The new one has TRIES connections, then the other one has a turn.
 If that one connects, the network is fine and the new certificate is not; if it fails too, nothing is known, and the new one is next.
+A broker may take a certificate and then throw its connections out, for want of a right: a connection that ends sooner than SHORT has failed,
+and the other certificate has to do better than that, not only to connect.
 """
 
 from dataclasses import dataclass
 
 from agent.identity.record import TRIES, Record, Slot
 
+SHORT = 30.0  # seconds
 WAITS = (60.0, 600.0, 3600.0)  # seconds on the certificate that works, before each further turn of a candidate
 
 
@@ -27,6 +30,7 @@ class Trial:
         self._not_before = 0.0
         self._last_error = ""
         self._candidate = ""
+        self._thrown_out = False
 
     def _meet(self, record: Record) -> None:
         """What is known of one candidate says nothing of the next."""
@@ -46,7 +50,9 @@ class Trial:
     def connected(self, record: Record, slot: Slot, now: float, wall: float, *, confirm: str) -> Verdict:
         """A connection with `slot` stands. `confirm`: the source of the candidate, if it wants to hear of it."""
         failed = self._failures >= TRIES
-        why, self._failures = self._last_error, 0
+        why = self._last_error
+        if slot != record.current or record.candidate or not record.fallback:
+            self.held()  # else it is to last, too: a fallback is there
         after = record.connected(slot, wall, confirm)
         if slot == record.candidate:
             return Verdict(after, swapped=True)
@@ -57,14 +63,23 @@ class Trial:
             return Verdict(after.turn_over(why))
         return Verdict(after)
 
-    def failed(self, record: Record, slot: Slot, why: str) -> None:
-        """A connection with `slot` could not be made."""
+    def held(self) -> None:
+        """A connection has lasted, or its making is enough."""
+        self._failures, self._thrown_out = 0, False
+
+    def doubts(self, record: Record, slot: Slot) -> bool:
+        """Whether a connection with `slot` has to last before it is judged: the other certificate's did not, and may not be to blame."""
+        return slot == record.fallback and self._thrown_out and self._failures >= TRIES
+
+    def failed(self, record: Record, slot: Slot, why: str, *, thrown_out: bool = False) -> None:
+        """A connection with `slot` could not be made, or was ended at once (`thrown_out`)."""
         tried = record.candidate or (record.current if record.fallback else None)
         if slot == tried:
             self._failures += 1
             self._last_error = why
+            self._thrown_out = self._thrown_out or thrown_out
         else:
-            self._failures = 0  # the one that works does not either: it is the network
+            self.held()  # the one that works does not either: it is the network
 
     def next_turn(self, record: Record) -> float | None:
         """When a candidate has its next turn (monotonic seconds), None when none waits."""

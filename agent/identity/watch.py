@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from agent.clock import Clock
 from agent.errors import HubError
+from agent.identity.certificates import CertificateTroubleError
 from agent.identity.credentials import Credentials
 from agent.identity.record import BY_HAND, ROUNDS, Record
 from agent.identity.renewal import DUE, EXPIRED, FINE, LATE, URGENT, Age, age, dice_of, renew_at
@@ -70,12 +71,17 @@ class Watch:
         return age(record.identity, record.offline, now)
 
     def status(self) -> dict[str, object]:
-        return told(self._slots.record, self.age())
+        """As `told`; a record that cannot be read is trouble to be shown, not the end of the status."""
+        try:
+            return told(self._slots.record, self.age())
+        except CertificateTroubleError as error:
+            return {"daysLeft": None, "state": "unknown", "rotation": "", "trouble": error.advice}
 
     async def live(self) -> None:
         """For as long as the hub runs; trouble of a key store or a source costs a pause."""
         while True:
             try:
+                self._credentials.settle()
                 self._slots.tidy()
                 await self._see_through()
                 self._say_age()
@@ -116,14 +122,22 @@ class Watch:
             return self._wishes[0]
         record, stand = self._slots.record, self.age()
         source = self._source()
-        if source is None or record.identity is None or record.candidate or record.unconfirmed:
+        if (
+            source is None
+            or record.current is None
+            or record.identity is None
+            or record.candidate
+            or record.unconfirmed
+        ):
             return None
         if self._clock.now().mono < self._not_before:
             return None
+        held = record.identity.certificate_id
         begun = record.asked is not None and record.reason != BY_HAND
-        if not begun and (stand is None or stand.state == FINE):
+        lost = self._credentials.unusable == held and not self._slots.sound(record.current)
+        if not begun and not lost and (stand is None or stand.state == FINE):
             return None
-        reason = record.reason if begun else f"age of {record.identity.certificate_id}"
+        reason = record.reason if begun else f"loss of {held}" if lost else f"age of {held}"
         return _Wish(source, reason, ROUNDS, asyncio.get_running_loop().create_future())
 
     async def _grant(self, wish: _Wish) -> None:
@@ -156,6 +170,10 @@ class Watch:
 
     async def _turn(self) -> None:
         """Until a connection was judged, or a candidate has its next turn."""
+        if self._credentials.unjudged:
+            await asyncio.sleep(FIRST)
+            self._credentials.settle()
+            return
         turn = self._credentials.next_turn()
         wait = None if turn is None else max(0.0, turn - self._clock.now().mono)
         self._attention.clear()
@@ -188,10 +206,14 @@ class Watch:
         self._credentials.lived(self._credentials.leader)
         record, now = self._slots.record, self._credentials.wall()
         wait = UNSET if now is None else LOOK
+        if self._credentials.unjudged:
+            wait = min(wait, FIRST)
         if record.unconfirmed:
             wait = min(wait, max(1.0, self._not_before - self._clock.now().mono))
         if now is not None and record.identity is not None and self._source() is not None:
             due = renew_at(record.identity, record.offline, dice_of(record.identity))
+            if self._credentials.unusable == record.identity.certificate_id:
+                due = now
             wait = min(wait, max(1.0, due - now, self._not_before - self._clock.now().mono))
         try:
             async with asyncio.timeout(wait):

@@ -1,11 +1,14 @@
 """Fleet provisioning's MQTT bodies (AWS IoT developer guide, "Device provisioning MQTT API")."""
 
+from typing import Annotated
+
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 CREATE_KEYS = "$aws/certificates/create/json"
 CREATE_FROM_CSR = "$aws/certificates/create-from-csr/json"
 PROVISION = "$aws/provisioning-templates/{template}/provision/json"
+THING_NAME = r"^[a-zA-Z0-9:_-]{1,128}$"  # AWS IoT's own rule; it becomes a part of topics
 
 
 class _Body(BaseModel):
@@ -36,8 +39,8 @@ class Provision(_Body):
 
 
 class Provisioned(_Body):
-    thing_name: str
-    device_configuration: dict[str, str] = Field(default_factory=dict)
+    thing_name: str = Field(pattern=THING_NAME)
+    device_configuration: dict[str, Annotated[str, Field(max_length=1024)]] = Field(default_factory=dict)
 
 
 class Refused(_Body):

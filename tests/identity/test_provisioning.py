@@ -1,6 +1,7 @@
 """Fleet provisioning by claim, with the stand-in cloud's broker: the identity, each way to be refused, and each power cut."""
 
 import asyncio
+import errno
 import json
 import stat
 import time
@@ -9,13 +10,13 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from power_cut import PowerCut, cutting
+from power_cut import PowerCut, cutting, refusing
 from standin_rig import UPC, Cloud
 
 from agent import cli
 from agent.cloud.mqtt import Endpoint, MqttLost
 from agent.cloud.tls import tls_context
-from agent.errors import TryAgainError
+from agent.errors import HubError, TryAgainError
 from agent.identity.keys import Subject
 from agent.identity.provisioning import Claim, FleetProvisioning, ProvisioningRefusedError
 from agent.identity.record import Held
@@ -117,6 +118,26 @@ async def test_a_power_cut_anywhere_costs_nothing(cloud: Cloud, files: Path, tmp
         after.slots.tidy()
         assert [path.name for path in (folder / "keys").iterdir()] == [f"hub-{after.slots.record.current}.key"]
         assert not list(folder.glob(".*tmp")), f"point {point}"
+
+
+async def test_a_disk_that_refuses_any_call_costs_one_attempt(cloud: Cloud, files: Path, tmp_path: Path) -> None:
+    """Trouble in words, and the next attempt ends well."""
+    await asyncio.to_thread(cloud.hub, "HUB-FULL-000")
+    with refusing() as whole:
+        await Hub(tmp_path / "whole").provision(claim(cloud, files, "HUB-FULL-000"))
+    assert whole.seen > 15
+    said = 0
+    for point in range(1, whole.seen + 1):
+        serial, hub = f"HUB-FULL-{point:03}", Hub(tmp_path / str(point))
+        thing = await asyncio.to_thread(cloud.hub, serial)
+        with refusing(point, errno.ENOSPC if point % 2 else errno.EIO, stays=True):
+            try:
+                await hub.provision(claim(cloud, files, serial))
+            except HubError as error:
+                said += error.remedy != ""
+        held = hub.current or await hub.provision(claim(cloud, files, serial))
+        assert held.thing == thing, f"point {point}"
+    assert said > whole.seen / 2
 
 
 @pytest.mark.parametrize("age", [10.0, 3500.0, 3700.0, -60.0])

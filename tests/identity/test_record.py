@@ -86,6 +86,29 @@ def test_a_new_certificate_that_is_refused_later_is_rolled_back() -> None:
     assert (verdict.record.current, verdict.record.fallback, verdict.record.unconfirmed) == ("a", None, "")
 
 
+def test_connections_that_are_thrown_out_are_failures_while_the_old_one_is_there() -> None:
+    trial = Trial()
+    record = trial.connected(in_trial(), "b", 1.0, 1.0, confirm="").record
+    for _ in range(TRIES):
+        assert trial.choose(record, 0.0, leads=True) == "b"
+        trial.connected(record, "b", 2.0, 2.0, confirm="")
+        trial.failed(record, "b", "thrown out", thrown_out=True)
+    assert trial.choose(record, 0.0, leads=True) == "a"
+    assert trial.doubts(record, "a"), "to connect is not enough"
+    trial.failed(record, "a", "thrown out", thrown_out=True)
+    assert trial.choose(record, 0.0, leads=True) == "b", "it was the broker"
+    assert not trial.doubts(record, "a")
+
+
+def test_a_connection_that_lasts_makes_earlier_failures_good() -> None:
+    trial = Trial()
+    record = trial.connected(in_trial(), "b", 1.0, 1.0, confirm="").record
+    for _ in range(3 * TRIES):
+        trial.failed(record, "b", "thrown out", thrown_out=True)
+        trial.held()
+    assert trial.choose(record, 0.0, leads=True) == "b"
+
+
 def test_what_one_candidate_has_failed_is_not_held_against_the_next() -> None:
     trial, record = Trial(), in_trial()
     fail(trial, record, TRIES)

@@ -1,5 +1,6 @@
 """Rotation in the real daemon, against a real mosquitto that wants client certificates; and the power cut at each arrow."""
 
+import errno
 import json
 import shutil
 import signal
@@ -12,9 +13,10 @@ from typing import Any
 import pytest
 from certificates import Authority
 from conftest import until_async
-from power_cut import PowerCut, cutting
+from power_cut import PowerCut, cutting, refusing
 
 from agent.client import Client
+from agent.errors import HubError
 from agent.identity.local_ca import LocalAuthority, Subject
 from agent.identity.record import KEEP
 from agent.identity.slots import Slots
@@ -258,3 +260,33 @@ async def test_a_power_cut_at_any_arrow_leaves_a_hub_that_works(tmp_path: Path, 
             await after.rotate()
             after.usable()
             assert after.slots.record.current == "b"
+
+
+@pytest.mark.parametrize("stays", [False, True], ids=["once", "from-then-on"])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS], ids=["full", "broken", "read-only"])
+@pytest.mark.parametrize("story", ["rotate", "refuse", "roll_back"])
+async def test_a_disk_that_refuses_any_call_leaves_a_hub_that_works(
+    tmp_path: Path, story: str, number: int, *, stays: bool
+) -> None:
+    """Trouble in words, never a bug; and when the disk takes writes again, so does the hub."""
+    authority = Authority(tmp_path)
+    whole = Hub(tmp_path / "whole", authority)
+    await whole.first()
+    with refusing() as counted:
+        await getattr(whole, story)()
+    assert counted.seen > 20
+    said = 0
+    for point in range(1, counted.seen + 1):
+        hub = Hub(tmp_path / f"{story}-{point}", authority)
+        await hub.first()
+        with refusing(point, number, stays=stays):
+            try:
+                await getattr(hub, story)()
+            except HubError as error:
+                said += error.message != ""
+        hub.usable()
+        if hub.slots.record.current == "a":
+            await hub.rotate()
+            hub.usable()
+            assert hub.slots.record.current == "b"
+    assert said >= counted.seen * 0.9
