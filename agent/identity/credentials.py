@@ -102,6 +102,8 @@ class Credentials:
         if stood:
             self._thrown_out(uplink, record, slot, lasted, why)
             return why
+        if "CERTIFICATE_VERIFY_FAILED" in why:
+            return why  # we have refused the broker, by a wrong clock or authority: that says nothing of our own certificate
         if uplink == self.leader or record.candidate is None:
             self._trial.failed(record, slot, why)
         if unusable:

@@ -58,8 +58,10 @@ level = "debug"
 """
 # `agent` with a trusted clock; a word before the arguments injects a bug that has every secret of the settings in its mouth.
 AGENT = """
-import sys
+import resource, sys
 from agent import cli, clock
+most = resource.getrlimit(resource.RLIMIT_CORE)[1]
+resource.setrlimit(resource.RLIMIT_CORE, (most, most))
 clock.kernel_synchronised = lambda: True
 if sys.argv[1] == "BUG":
     del sys.argv[1]
