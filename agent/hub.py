@@ -77,6 +77,7 @@ from agent.requests import (
     StopDiscovery,
     Tick,
 )
+from agent.rereads import Rereads
 
 HubEvent = DriverEvent | Request | CommandEnded | CommandParked | RadioWorkEnded | Tick
 
@@ -91,6 +92,7 @@ class Hub:
         self.onboarding = onboarding
         self.radios: dict[str, RadioRecord] = {}
         self.devices: dict[DeviceId, DeviceRecord] = {}
+        self.rereads = Rereads()
         self.network_mode = "STANDARD"
         self.network_mode_error = ""
         self.commands = CommandBook(default_ttl=default_ttl)
@@ -122,7 +124,7 @@ class Hub:
             SetNetworkMode: self._network_mode,
             StateQuery: self._state_query,
             RadioWorkEnded: self._work_ended,
-            Tick: lambda _e, now: [*self.commands.tick(now), *self.discoveries.tick(now)],
+            Tick: lambda _e, now: [*self.commands.tick(now), *self.discoveries.tick(now), *self.rereads.tick(now)],
             **self.own.handlers,
         }
 
@@ -138,8 +140,8 @@ class Hub:
 
     def next_deadline(self) -> float | None:
         """Monotonic seconds at which a Tick is due."""
-        due = [d for d in (self.commands.next_deadline(), self.discoveries.next_deadline()) if d is not None]
-        return min(due, default=None)
+        parts = self.commands, self.discoveries, self.rereads
+        return min((due for part in parts if (due := part.next_deadline()) is not None), default=None)
 
     def find(self, ref: str) -> DeviceRecord | None:
         """The device with this managed thing id, node id, key, radio/key or address."""
@@ -421,9 +423,7 @@ class Hub:
     def _work_ended(self, event: RadioWorkEnded, now: Moment) -> list[Effect]:
         effect = event.effect
         if isinstance(effect, Refresh):
-            record = self.devices.get(effect.id)
-            if record is not None and not event.error:
-                record.stale = False
+            self.rereads.ended(effect.id, self.devices.get(effect.id), event, now)
             return []
         if not event.error:
             return []

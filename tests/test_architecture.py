@@ -14,6 +14,7 @@ FILES = sorted(path for top in ("agent", "drivers") for path in (ROOT / top).rgl
 PURE = (
     "agent/model.py",
     "agent/metrics.py",
+    "agent/rereads.py",
     "agent/identity/record.py",
     "agent/identity/renewal.py",
     "agent/identity/trial.py",
