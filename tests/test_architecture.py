@@ -41,6 +41,7 @@ PURE = (
     "drivers/zwave/function",
     "drivers/zwave/codec.py",
     "drivers/zwave/commands/",
+    "drivers/zwave/catalog",
     *(
         f"drivers/sim/zigbee/{name}"
         for name in (
