@@ -128,11 +128,14 @@ class NodeMap:
     def _unmapped(self, endpoint: ZWaveEndpoint) -> Iterator[str]:
         shown = [row for row in ROWS if _applies(row, endpoint)]
         mapped = {row.command_class for row in shown}
+        parts = tuple(_unnamed(endpoint))
         for number in sorted(endpoint.classes.keys() - mapped - SILENT):
-            if not COVERED.get(number, frozenset()) & (endpoint.classes.keys()):
-                entry = COMMAND_CLASSES.get(number)
-                yield f"endpoint {endpoint.id}: {f'command class 0x{number:02X}' if entry is None else entry.name}"
-        for what in _unnamed(endpoint):
+            entry = COMMAND_CLASSES.get(number)
+            name = f"command class 0x{number:02X}" if entry is None else entry.name
+            told_in_parts = any(part.startswith(name) for part in parts)
+            if not COVERED.get(number, frozenset()) & endpoint.classes.keys() and not told_in_parts:
+                yield f"endpoint {endpoint.id}: {name}"
+        for what in parts:
             yield f"endpoint {endpoint.id}: {what}"
 
     def _polls(self) -> Iterator[Poll]:
@@ -239,10 +242,10 @@ def _unnamed(endpoint: ZWaveEndpoint) -> Iterator[str]:
     for kind, scales in (endpoint.facts.sensors or {}).items():
         rows = [row for row in sensors.MEASURED if row.type == kind]
         taken = {scale for row in rows for scale in row.scales}
-        missing = [scale for scale in sorted(scales) if scale not in taken] if scales.isdisjoint(taken) else []
-        if not rows or missing:
-            units = ", ".join(sensor_unit(kind, scale) or f"scale {scale}" for scale in missing or sorted(scales))
-            yield f"Multilevel Sensor {SENSOR_TYPES.get(kind, (f'type 0x{kind:02X}',))[0]}{units and f' in {units}'}"
+        if not rows or (scales and scales.isdisjoint(taken)):
+            units = ", ".join(filter(None, (sensor_unit(kind, scale) for scale in sorted(scales))))
+            name = SENSOR_TYPES.get(kind, (f"type 0x{kind:02X}",))[0]
+            yield f"Multilevel Sensor {name} in {units}" if units else f"Multilevel Sensor {name}"
     meter = endpoint.facts.meter
     if meter is not None:
         taken = {row.scale for row in sensors.METERED} if meter.type == sensors.ELECTRIC else set()

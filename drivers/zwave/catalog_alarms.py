@@ -95,12 +95,22 @@ def notifies(endpoint: ZWaveEndpoint, kind: int, events: frozenset[int]) -> bool
     return bool(named & events)
 
 
+def binary_types(endpoint: ZWaveEndpoint) -> frozenset[int]:
+    """Types of its Binary Sensor, none where it has no such class."""
+    return (endpoint.facts.binary or frozenset()) if BINARY_SENSOR in endpoint.classes else frozenset()
+
+
+def alarm_types(endpoint: ZWaveEndpoint) -> frozenset[int]:
+    """Types of its Alarm Sensor, none where it has no such class."""
+    return (endpoint.facts.alarms or frozenset()) if ALARM_SENSOR in endpoint.classes else frozenset()
+
+
 def has_binary(sense: Sense) -> Callable[[ZWaveEndpoint], bool]:
     """Binary Sensor counts where Notification, which came after it, does not tell the same."""
 
     def when(endpoint: ZWaveEndpoint) -> bool:
         told = has_notification(sense)(endpoint)
-        return sense.binary is not None and sense.binary in (endpoint.facts.binary or ()) and not told
+        return sense.binary in binary_types(endpoint) and not told
 
     return when
 
@@ -108,7 +118,7 @@ def has_binary(sense: Sense) -> Callable[[ZWaveEndpoint], bool]:
 def has_alarm(sense: Sense) -> Callable[[ZWaveEndpoint], bool]:
     def when(endpoint: ZWaveEndpoint) -> bool:
         newer = has_notification(sense)(endpoint) or has_binary(sense)(endpoint)
-        return sense.alarm is not None and sense.alarm in (endpoint.facts.alarms or ()) and not newer
+        return sense.alarm in alarm_types(endpoint) and not newer
 
     return when
 
@@ -242,17 +252,17 @@ _EXPRESSED = (("SmokeState", 1), ("COState", 2), ("TestInProgress", 4), ("Batter
 
 
 def detects(kind: int) -> Callable[[ZWaveEndpoint], bool]:
-    return lambda endpoint: notifies(endpoint, kind, DETECTIONS) or kind in (endpoint.facts.notifications or {})
+    return lambda endpoint: NOTIFICATION in endpoint.classes and kind in (endpoint.facts.notifications or {})
 
 
 def detects_binary(kind: int) -> Callable[[ZWaveEndpoint], bool]:
-    return lambda endpoint: _BINARY[kind] in (endpoint.facts.binary or ()) and not detects(kind)(endpoint)
+    return lambda endpoint: _BINARY[kind] in binary_types(endpoint) and not detects(kind)(endpoint)
 
 
 def detects_alarm(kind: int) -> Callable[[ZWaveEndpoint], bool]:
     def when(endpoint: ZWaveEndpoint) -> bool:
         newer = detects(kind)(endpoint) or detects_binary(kind)(endpoint)
-        return _ALARM[kind] in (endpoint.facts.alarms or ()) and not newer
+        return _ALARM[kind] in alarm_types(endpoint) and not newer
 
     return when
 

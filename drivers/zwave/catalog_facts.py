@@ -137,8 +137,8 @@ def needs(classes: Mapping[int, int], facts: Facts | None = None) -> tuple[Comma
 # ---- what is learnt -------------------------------------------------------------------------------------------------------
 
 
-def _sensor_types(_facts: Facts, command: Command) -> dict[str, Any]:
-    return {"sensors": {kind: frozenset[int]() for kind in command["types"]}}
+def _sensor_types(facts: Facts, command: Command) -> dict[str, Any]:
+    return {"sensors": {kind: (facts.sensors or {}).get(kind, frozenset()) for kind in command["types"]}}
 
 
 def _sensor_scales(facts: Facts, command: Command) -> dict[str, Any]:
@@ -154,8 +154,8 @@ def _sensor_report(facts: Facts, command: Command) -> dict[str, Any]:
     return {"sensors": {**known, command["type"]: scales}}
 
 
-def _notification_types(_facts: Facts, command: Command) -> dict[str, Any]:
-    return {"notifications": dict.fromkeys(command["types"])}
+def _notification_types(facts: Facts, command: Command) -> dict[str, Any]:
+    return {"notifications": {kind: (facts.notifications or {}).get(kind) for kind in command["types"]}}
 
 
 def _notification_events(facts: Facts, command: Command) -> dict[str, Any]:
@@ -175,8 +175,8 @@ def _meter_report(facts: Facts, command: Command) -> dict[str, Any]:
     return {"meter": Meter(command["type"], scales) if known is None else replace(known, scales=known.scales | scales)}
 
 
-def _setpoint_types(_facts: Facts, command: Command) -> dict[str, Any]:
-    return {"setpoints": dict.fromkeys(setpoint_types(command["types"]))}
+def _setpoint_types(facts: Facts, command: Command) -> dict[str, Any]:
+    return {"setpoints": {kind: (facts.setpoints or {}).get(kind) for kind in setpoint_types(command["types"])}}
 
 
 def _setpoint(facts: Facts, kind: int, **changes: Any) -> dict[str, Any]:

@@ -28,9 +28,12 @@ def _is_remote(endpoint: ZWaveEndpoint) -> bool:
 
 
 def _sends_scenes(endpoint: ZWaveEndpoint) -> bool:
-    if sensors.CENTRAL_SCENE in endpoint.classes:
-        return False
-    return sensors.SCENE_CONTROLLER in endpoint.classes or sensors.SCENE_ACTIVATION in endpoint.controlled
+    sends = sensors.SCENE_CONTROLLER in endpoint.classes or sensors.SCENE_ACTIVATION in endpoint.controlled
+    return sends and sensors.CENTRAL_SCENE not in endpoint.classes
+
+
+def _only_activates(endpoint: ZWaveEndpoint) -> bool:
+    return _sends_scenes(endpoint) and sensors.SCENE_CONTROLLER not in endpoint.classes
 
 
 def _speaks_basic_alone(endpoint: ZWaveEndpoint) -> bool:
@@ -239,9 +242,9 @@ MEASUREMENTS = (
 BUTTONS = (
     Row(sensors.CENTRAL_SCENE, "Switch", "buttons", "Scene Controller", ("NumberOfPositions",),
         {"Central Scene Notification": sensors.scene}, nothing, events=sensors.BUTTON_EVENTS, constants=sensors.scene_constants),
-    Row(sensors.SCENE_ACTIVATION, "Switch", "buttons", "Scene Controller", ("NumberOfPositions",),
-        {"Scene Activation Set": sensors.activated}, nothing, _sends_scenes, events=("InitialPress", "ShortRelease"),
-        constants=lambda _endpoint: {"NumberOfPositions": sensors.MOST_POSITIONS}),
+    *(Row(number, "Switch", "buttons", "Scene Controller", ("NumberOfPositions",), {"Scene Activation Set": sensors.activated}, nothing,
+          when, events=("InitialPress", "ShortRelease"), constants=lambda _endpoint: {"NumberOfPositions": sensors.MOST_POSITIONS})
+      for number, when in ((sensors.SCENE_CONTROLLER, _sends_scenes), (sensors.SCENE_ACTIVATION, _only_activates))),
     Row(switches.BASIC, "Switch", "remote", "Remote Control", ("NumberOfPositions",),
         {**dict.fromkeys(("Basic Set", "Binary Switch Set", "Multilevel Switch Set"), sensors.remote_set),
          "Multilevel Switch Start Level Change": sensors.remote_start, "Multilevel Switch Stop Level Change": sensors.remote_stop},
@@ -274,7 +277,7 @@ ROWS: tuple[Row, ...] = (
     *EXTRAS,
 )
 APPLICATIONS = frozenset(row.command_class for row in ROWS) - {
-    switches.BASIC, switches.INDICATOR, sensors.BATTERY, sensors.SCENE_ACTIVATION,
+    switches.BASIC, switches.INDICATOR, sensors.BATTERY, sensors.SCENE_ACTIVATION, sensors.SCENE_CONTROLLER,
 }  # fmt: skip
 
 # Classes that are the network's or the driver's own business, not a user's; and those that another class says better.
