@@ -14,7 +14,7 @@ from drivers.zwave.commands.transport import KexFailType
 from drivers.zwave.layout import LayoutError
 from drivers.zwave.security import dsk as dsks
 from drivers.zwave.security.ckdf import Keys, temporary_keys, temporary_prk
-from drivers.zwave.security.classes import AUTHENTICATED, SecurityClass, SecurityError, classes, mask
+from drivers.zwave.security.classes import AUTHENTICATED, SecurityClass, SecurityError, classes, mask, ordered
 from drivers.zwave.security.primitives import public_key, shared_secret
 
 STEP_TIMEOUT = 10.0  # seconds for each step of the peer
@@ -68,7 +68,7 @@ class UseKey:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The end: these classes were given and verified. `dsk` is the joiner's."""
+    """The end: these classes were given and verified, most trusted first. `dsk` is the joiner's."""
 
     granted: tuple[SecurityClass, ...]
     dsk: bytes = b""
@@ -270,7 +270,7 @@ class Includer(_Exchange):
                 self._on_verify(security, now)
             case State.KEY_GET, "Security 2 Transfer End" if command["request_complete"]:
                 self._level(security, TEMPORARY)
-                self._end(Finished(tuple(self._verified), self._theirs[: dsks.SIZE]))
+                self._end(Finished(ordered(self._verified), self._theirs[: dsks.SIZE]))
 
     def _on_report(self, command: Command, data: bytes, now: float) -> None:
         if not command["schemes"] & SCHEME_1:
@@ -406,7 +406,7 @@ class Joiner(_Exchange):
     def _ask(self, now: float) -> None:
         if not self._left:
             self._send(make("Security 2 Transfer End", verified=False, request_complete=True), TEMPORARY)
-            self._end(Finished(tuple(self._had), public_key(self.private)[: dsks.SIZE]))
+            self._end(Finished(ordered(self._had), public_key(self.private)[: dsks.SIZE]))
             return
         self._send(make("Security 2 Network Key Get", key=self._left[0].bit), TEMPORARY)
         self._wait(State.KEY_REPORT, now)
