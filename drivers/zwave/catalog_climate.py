@@ -53,6 +53,7 @@ FAN_OFF = 0
 
 HEATING, COOLING = SetpointType.HEATING, SetpointType.COOLING
 SETPOINTS = {HEATING: "OccupiedHeatingSetpoint", COOLING: "OccupiedCoolingSetpoint"}
+TENTHS = 1  # decimals for a device that nobody has heard
 RAISE = {0: (HEATING,), 1: (COOLING,), 2: (HEATING, COOLING)}  # Mode of SetpointRaiseLower
 
 
@@ -118,10 +119,12 @@ def setpoint_gets(kind: SetpointType) -> Callable[[ZWaveEndpoint], Sequence[ZWav
 
 
 def setpoint_told(kind: SetpointType) -> Read:
-    def read(command: Command, _place: Place) -> Sequence[Said]:
+    def read(command: Command, place: Place) -> Sequence[Said]:
         if command["type"] != kind:
             return ()
-        return ({SETPOINTS[kind]: round(celsius(command["value"].value, command["scale"]) * 100)},)
+        value = command["value"]
+        place.memory[SETPOINTS[kind]] = (command["scale"], value.precision, value.size)
+        return ({SETPOINTS[kind]: round(celsius(value.value, command["scale"]) * 100)},)
 
     return read
 
@@ -137,9 +140,11 @@ def _set_setpoint(kind: SetpointType, hundredths: int, place: Place) -> Sequence
     low, high = form.minimum, form.maximum
     if (low is not None and wanted < low) or (high is not None and wanted > high):
         raise InvalidParameters(f"{SETPOINTS[kind]}: the device takes {low:.1f} to {high:.1f} °C")
-    value = wanted * 9 / 5 + 32 if form.scale == FAHRENHEIT else wanted
-    scaled = Scaled.of(round(value, form.precision), form.precision, form.size)
-    values = {"type": kind, "scale": form.scale, "value": scaled}
+    known = (form.scale, form.precision, form.size) if form.size else (0, TENTHS, 0)
+    scale, precision, size = place.memory.get(SETPOINTS[kind], known)
+    value = wanted * 9 / 5 + 32 if scale == FAHRENHEIT else wanted
+    scaled = Scaled.of(round(value, precision), precision, size)
+    values = {"type": kind, "scale": scale, "value": scaled}
     return (
         ZWaveSet(
             endpoint.id,

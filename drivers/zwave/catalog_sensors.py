@@ -77,7 +77,7 @@ MEASURED = (
     Measured(0x03, "light", "IlluminanceMeasurement", "Light Sensor", {1: scale.illuminance}),
     _pressure(0x09, "air"),
     _pressure(0x08, "atmosphere"),
-    _pressure(0x39, "water"),
+    _pressure(0x39, "water", {0: scale.linear(10)}),
     _pressure(0x4E, "suction", _PSI),
     _pressure(0x4F, "discharge", _PSI),
     Measured(0x38, "water", "FlowMeasurement", "Flow Sensor", {0: scale.linear(0.01)}),  # l/h -> 0.1 m³/h
