@@ -13,6 +13,7 @@ from agent.model import Action, Capability, Endpoint
 from drivers.zwave import catalog_alarms as alarms
 from drivers.zwave import catalog_sensors as sensors
 from drivers.zwave.catalog_facts import learn, learnt, needs
+from drivers.zwave.catalog_switches import is_siren
 from drivers.zwave.catalog_tables import COVERED, ROWS, SILENT
 from drivers.zwave.catalog_types import (
     ROOT,
@@ -39,6 +40,7 @@ ACTUATOR_POLL, SENSOR_POLL = (
     300.0,
     1800.0,
 )  # seconds: what others do not notice, and what a bill or a graph can wait for
+SIREN_ACTIVE = 0x0E  # type of Notification
 _MEASURED = frozenset({sensors.SENSOR, sensors.METER, sensors.BATTERY})
 _CHANGES = (" Start Level Change", " Stop Level Change", " Set")
 _SELECTORS = ("type", "parameter", "user", "indicator")
@@ -253,6 +255,7 @@ def _unnamed(endpoint: ZWaveEndpoint) -> Iterator[str]:
             name = METER_TYPES.get(meter.type, (f"type 0x{meter.type:02X}",))[0]
             yield f"Meter {name} in {meter_unit(meter.type, scale) or f'scale {scale}'}"
     taken = {sense.type for sense in alarms.SENSES} | {*alarms.STATES, alarms.SYSTEM, sensors.POWER_MANAGEMENT}
+    taken |= {SIREN_ACTIVE} if is_siren(endpoint) else set()  # its level says so
     for kind in sorted((endpoint.facts.notifications or {}).keys() - taken):
         name = NOTIFICATIONS[kind].name if kind in NOTIFICATIONS else f"type 0x{kind:02X}"
         yield f"Notification {name}"

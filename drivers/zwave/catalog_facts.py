@@ -5,11 +5,12 @@ answers as bytes: a newer hub reads more out of them.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from drivers.zwave.catalog_types import Facts, Lock, Meter, Setpoint
-from drivers.zwave.codec import Command
+from drivers.zwave.codec import Command, Raw
 from drivers.zwave.commands.climate import setpoint_types
 from drivers.zwave.commands.management import grouped_commands
 from drivers.zwave.commands.sensors import meter_scale, meter_scales, scene_keys
@@ -260,17 +261,20 @@ LEARN: Mapping[str, Callable[[Facts, Command], dict[str, Any]]] = {
 }
 
 
-def learn(facts: Facts, command: Command) -> Facts:
+def learn(facts: Facts, command: Command | Raw) -> Facts:
     """`facts` with what `command` tells. Raises ValueError on nonsense, which leaves the facts as they were."""
+    if isinstance(command, Raw):
+        return facts
     found = LEARN.get(command.name)
     return facts if found is None else replace(facts, **found(facts, command))
 
 
-def learnt(answers: Iterable[Command]) -> Facts:
-    """The facts behind all answers of an interview, oldest first."""
+def learnt(answers: Iterable[Command | Raw]) -> Facts:
+    """The facts behind all answers of an interview, in any order; nonsense among them is left out."""
     facts = Facts()
     for command in answers:
-        facts = learn(facts, command)
+        with suppress(ValueError):
+            facts = learn(facts, command)
     return facts
 
 

@@ -212,12 +212,12 @@ def meter_gets(row: Metered) -> Callable[[ZWaveEndpoint], Sequence[ZWaveGet]]:
 
 
 def metered(row: Metered) -> Read:
-    def read(command: Command, _place: Place) -> Sequence[Said]:
+    def read(command: Command, place: Place) -> Sequence[Said]:
         if command["type"] != ELECTRIC or meter_scale(dict(command.values)) != row.scale:
             return ()
         produced = command["rate_type"] == PRODUCED
         name = row.produced if produced else row.consumed
-        if not name:
+        if name not in metered_properties(row, place.endpoint):
             return ()
         value = round(command["value"].value * row.factor)
         if row.capability == "ElectricalEnergyMeasurement":

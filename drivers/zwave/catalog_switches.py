@@ -15,7 +15,7 @@ GENERIC_BINARY, GENERIC_MULTILEVEL = 0x10, 0x11
 OFF_ON = 0x01  # switch type of a lamp
 SIREN = 0x05  # specific device class of GENERIC_BINARY
 MOTORS = frozenset({0x03, 0x05, 0x06, 0x07})  # specific classes of GENERIC_MULTILEVEL: multiposition, class A, B, C
-SIREN_ICONS = range(0x2000, 0x2100)  # Z-Wave Plus icons of sirens
+SIREN_ICONS, COVER_ICONS = range(0x0F00, 0x1000), range(0x1800, 0x1B00)  # of Z-Wave Plus Info
 ACTUATORS = frozenset(
     {0x00, 0x10, 0x11, 0x13}
 )  # generic classes that Basic switches; 0: nobody has said what the node is
@@ -33,7 +33,7 @@ def is_siren(endpoint: ZWaveEndpoint) -> bool:
 def is_motor(endpoint: ZWaveEndpoint) -> bool:
     """Whether a multilevel switch moves something; one that calls its ends off and on is a lamp."""
     by_class = endpoint.generic == GENERIC_MULTILEVEL and endpoint.specific in MOTORS
-    return by_class and endpoint.facts.switch_type != OFF_ON
+    return (by_class or endpoint.installer_icon in COVER_ICONS) and endpoint.facts.switch_type != OFF_ON
 
 
 def getter(name: str, *fills: str, **values: Any) -> Callable[[ZWaveEndpoint], Sequence[ZWaveGet]]:

@@ -60,7 +60,7 @@ def _is_thermostat(endpoint: ZWaveEndpoint) -> bool:
 
 
 def _is_dimmer(endpoint: ZWaveEndpoint) -> bool:
-    return not switches.is_motor(endpoint)
+    return not switches.is_motor(endpoint) and switches.COVERING not in endpoint.classes
 
 
 def _is_switch(endpoint: ZWaveEndpoint) -> bool:
@@ -287,7 +287,7 @@ SILENT = frozenset({
     0x9B, 0x9F, 0xEF,
 })  # fmt: skip
 COVERED: dict[int, frozenset[int]] = {  # class -> those of which one is enough
-    switches.BINARY: frozenset({switches.MULTILEVEL}),
+    switches.BINARY: frozenset({switches.MULTILEVEL, switches.SOUND}),
     switches.MULTILEVEL: frozenset({switches.COVERING}),
     alarms.BINARY_SENSOR: frozenset({alarms.NOTIFICATION}),
     alarms.ALARM_SENSOR: frozenset({alarms.NOTIFICATION, alarms.BINARY_SENSOR}),

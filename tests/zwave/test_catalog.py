@@ -43,6 +43,7 @@ PUBLISHED: dict[str, tuple[NodeMap, list[str]]] = {
     ),
     "siren": (one({**INFRASTRUCTURE, 0x79: 2}, (0x10, 0x05)), ["LevelControl"]),
     "siren with a switch alone": (one({**INFRASTRUCTURE, 0x25: 1}, (0x10, 0x05)), ["LevelControl"]),
+    "siren by its icon": (node(endpoint({0x25: 1}, (0x10, 0x01), installer_icon=0x0F00)), ["LevelControl"]),
     "motion": (one({**INFRASTRUCTURE, 0x71: 8}, (0x07, 1), alarm(n7=[8])), ["BooleanState"]),
     "door or window": (one({**INFRASTRUCTURE, 0x71: 8}, (0x07, 1), alarm(n6=[22, 23])), ["BooleanState"]),
     "leak": (one({**INFRASTRUCTURE, 0x71: 8}, (0x07, 1), alarm(n5=[2])), ["BooleanState"]),
@@ -74,6 +75,7 @@ BESIDE: dict[str, tuple[NodeMap, list[str]]] = {
         ["Thermostat", "FanControl", "TemperatureMeasurement"],
     ),
     "shutter": (one({0x26: 4}, (0x11, 0x06)), ["WindowCovering"]),
+    "shutter by its icon": (node(endpoint({0x26: 4}, (0x11, 0x00), installer_icon=0x1900)), ["WindowCovering"]),
     "blind": (
         one({0x6A: 1, 0x26: 4}, (0x11, 0x06), [told("Window Covering Supported Report", parameters=[13, 23])]),
         ["WindowCovering"],
@@ -231,10 +233,16 @@ def test_old_versions_are_asked_what_they_have() -> None:
 
 
 def test_nonsense_teaches_nothing() -> None:
-    facts = learnt([])
     bad = replace(SETPOINTS[5], values={**SETPOINTS[5].values, "min_scale": 3})
     with pytest.raises(ValueError, match="scale"):
-        learn(facts, bad)
+        learn(learnt([]), bad)
+    assert learnt([bad, Raw(0x31, 2, b"\x01")]) == learnt([])
+
+
+def test_answers_may_come_in_any_order() -> None:
+    setpoints = [answer for answer in SETPOINTS if "Setpoint" in answer.name]
+    assert learnt(setpoints) == learnt(setpoints[::-1])
+    assert learnt(sensor(1, 0, 1)) == learnt(sensor(1, 0, 1)[::-1])
 
 
 # ---- refresh, polls, queues -------------------------------------------------------------------------------------------------
