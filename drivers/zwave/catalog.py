@@ -228,8 +228,7 @@ def supersedes(step: Step) -> Hashable:
 
 
 def _applies(row: Row, endpoint: ZWaveEndpoint) -> bool:
-    has = row.command_class in endpoint.classes or row.command_class in endpoint.controlled
-    return has and row.when(endpoint)
+    return (row.sent or row.command_class in endpoint.classes) and row.when(endpoint)
 
 
 def _capability(schema: capabilities.CapabilitySchema, rows: list[Row]) -> Capability:

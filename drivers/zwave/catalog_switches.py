@@ -16,9 +16,7 @@ OFF_ON = 0x01  # switch type of a lamp
 SIREN = 0x05  # specific device class of GENERIC_BINARY
 MOTORS = frozenset({0x03, 0x05, 0x06, 0x07})  # specific classes of GENERIC_MULTILEVEL: multiposition, class A, B, C
 SIREN_ICONS, COVER_ICONS = range(0x0F00, 0x1000), range(0x1800, 0x1B00)  # of Z-Wave Plus Info
-ACTUATORS = frozenset(
-    {0x00, 0x10, 0x11, 0x13}
-)  # generic classes that Basic switches; 0: nobody has said what the node is
+ACTUATORS = frozenset({0x10, 0x11, 0x13})  # generic classes of what Basic switches
 
 LEVELS = ("MoveToLevel", "Move", "Stop", "MoveToLevelWithOnOff", "MoveWithOnOff", "StopWithOnOff")
 STEPS = ("Step", "StepWithOnOff")

@@ -32,10 +32,6 @@ def _sends_scenes(endpoint: ZWaveEndpoint) -> bool:
     return sends and sensors.CENTRAL_SCENE not in endpoint.classes
 
 
-def _only_activates(endpoint: ZWaveEndpoint) -> bool:
-    return _sends_scenes(endpoint) and sensors.SCENE_CONTROLLER not in endpoint.classes
-
-
 def _speaks_basic_alone(endpoint: ZWaveEndpoint) -> bool:
     """An actuator of which nothing better than Basic is known."""
     better = APPLICATIONS & endpoint.classes.keys()
@@ -223,7 +219,7 @@ SENSES = (
     Row(alarms.BINARY_SENSOR, *_UNTYPED, dict.fromkeys(("Binary Sensor Report", "Basic Set", "Basic Report"), alarms.untyped_sensed),
         alarms.untyped_gets, alarms.untyped, events=("StateChange",)),
     Row(switches.BASIC, *_UNTYPED, dict.fromkeys(("Basic Set", "Basic Report"), alarms.untyped_sensed), alarms.untyped_gets,
-        lambda endpoint: alarms.BINARY_SENSOR not in endpoint.classes and alarms.untyped(endpoint), events=("StateChange",)),
+        lambda endpoint: alarms.BINARY_SENSOR not in endpoint.classes and alarms.untyped(endpoint), sent=True, events=("StateChange",)),
 )  # fmt: skip
 
 MEASUREMENTS = (
@@ -242,13 +238,13 @@ MEASUREMENTS = (
 BUTTONS = (
     Row(sensors.CENTRAL_SCENE, "Switch", "buttons", "Scene Controller", ("NumberOfPositions",),
         {"Central Scene Notification": sensors.scene}, nothing, events=sensors.BUTTON_EVENTS, constants=sensors.scene_constants),
-    *(Row(number, "Switch", "buttons", "Scene Controller", ("NumberOfPositions",), {"Scene Activation Set": sensors.activated}, nothing,
-          when, events=("InitialPress", "ShortRelease"), constants=lambda _endpoint: {"NumberOfPositions": sensors.MOST_POSITIONS})
-      for number, when in ((sensors.SCENE_CONTROLLER, _sends_scenes), (sensors.SCENE_ACTIVATION, _only_activates))),
+    Row(sensors.SCENE_ACTIVATION, "Switch", "buttons", "Scene Controller", ("NumberOfPositions",),
+        {"Scene Activation Set": sensors.activated}, nothing, _sends_scenes, sent=True, events=("InitialPress", "ShortRelease"),
+        constants=lambda _endpoint: {"NumberOfPositions": sensors.MOST_POSITIONS}),
     Row(switches.BASIC, "Switch", "remote", "Remote Control", ("NumberOfPositions",),
         {**dict.fromkeys(("Basic Set", "Binary Switch Set", "Multilevel Switch Set"), sensors.remote_set),
          "Multilevel Switch Start Level Change": sensors.remote_start, "Multilevel Switch Stop Level Change": sensors.remote_stop},
-        nothing, lambda endpoint: _is_remote(endpoint) and not _sends_scenes(endpoint), events=sensors.BUTTON_EVENTS[:4],
+        nothing, lambda endpoint: _is_remote(endpoint) and not _sends_scenes(endpoint), sent=True, events=sensors.BUTTON_EVENTS[:4],
         constants=lambda _endpoint: {"NumberOfPositions": sensors.OFF_BUTTON + 1}),
 )  # fmt: skip
 
@@ -277,7 +273,7 @@ ROWS: tuple[Row, ...] = (
     *EXTRAS,
 )
 APPLICATIONS = frozenset(row.command_class for row in ROWS) - {
-    switches.BASIC, switches.INDICATOR, sensors.BATTERY, sensors.SCENE_ACTIVATION, sensors.SCENE_CONTROLLER,
+    switches.BASIC, switches.INDICATOR, sensors.BATTERY, sensors.SCENE_ACTIVATION,
 }  # fmt: skip
 
 # Classes that are the network's or the driver's own business, not a user's; and those that another class says better.

@@ -219,6 +219,7 @@ class Row:
     gets: Callable[[ZWaveEndpoint], Sequence[ZWaveGet]]
     when: Callable[[ZWaveEndpoint], bool] = lambda _endpoint: True
     own: bool = False
+    sent: bool = False  # to others: the node need not support the class, `when` decides alone
     actions: Mapping[str, Act] = field(default_factory=dict)
     updates: tuple[Update, ...] = ()
     events: tuple[str, ...] = ()

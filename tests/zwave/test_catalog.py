@@ -64,6 +64,7 @@ PUBLISHED: dict[str, tuple[NodeMap, list[str]]] = {
     ),
     "a sensor that does not say of what": (one({0x30: 1}, (0x20, 1)), ["BooleanState"]),
     "a sensor that speaks Basic": (one({0x20: 1}, (0x20, 1)), ["BooleanState"]),
+    "a sensor that lists nothing": (one({}, (0x20, 1)), ["BooleanState"]),
     "a switch that speaks Basic": (one({0x20: 1}, (0x10, 1)), ["OnOff"]),
 }
 BESIDE: dict[str, tuple[NodeMap, list[str]]] = {
@@ -81,6 +82,11 @@ BESIDE: dict[str, tuple[NodeMap, list[str]]] = {
         ["WindowCovering"],
     ),
     "remote": (one({0x5B: 3}, (0x18, 1), [told("Central Scene Supported Report", scenes=4)]), ["Switch"]),
+    "remote that lists what it controls": (
+        node(endpoint({0x86: 1}, (0x18, 1), controlled=frozenset({0x20, 0x25, 0x26, 0x33}))),
+        ["Switch"],
+    ),
+    "remote that sends scenes": (node(endpoint({0x86: 1}, (0x01, 1), controlled=frozenset({0x2B}))), ["Switch"]),
     "old remote": (one({0x20: 1, 0x2D: 1}, (0x01, 1)), ["Switch"]),
     "remote that speaks Basic": (one({0x20: 1}, (0x12, 1)), ["Switch"]),
     "humidity": (one({0x31: 5}, (0x21, 1), sensor(5, 0)), ["RelativeHumidityMeasurement"]),
