@@ -1,7 +1,5 @@
 """The Z-Wave catalogue: the published device types, what else nodes have, and what is where."""
 
-from dataclasses import replace
-
 import pytest
 from zwave.catalog_rig import (
     BULB,
@@ -14,7 +12,6 @@ from zwave.catalog_rig import (
     events,
     heard,
     node,
-    number,
     offered,
     one,
     sensor,
@@ -23,8 +20,9 @@ from zwave.catalog_rig import (
 
 from agent import capabilities
 from agent.driver import InvalidParameters, NotSupported, UnknownDevice
-from drivers.zwave.catalog import NodeMap, Values, ZWaveGet, ZWaveNode, ZWaveSet, learn, learnt, needs, supersedes
-from drivers.zwave.catalog_tables import ROWS
+from drivers.zwave.catalog import NodeMap, Values, ZWaveGet, ZWaveNode, ZWaveSet, supersedes
+from drivers.zwave.catalog_alarms import SENSES
+from drivers.zwave.catalog_tables import ROWS, SILENT
 from drivers.zwave.codec import Command, Raw, encode
 
 METER = told("Meter Supported Report", reset=True, rate_types=1, type=1, scales=0b0110101)
@@ -159,6 +157,24 @@ def test_a_report_without_an_endpoint_belongs_to_the_only_one_that_can_have_sent
     assert heard(made, "Binary Switch Report", 0, current_value=0) == {"1.OnOff": False}
 
 
+def test_what_is_silent_is_no_users_business() -> None:
+    assert SILENT & {row.command_class for row in ROWS if not row.sent} == {0x20, 0x87}, (
+        "Basic; the indicator that identifies"
+    )
+
+
+def test_senses_differ_in_what_is_true_and_what_ends_them() -> None:
+    def parts(name: str, *, value: bool) -> set[str]:
+        return {sense.part for sense in SENSES if getattr(sense, name) is value}
+
+    assert parts("closed", value=True) == {"contact", "handle"}, "true is closed, as Matter has it"
+    assert parts("passing", value=True) == {"glass", "moved", "impact"}
+    assert parts("idles", value=False) == {"contact", "handle", "mainsLost"}
+    assert parts("primary", value=False) == {
+        "intrusion", "handle", "tamper", "cover", "moved", "impact", "mainsLost", "overload", "auxiliary",
+    }  # fmt: skip
+
+
 def test_what_no_capability_covers_is_listed_in_words() -> None:
     answers = [
         *sensor(0x1B, 0),
@@ -176,81 +192,6 @@ def test_what_no_capability_covers_is_listed_in_words() -> None:
     )
 
 
-# ---- interview ------------------------------------------------------------------------------------------------------------
-
-
-def test_the_interview_asks_until_everything_can_be_scaled_and_named() -> None:
-    classes = {0x31: 11, 0x71: 8, 0x32: 5, 0x43: 3, 0x85: 2, 0x59: 1}
-    assert [command.name for command in needs(classes)] == [
-        "Multilevel Sensor Supported Get",
-        "Meter Supported Get",
-        "Thermostat Setpoint Supported Get",
-        "Notification Supported Get",
-        "Association Groupings Get",
-    ]
-    facts = learnt([
-        told("Multilevel Sensor Supported Report", types=[1, 5]),
-        METER,
-        told("Thermostat Setpoint Supported Report", types=[1]),
-        told("Notification Supported Report", v1_alarm=False, types=[7]),
-        told("Association Groupings Report", groups=2),
-    ])  # fmt: skip
-    asked = needs(classes, facts)
-    assert [(command.name, *command.values.values()) for command in asked] == [
-        ("Multilevel Sensor Supported Scale Get", 1),
-        ("Multilevel Sensor Supported Scale Get", 5),
-        ("Thermostat Setpoint Get", 1),
-        ("Thermostat Setpoint Capabilities Get", 1),
-        ("Notification Event Supported Get", 7),
-        ("Association Group Information Name Get", 1),
-        ("Association Group Information Name Get", 2),
-        ("Association Group Information Command List Get", True, 1),
-    ]
-    for answer in (
-        *sensor(1, 0)[1:],
-        *sensor(5, 0)[1:],
-        *SETPOINTS[3:4],
-        *SETPOINTS[5:6],
-        told("Notification Event Supported Report", type=7, events=[8]),
-        told("Association Group Information Name Report", group=1, name="Lifeline"),
-        told("Association Group Information Name Report", group=2, name="Basic"),
-        told("Association Group Information Command List Report", group=1, commands=bytes.fromhex("31057105")),
-    ):
-        facts = learn(facts, answer)
-    assert needs(classes, facts) == ()
-    assert facts.lifeline == {(0x31, 5), (0x71, 5)}
-    assert facts.group_names == {1: "Lifeline", 2: "Basic"}
-
-
-def test_every_need_can_be_sent() -> None:
-    every = dict.fromkeys(range(0x20, 0xF0), 20)
-    assert len({encode(command) for command in needs(every)}) == len(needs(every)) > 15
-
-
-def test_old_versions_are_asked_what_they_have() -> None:
-    assert [command.name for command in needs({0x31: 1, 0x32: 1, 0x30: 1, 0x71: 1})] == [
-        "Multilevel Sensor Get",
-        "Meter Get",
-    ]
-    facts = learnt([told("Multilevel Sensor Report", type=1, scale=1, value=number(70)),
-                    told("Meter Report", rate_type=1, type=1, scale=0, value=number(1))])  # fmt: skip
-    assert needs({0x31: 1, 0x32: 1}, facts) == ()
-    assert facts.sensors == {1: {1}}
-
-
-def test_nonsense_teaches_nothing() -> None:
-    bad = replace(SETPOINTS[5], values={**SETPOINTS[5].values, "min_scale": 3})
-    with pytest.raises(ValueError, match="scale"):
-        learn(learnt([]), bad)
-    assert learnt([bad, Raw(0x31, 2, b"\x01")]) == learnt([])
-
-
-def test_answers_may_come_in_any_order() -> None:
-    setpoints = [answer for answer in SETPOINTS if "Setpoint" in answer.name]
-    assert learnt(setpoints) == learnt(setpoints[::-1])
-    assert learnt(sensor(1, 0, 1)) == learnt(sensor(1, 0, 1)[::-1])
-
-
 # ---- refresh, polls, queues -------------------------------------------------------------------------------------------------
 
 
@@ -261,6 +202,22 @@ def test_refresh_asks_each_thing_once() -> None:
     made = BESIDE["thermostat"][0]
     asked = [encode(get.command).hex() for get in made.refresh()]
     assert asked == ["4002", "430201", "430202", "4202", "31040100", "4402"]
+
+
+@pytest.mark.parametrize(
+    ("classes", "asked"), [({0x30: 1}, ["3002"]), ({0x20: 1}, ["2002"]), ({0x30: 1, 0x20: 1}, ["3002"])]
+)
+def test_a_sensor_of_no_type_is_asked_in_its_best_class(classes: dict[int, int], asked: list[str]) -> None:
+    assert [encode(get.command).hex() for get in one(classes, (0x20, 1)).refresh()] == asked
+
+
+@pytest.mark.parametrize(
+    ("modes", "sequence"),
+    [([1, 3, 5], 0), ([1, 3], 1), ([0, 1, 3, 5], 2), ([0, 1, 3], 3), ([0, 3], 4), ([3], 5)],
+)
+def test_a_fan_says_which_modes_it_has(modes: list[int], sequence: int) -> None:
+    made = one({0x44: 3}, (0x08, 6), [told("Thermostat Fan Mode Supported Report", modes=modes)])
+    assert made.constants[0].properties == {"FanModeSequence": sequence}
 
 
 def test_only_what_cannot_report_is_polled() -> None:

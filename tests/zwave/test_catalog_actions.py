@@ -123,6 +123,7 @@ def test_what_is_relative_goes_from_the_last_value_heard() -> None:
     for kind, scale, value in ((1, 0, 21.5), (2, 1, 75)):
         heard(made, "Thermostat Setpoint Report", type=kind, scale=scale, value=value)
     assert sent(made, "Thermostat", "SetpointRaiseLower", Mode=0, Amount=-5) == ["4301012200d2"]
+    assert sent(made, "Thermostat", "SetpointRaiseLower", Mode=1, Amount=10) == ["430102094d"]
     assert sent(made, "Thermostat", "SetpointRaiseLower", Mode=2, Amount=10) == ["4301012200e1", "430102094d"]
 
 

@@ -279,6 +279,13 @@ def test_older_classes_tell_the_same() -> None:
         assert heard(old, name, **{value: 0}) == {"0.StateValue": False}
 
 
+@pytest.mark.parametrize(("event", "level"), [(0x0A, 1), (0x0B, 2), (0x0E, 1), (0x0F, 2)])
+def test_a_battery_can_warn_by_notification(event: int, level: int) -> None:
+    made = one({0x71: 8, 0x80: 1}, (0x07, 1), alarm(n8=[10, 11, 14, 15]))
+    assert notification(made, 8, event) == {"0battery.BatChargeLevel": level}
+    assert notification(made, 8, 0x0C) == {}
+
+
 def test_what_passes_is_an_event_and_no_state() -> None:
     made = one({0x71: 8}, (0x07, 1), alarm(n7=[5, 6, 9]))
     values = {"v1_type": 0, "v1_level": 0, "status": 255, "type": 7, "parameters": b""}
