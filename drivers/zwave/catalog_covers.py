@@ -10,20 +10,10 @@ from drivers.zwave.catalog_types import Act, Place, Read, Said, Update, ZWaveEnd
 from drivers.zwave.codec import Command
 
 LIFT, TILT = "Lift", "Tilt"
-# Parameters of Window Covering with a position, the best first; one less is the same without a position.
-LIFTS = (
-    13,
-    15,
-    17,
-    19,
-    21,
-    1,
-    3,
-    5,
-    7,
-    9,
-)  # outbound bottom, top; inbound bottom, top, both; outbound left, right; inbound ...
-TILTS = (23, 11)  # angle of horizontal slats, of vertical ones
+# Parameters of Window Covering with a position, the best first; one less is the same without a position. Outbound bottom and top, inbound
+# bottom, top and both, outbound left and right, inbound left, right and both; then the angle of horizontal and of vertical slats.
+LIFTS = (13, 15, 17, 19, 21, 1, 3, 5, 7, 9)
+TILTS = (23, 11)
 ROLLER, TILT_ONLY, LIFT_AND_TILT, UNKNOWN_TYPE = 0x00, 0x07, 0x08, 0xFF  # Type of the cluster
 
 

@@ -13,10 +13,8 @@ from drivers.zwave.commands.switches import Level
 
 FULL, MOST = 99, 254  # the highest level of Z-Wave and of Matter
 WHOLE = 10_000  # hundredths of a percent
-WARM, COLD = (
-    370,
-    153,
-)  # mireds of the white LEDs (2700 K, 6500 K): Z-Wave names none, so these are what most lamps are built with
+# Mireds of the white LEDs (2700 K, 6500 K): Z-Wave names none, so these are what most lamps are built with.
+WARM, COLD = 370, 153
 HIGHEST_XY = 0xFEFF
 MIDDLE = 50  # slats lie flat
 

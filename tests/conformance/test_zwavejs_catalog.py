@@ -15,7 +15,7 @@ from drivers.zwave import catalog_sensors as sensors
 from drivers.zwave import catalog_switches as switches
 from drivers.zwave.catalog import NodeMap
 from drivers.zwave.catalog_facts import NODE_IDENTIFY
-from drivers.zwave.catalog_tables import REMOTES
+from drivers.zwave.catalog_tables import REMOTES, SILENT
 from drivers.zwave.codec import encode
 
 pytestmark = pytest.mark.conformance
@@ -221,6 +221,20 @@ def test_colours_barriers_coverings_and_indicators_have_their_names(foreign: dic
         "On/Off Cycle Count",
         "On/Off Period: On time",
     ]
+
+
+def test_what_is_silent_serves_the_network(foreign: dict[str, Any]) -> None:
+    words = (
+        "All Switch", "Application Capability", "Application Status", "Association", "Basic", "CRC-16", "Clock",
+        "Configuration", "Controller", "Device Reset", "Firmware", "Grouping Name", "Hail", "IP ", "Indicator", "Mailbox",
+        "Manufacturer Specific",
+        "Mark", "Multi Channel", "Multi Command", "Network Management", "Node ", "Powerlevel", "Protocol", "Z-Wave", "Security",
+        "Supervision", "Time", "Transport Service", "Version", "Wake Up", "Z/IP",
+    )  # fmt: skip
+    names = {number: name for name, number in foreign["classes"]}
+    assert [names[number] for number in sorted(SILENT) if not any(word in names[number] for word in words)] == []
+    silent = {"Configuration", "Meter Table Configuration", "Sensor Configuration"}  # one word, three meanings
+    assert [names[number] for number in SILENT if names[number] in silent] == ["Configuration"]
 
 
 def test_device_classes_have_their_names() -> None:

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from zwave.catalog_rig import LOCK, SETPOINTS, SPECTRUM, act, heard, one, sent, told, written
+from zwave.catalog_rig import LOCK, SETPOINTS, SPECTRUM, act, alarm, heard, number, one, sensor, sent, told, written
 
+from agent.driver import NotSupported
 from drivers.zwave.catalog import NodeMap, ZWaveSet
 from drivers.zwave.catalog_scales import COLD, WARM, from_hue, from_xy, hue_saturation, xy
 from drivers.zwave.codec import decode, encode
@@ -125,6 +126,54 @@ def test_what_is_relative_goes_from_the_last_value_heard() -> None:
     assert sent(made, "Thermostat", "SetpointRaiseLower", Mode=0, Amount=-5) == ["4301012200d2"]
     assert sent(made, "Thermostat", "SetpointRaiseLower", Mode=1, Amount=10) == ["430102094d"]
     assert sent(made, "Thermostat", "SetpointRaiseLower", Mode=2, Amount=10) == ["4301012200e1", "430102094d"]
+
+
+def test_old_versions_are_sent_what_they_know() -> None:
+    for version, last in ((1, ""), (2, "05")):
+        made = one({0x33: version}, (0x11, 2), SPECTRUM)
+        white = {"ColorTemperatureMireds": COLD, "TransitionTime": 50}
+        assert sent(made, "ColorControl", "MoveToColorTemperature", **white) == [f"330505000001ff020003000400{last}"]
+
+
+@pytest.mark.parametrize(
+    ("made", "asked"),
+    [
+        (SIREN, ["7909"]),
+        (OLD_SIREN, ["7906", "7909"]),
+        (BLIND, ["6a030d", "6a0317"]),
+        (BLIND_WITHOUT_POSITION, []),
+        (DOOR, ["6202", "6205", "6309"]),
+        (GARAGE, ["6602"]),
+        (LAMP, ["2602", "330300", "330301", "330302", "330303", "330304"]),
+        (one({0x32: 4}, (0x31, 1), [told("Meter Supported Report", reset=True, rate_types=3, type=1, scales=5)]),
+         ["320140", "320180", "320150", "320190"]),
+        (one({0x32: 4}, (0x31, 1), [told("Meter Supported Report", reset=True, rate_types=1, type=1, scales=5)]), ["320100", "320110"]),
+        (one({0x32: 4}, (0x31, 1), [told("Meter Supported Report", reset=True, rate_types=2, type=1, scales=17)]), ["320100"]),
+        (one({0x32: 1}, (0x31, 1), [told("Meter Report", rate_type=0, type=1, scale=0, value=number(5))]), ["3201"]),
+        (one({0x71: 8}, (0x07, 1), alarm(n6=[22, 23], n1=[2])), ["7104000102", "7104000616"]),
+        (one({0x30: 2}, (0x20, 1), [told("Binary Sensor Supported Report", types=[12])]), ["30020c"]),
+        (one({0x9C: 1}, (0xA1, 1), [told("Alarm Sensor Supported Report", types=[5])]), ["9c0105"]),
+        (one({0x31: 11}, (0x21, 1), sensor(3, 1)), ["31040308"]),
+    ],
+)  # fmt: skip
+def test_the_whole_state_is_asked_with_these_bytes(made: NodeMap, asked: list[str]) -> None:
+    assert [encode(get.command).hex() for get in made.refresh()] == asked
+
+
+def test_a_covering_says_what_it_is() -> None:
+    types = {13: 0, 23: 7, 11: 7}
+    for parameter, kind in types.items():
+        made = one({0x6A: 1}, (0x11, 6), [told("Window Covering Supported Report", parameters=[parameter])])
+        assert made.constants[0].properties == {"Type": kind}
+    assert BLIND.constants[0].properties == {"Type": 8}
+    assert SHUTTER.constants[0].properties == {"Type": 255}
+
+
+def test_numbers_stay_within_their_bytes() -> None:
+    assert sent(BLINKING, "Identify", "Identify", "0identify", IdentifyTime=65535) == ["8701000350030a5004fe500505"]
+    assert sent(DOOR, "DoorLock", "UpdateState", AutoRelockTime=65535)[0].endswith("ffff000000")
+    with pytest.raises(NotSupported, match="65535"):
+        act(DOOR, "DoorLock", "UpdateState", AutoRelockTime=65536)
 
 
 def test_a_lock_keeps_the_configuration_that_it_was_heard_with() -> None:

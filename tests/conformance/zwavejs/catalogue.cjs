@@ -37,6 +37,7 @@ exports.asked = ({ cc, core }) => ({
 				"WindowCoveringParameter",
 			].map((name) => [name, numbers(cc[name])]),
 		),
+		classes: numbers(core.CommandClasses),
 		indicators: numbers(core.Indicator),
 		indicator_properties: [...core.getAllIndicatorProperties()].map((entry) => {
 			const property = Array.isArray(entry) ? entry[1] : entry;
