@@ -1,7 +1,8 @@
 """What the interview must ask so that values can be scaled and named, and what it learns. PURE.
 
 `needs` says what is still missing; each answer goes through `learn`, and the interview asks again until nothing new is needed. Keep the
-answers as bytes: a newer hub reads more out of them.
+answers as bytes: a newer hub reads more out of them. Types that no registry has are not asked for: a node that claims hundreds would keep its
+interview busy.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,12 +14,14 @@ from drivers.zwave.catalog_types import Facts, Lock, Meter, Setpoint
 from drivers.zwave.codec import Command, Raw
 from drivers.zwave.commands.climate import setpoint_types
 from drivers.zwave.commands.management import grouped_commands
+from drivers.zwave.commands.notification_tables import NOTIFICATIONS
+from drivers.zwave.commands.sensor_tables import SENSOR_TYPES
 from drivers.zwave.commands.sensors import meter_scale, meter_scales, scene_keys
 
 LIFELINE = 1
 NODE_IDENTIFY = 0x50
 FAHRENHEIT = 1
-MOST_GROUPS = 32  # names asked for; a node that claims 255 groups would keep its interview busy for minutes
+MOST_GROUPS = 32  # whose names are asked for
 
 Need = Callable[[int, Facts], Iterator[Command]]
 
@@ -41,7 +44,7 @@ def _sensors(version: int, facts: Facts) -> Iterator[Command]:
         yield Command("Multilevel Sensor Supported Get")
     else:
         for kind, scales in facts.sensors.items():
-            if not scales:
+            if not scales and kind in SENSOR_TYPES:
                 yield Command("Multilevel Sensor Supported Scale Get", {"type": kind})
 
 
@@ -51,7 +54,7 @@ def _notifications(version: int, facts: Facts) -> Iterator[Command]:
             yield Command("Notification Supported Get")
     elif version > 2:  # noqa: PLR2004  events can be asked for since version 3
         for kind, events in facts.notifications.items():
-            if events is None:
+            if events is None and kind in NOTIFICATIONS:
                 yield Command("Notification Event Supported Get", {"type": kind})
 
 

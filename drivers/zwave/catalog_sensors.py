@@ -180,10 +180,15 @@ def metered_properties(row: Metered, endpoint: ZWaveEndpoint) -> tuple[str, ...]
     )
 
 
+def is_electric(endpoint: ZWaveEndpoint) -> bool:
+    """Whether it has an electric meter: those of gas and water have no cluster."""
+    return endpoint.facts.meter is not None and endpoint.facts.meter.type == ELECTRIC
+
+
 def meters(row: Metered) -> Callable[[ZWaveEndpoint], bool]:
     def when(endpoint: ZWaveEndpoint) -> bool:
         meter = endpoint.facts.meter
-        fits = meter is not None and meter.type == ELECTRIC and row.scale in meter.scales
+        fits = meter is not None and is_electric(endpoint) and row.scale in meter.scales
         return fits and bool(metered_properties(row, endpoint))
 
     return when

@@ -43,8 +43,10 @@ def _has_setpoint(kind: int) -> Callable[[ZWaveEndpoint], bool]:
 
 
 def _measures(row: sensors.Measured) -> Callable[[ZWaveEndpoint], bool]:
-    """A meter says better what a sensor of power says."""
-    return lambda endpoint: sensors.measures(row)(endpoint) and (row.part != "power" or endpoint.facts.meter is None)
+    """An electric meter says better what a sensor of power says."""
+    return lambda endpoint: (
+        sensors.measures(row)(endpoint) and not (row.part == "power" and sensors.is_electric(endpoint))
+    )
 
 
 def _meters(row: sensors.Metered, names: tuple[str, ...]) -> Callable[[ZWaveEndpoint], bool]:

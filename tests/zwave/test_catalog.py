@@ -127,6 +127,15 @@ def test_the_first_sense_has_the_endpoint_and_others_have_their_own() -> None:
     assert made.endpoints[0].device_types == ("Contact Sensor", "Temperature Sensor")
 
 
+def test_a_meter_of_gas_hides_no_sensor_of_power() -> None:
+    gas, electric = (told("Meter Supported Report", reset=False, rate_types=0, type=kind, scales=5) for kind in (2, 1))
+    power = sensor(4, 0)
+    assert offered(one({0x31: 5, 0x32: 3}, (0x21, 1), [gas, *power])) == {"0": ["ElectricalPowerMeasurement"]}
+    made = one({0x31: 5, 0x32: 3}, (0x21, 1), [electric, *power])
+    assert offered(made) == {"0": ["ElectricalEnergyMeasurement", "ElectricalPowerMeasurement"]}
+    assert [get.command.name for get in made.refresh()] == ["Meter Get", "Meter Get"]
+
+
 def test_every_capability_names_what_its_document_has() -> None:
     for row in ROWS:
         schema = capabilities.load(f"matter.{row.capability}@1.4")

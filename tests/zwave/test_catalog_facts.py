@@ -118,3 +118,16 @@ def test_answers_may_come_in_any_order() -> None:
     setpoints = [answer for answer in SETPOINTS if "Setpoint" in answer.name]
     assert learnt(setpoints) == learnt(setpoints[::-1])
     assert learnt(sensor(1, 0, 1)) == learnt(sensor(1, 0, 1)[::-1])
+
+
+def test_a_node_that_claims_everything_does_not_keep_its_interview_busy() -> None:
+    lies = learnt([
+        told("Multilevel Sensor Supported Report", types=[*range(1, 400)]),
+        told("Notification Supported Report", v1_alarm=False, types=[*range(248)]),
+        told("Thermostat Setpoint Supported Report", types=[*range(200)]),
+        told("Association Groupings Report", groups=255),
+        told("Central Scene Supported Report", scenes=255),
+    ])  # fmt: skip
+    asked = needs({0x31: 11, 0x71: 8, 0x43: 3, 0x59: 3, 0x5B: 3}, lies)
+    assert all(encode(command) for command in asked)
+    assert len(asked) < 200
