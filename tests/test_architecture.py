@@ -42,6 +42,7 @@ PURE = (
     "drivers/zwave/function",
     "drivers/zwave/codec.py",
     "drivers/zwave/commands/",
+    "drivers/zwave/catalog",
     "drivers/zwave/security/",
     "drivers/zwave/encapsulation.py",
     "drivers/zwave/supervision.py",

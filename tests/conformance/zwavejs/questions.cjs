@@ -3,6 +3,7 @@
 const hex = (bytes) => Buffer.from(bytes).toString("hex");
 
 exports.asked = ({ cc, core, Bytes, context }) => ({
+	...require("./catalogue.cjs").asked({ cc, core }),
 	registry: () => ({
 		sensors: core.getAllSensors().map((sensor) => ({
 			key: sensor.key,
