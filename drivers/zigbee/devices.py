@@ -119,6 +119,7 @@ class Devices:
         if old is not None:
             old.detach()
         record = self._book.device(key, int(self._link.app.state.network_info.pan_id), int(device.nwk))
+        record.configured = record.configured and interview.knows_its_needs(device)
         node = Node(self._id(key), device, record, self, self.session.poll_interval)
         self.nodes[key] = node
         now = self.session.now()

@@ -12,6 +12,7 @@ from zigpy.zcl.helpers import ReportingConfig
 
 from agent.driver import DeviceRefused, DriverError, DriverLost, NotSupported
 from drivers.zigbee.catalog import CATALOG_NEEDS, NodeMap, Setup
+from drivers.zigbee.catalog_tables import IAS_ZONE, ZONE_TYPE
 from drivers.zigbee.node import BASIC, ENROL_RESPONSE, SOFTWARE_BUILD, describe, is_sleepy
 from drivers.zigbee.radio import QuietDatabase
 from drivers.zigbee.requests import Priority, Requests, expect_success
@@ -32,18 +33,21 @@ async def configure(device: Any, requests: Requests, database: QuietDatabase) ->
     """
     key = str(device.ieee)
     work = _Configuration(device, requests)
-    database.learning.add(key)
-    try:
-        await work.run()
-    except DriverLost:
-        raise
-    except DriverError as error:
-        log.info("%s is not fully configured yet, it goes on when the device is heard: %s", key, error)
-        return False, work.unreported
-    finally:
-        await database.settled()
-        database.learning.discard(key)
+    async with database.learns(key):
+        try:
+            await work.run()
+        except DriverLost:
+            raise
+        except DriverError as error:
+            log.info("%s is not fully configured yet, it goes on when the device is heard: %s", key, error)
+            return False, work.unreported
     return True, work.unreported
+
+
+def knows_its_needs(device: Any) -> bool:
+    """Whether what its values are named by is known; without a zone's type an open door is told as closed."""
+    zones = (endpoint.in_clusters.get(IAS_ZONE) for endpoint in device.non_zdo_endpoints)
+    return all(zone is None or zone.get(ZONE_TYPE) is not None for zone in zones)
 
 
 class _Configuration:

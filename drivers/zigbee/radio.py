@@ -8,7 +8,9 @@ import asyncio
 import importlib
 import logging
 import sqlite3
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,7 +48,7 @@ class QuietDatabase(zigpy.appdb.PersistingListener):  # type: ignore[misc]  # zi
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.learning: set[str] = set()  # EUI64 of devices whose answers are kept
+        self._learning: Counter[str] = Counter()  # EUI64 -> configurations under way: one may be cut off by the next
 
     async def initialize_tables(self) -> None:
         await super().initialize_tables()
@@ -71,6 +73,16 @@ class QuietDatabase(zigpy.appdb.PersistingListener):  # type: ignore[misc]  # zi
         for backup in kept:
             manager.add_backup(backup, suppress_event=True)
 
+    @asynccontextmanager
+    async def learns(self, key: str) -> AsyncIterator[None]:
+        """What a device answers inside this block is kept, and is written when it ends."""
+        self._learning[key] += 1
+        try:
+            yield
+        finally:
+            await self.settled()
+            self._learning[key] -= 1
+
     async def settled(self) -> None:
         """Wait until all that was told to the database is written."""
         await self._callback_handlers.join()
@@ -82,7 +94,7 @@ class QuietDatabase(zigpy.appdb.PersistingListener):  # type: ignore[misc]  # zi
         """Not kept."""
 
     def on_attribute_read(self, event: Any) -> None:
-        if event.device_ieee in self.learning:
+        if self._learning[str(event.device_ieee)]:
             super().on_attribute_read(event)
 
 

@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import shutil
+import sqlite3
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -316,6 +317,27 @@ async def test_a_power_cut_right_after_the_interview_loses_no_device(rig: Zigbee
     assert os.listdir(copy)  # noqa: PTH208
     async with running(rig.driver()) as watched:
         assert (await watched.wait(DeviceFound)).device.id.key == PLUG
+
+
+async def test_a_configuration_that_is_cut_off_by_the_next_one_costs_no_knowledge(rig: ZigbeeRig) -> None:
+    """What values are scaled and named by is on disk: a sensor without it would tell an open door as closed after a restart."""
+    watched, times = Watched(rig.driver()), [1]
+
+    def initialised_again(event: object) -> None:
+        if isinstance(event, DeviceJoining) and event.stage == "configuring" and times:
+            times.clear()
+            devices = watched.driver._running.devices
+            (device,) = (one for one in devices._link.app.devices.values() if str(one.ieee) == PLUG)
+            asyncio.get_running_loop().call_later(0.02, devices.device_initialized, device)
+
+    watched.events = _Spy(initialised_again)
+    await watched.wait(RadioUp, timeout=20)
+    await joined(rig, watched)
+    await watched.stop()
+    with contextlib.closing(sqlite3.connect(rig.state_dir / "zigbee.db")) as database:
+        (table,) = database.execute("SELECT name FROM sqlite_master WHERE name LIKE 'attributes_cache%'").fetchone()
+        rows = database.execute(f"SELECT cluster_id, attr_id FROM {table} WHERE ieee = ?", [PLUG]).fetchall()  # noqa: S608
+    assert {(0x0702, 0x0301), (0x0702, 0x0302)} <= set(rows)
 
 
 class _Spy(list):  # type: ignore[type-arg]
