@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
-from agent.commands import Command, Commands, daemon, home, identity, print_error, simulation
+from agent.commands import Command, Commands, batches, daemon, home, identity, onboarding, print_error, simulation
 from agent.errors import Exit, HubError, UsageError
 
-GROUPS = (daemon, home, identity, simulation)
+GROUPS = (daemon, home, identity, onboarding, batches, simulation)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

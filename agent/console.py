@@ -4,10 +4,12 @@ Texts come from radios, brokers and people: they are shown as they are, never re
 escaped, so that no device writes on a terminal what it likes.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
@@ -149,6 +151,26 @@ def watch_discovery(lines: Iterator[dict[str, Any]]) -> dict[str, Any]:
                 case "found":
                     say(plain(f"  {line['nodeId']}  {line['model']}  {line['address']}  ready", "green"))
     return last
+
+
+def show_certificates(found: Iterable[Mapping[str, Any]]) -> None:
+    columns = ("uuid", "reference", "title", "name", "email", "status")
+    names = ("uuid", "reference_id", "certificate_title", "full_name", "applicant_email")
+    rows = [(*(one[name] or "-" for name in names), paint(one["status"]["value"])) for one in found]
+    out.print(table("Certificates", columns, rows))
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on standard error while something is done: tell it (what, steps done, steps of all). It leaves nothing behind."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=err, transient=True, disable=not err.is_terminal) as bars:
+        bar = bars.add_task("", total=None)
+
+        def tell(what: str, done: int, total: int) -> None:
+            bars.update(bar, description=printable(what), completed=done, total=total or None)
+
+        yield tell
 
 
 def show_error(message: str, remedy: str = "") -> None:

@@ -6,6 +6,7 @@ POST command {device, actions, ttl?}             lines until the Outcome
 POST remove {device, force?}                     lines until the device is gone
 POST backup                                      a line for each radio, with its network and keys
 POST restore {radio, network}                    a line once the radio has it
+POST factory-reset                               a line once nothing stops it any more; then the agent ends
 """
 
 import asyncio
@@ -62,6 +63,10 @@ class BackupBody(_Body):
     """Nothing: a backup is of all radios."""
 
 
+class FactoryResetBody(_Body):
+    """Nothing: it is of the whole hub."""
+
+
 class RestoreBody(_Body):
     radio: str
     network: dict[str, Any]
@@ -84,6 +89,7 @@ class ConsoleApi:
             ("POST", "remove"): lambda call: self._remove(_parse(RemoveBody, call)),
             ("POST", "backup"): lambda call: self._backup(_parse(BackupBody, call)),
             ("POST", "rotate"): lambda _call: self._rotate(),
+            ("POST", "factory-reset"): lambda call: self._factory_reset(_parse(FactoryResetBody, call)),
             ("POST", "restore"): lambda call: self._restore(_parse(RestoreBody, call)),
         }
 
@@ -227,6 +233,18 @@ class ConsoleApi:
             yield {"done": True, "what": "failed", "error": str(error), "remedy": error.remedy}
             return
         yield {"done": True, "what": "rotated", **self._runtime.certificate()}
+
+    async def _factory_reset(self, _body: FactoryResetBody) -> AsyncGenerator[dict[str, Any]]:
+        """The rest is said by the mark in the state folder, when nobody is here to say it."""
+        if self._runtime.factory_reset is None:
+            raise ApiError(503, "the agent is starting", remedy="try again in a moment")
+        try:
+            at = self._runtime.factory_reset()
+        except OSError as error:
+            remedy = "free the disk, or mount it for writing"
+            yield {"done": True, "what": "failed", "error": f"the state folder: {error.strerror}", "remedy": remedy}
+            return
+        yield {"done": True, "what": "resetting", "at": at}
 
     def _backup(self, _body: BackupBody) -> AsyncGenerator[dict[str, Any]]:
         """The network of each radio, keys included: for the owner of the socket only."""

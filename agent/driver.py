@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from agent.clock import Clock
 from agent.errors import ConfigError, HubError, install_extra
 from agent.model import Action, ActionResult, Command, Discovery, DriverEvent, JsonValue, Outcome
+from agent.secret_store import Secrets
 
 ENTRY_POINTS = "hub_agent.drivers"
 
@@ -107,12 +108,13 @@ class Driver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DriverContext:
-    """What a driver is given: its name in the config, its checked settings, a folder of its own, and the clock."""
+    """What a driver is given: its name in the config, its checked settings, a folder of its own, the clock, and a store for its secrets."""
 
     name: str
     settings: Any
     state_dir: Path
     clock: Clock
+    secrets: Secrets
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,12 @@
 """Files that survive a power cut: written beside, synced, renamed, and the folder synced too."""
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from agent.errors import TryAgainError
 
 
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:
@@ -43,3 +48,36 @@ def reserve(path: Path, size: int) -> bool:
     finally:
         os.close(descriptor)
     return True
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file `path` (made, mode 0600, and left there). Raises TryAgainError while another process holds it, OSError."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise TryAgainError(
+                "another run is at work here", place=str(path), remedy="wait until it has ended"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def as_owner(folder: Path) -> Iterator[None]:
+    """Root works in a folder as the user whom it belongs to, so that this user can go on; anybody else as themselves."""
+    status = folder.stat() if folder.exists() else None
+    if status is None or os.geteuid() != 0 or status.st_uid == 0:
+        yield
+        return
+    gid = os.getegid()
+    os.setegid(status.st_gid)
+    os.seteuid(status.st_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(gid)

@@ -23,14 +23,16 @@ from agent.driver import Driver, DriverContext, DriverInfo, load_driver
 from agent.errors import Exit, HubError, PermissionDeniedError
 from agent.home import STARTING, RadioRecord
 from agent.hub import Hub
+from agent.identity.stores import open_secrets
 from agent.notify import Notifier
 from agent.requests import ApplyLogs, Effect, Kind, Offboard, Publish, SaveCommand, StopDiscovery
 from agent.runtime import RADIO_STALLED, Runtime
 from agent.runtime_logs import UploadedLogs
+from agent.secret_store import ScopedSecrets
 from agent.settings import RadioSettings, Settings
 from agent.store import Limits, Store
 from agent.supervise import Pulse, Supervisor, Unit
-from agent.uplinks import Uplinks, hub_id
+from agent.uplinks import Uplinks, hub_id, in_step
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +48,7 @@ async def run(settings: Settings, env: dict[str, str], attach: Attach) -> int:
     notifier = Notifier.from_env(env)
     _folders(settings)
     offboard.finish(settings)
+    in_step(settings)
     store = Store.open(settings.hub.state_dir, _limits(settings))
     code = Exit.OK
     failures: list[BaseException] = []
@@ -79,6 +82,8 @@ class Daemon:
         self.runtime = Runtime(hub, store, self._clock, supervisor)
         self._uplinks = Uplinks(settings, self.runtime, store, supervisor)
         self._control = ControlServer(settings.hub.runtime_dir, ConsoleApi(self.runtime, version("hub-agent")))
+        self.runtime.factory_reset = self._factory_reset
+        self._resetting = ""  # since when, ISO-8601
         self._stopping: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self._logs = UploadedLogs(settings.hub.state_dir / "logs", attach, self._publish_logs, supervisor)
         self.runtime.own_work = {ApplyLogs: self._logs.apply, Offboard: lambda _effect: self._offboard()}
@@ -94,7 +99,10 @@ class Daemon:
         await self._restore()
         await self._control.start()
         self.runtime.barred = offboard.barred(self._settings)
-        for name, uplink in self._settings.uplinks.items():
+        self._resetting = offboard.radios_to_reset(self._settings)
+        if self._resetting:  # without uplinks: what they would get in this life is deleted at its end
+            self._reset_radios()
+        for name, uplink in self._settings.uplinks.items() if not self._resetting else ():
             if name in self.runtime.barred:
                 log.warning("uplink %s is not started: %s", name, self.runtime.barred[name])
                 continue
@@ -183,13 +191,26 @@ class Daemon:
         self.runtime.apply([Publish(Kind.LOG, "", {"lines": lines})], self._clock.now(), done)
 
     def _offboard(self) -> None:
-        ended = partial(self._stop_asked, Exit.TEMPFAIL)  # systemd starts it again, with nothing of what it was
-        self._supervisor.spawn("offboard", offboard.begin(self.runtime, self._settings, ended))
+        self._supervisor.spawn("offboard", offboard.begin(self.runtime, self._settings, self._ended))
+
+    def _factory_reset(self) -> str:
+        """From now on it is done, whatever happens; when it was ordered, ISO-8601. Raises OSError."""
+        if not self._resetting:
+            self._resetting = offboard.order_reset(self._settings, self._clock.now().iso).at
+            self._reset_radios()
+        return self._resetting
+
+    def _reset_radios(self) -> None:
+        self._supervisor.spawn("factory reset", offboard.reset(self.runtime, self._settings, self._ended))
+
+    def _ended(self) -> None:
+        self._stop_asked(Exit.TEMPFAIL)  # systemd starts it again, with nothing of what it was
 
     def _add_radio(self, name: str, radio: RadioSettings, info: DriverInfo) -> None:
         folder = self._settings.hub.state_dir / "radios" / name
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        context = DriverContext(name, radio.driver, folder, self._clock)
+        secrets = ScopedSecrets(open_secrets(self._settings), name)
+        context = DriverContext(name, radio.driver, folder, self._clock, secrets)
 
         def build() -> Driver:
             return info.open(context)

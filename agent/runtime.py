@@ -75,6 +75,7 @@ class Runtime:
         self.barred: dict[str, str] = {}  # uplinks that are not started, and why
         self.certificate: Callable[[], dict[str, Any]] = dict  # the hub's own, for `agent status`
         self.rotate: Callable[[], Awaitable[None]] | None = None  # there once the hub has one
+        self.factory_reset: Callable[[], str] | None = None  # orders it; when, ISO-8601
         self.waiting: dict[str, str] = {}  # uplinks that start once something has come
         self._drivers_changed = asyncio.Event()
         self._refreshing: set[Any] = set()

@@ -12,7 +12,7 @@ from agent.cloud.link import Link, LinkPolicy
 from agent.cloud.managed_integrations import ManagedIntegrations
 from agent.cloud.mqtt import Endpoint, Leaves, MqttLost
 from agent.cloud.tls import tls_context
-from agent.errors import ConfigError
+from agent.errors import ConfigError, HubError
 from agent.outbox import Outbox
 from agent.requests import StateQuery
 from agent.runtime import Runtime
@@ -86,7 +86,6 @@ class Uplinks:
             from agent.identity.credentials import Credentials  # noqa: PLC0415  as the identity itself
             from agent.identity.watch import Watch  # noqa: PLC0415
 
-            identity.slots.tidy()
             source = identity.source(uplink)
             made = Credentials(identity.slots, self._clock)
             self._credentials = made
@@ -165,7 +164,13 @@ class Uplinks:
         if watch is not None and identity is not None and connects.leads:
             from agent.identity.vendor import CertificateVendor, RotationJobs  # noqa: PLC0415  as the identity itself
 
-            vendor = CertificateVendor(channel, thing, identity.subject, connects.certificate)
+            vendor = CertificateVendor(
+                channel,
+                thing,
+                identity.subject,
+                connects.certificate,
+                own_key=self._settings.identity.key_origin == "hub",
+            )
             self._vendors[vendor.name] = vendor
             handlers[OPERATION] = RotationJobs(watch.renew, vendor)
         jobs = Jobs(channel, thing, handlers)
@@ -209,12 +214,15 @@ class _Connects:
             self._credentials.connected(self._name, self._slot)
 
     async def live(self, link: Link) -> None:
-        """One connection's life. Raises MqttLost."""
+        """One connection's life. Raises MqttLost, and HubError when what it connects with cannot be used: a token that is away."""
         try:
             await link.run()
         except Leaves:
             raise
-        except MqttLost as error:
+        except HubError as error:
+            link.last_error = error.advice
+            if not isinstance(error, MqttLost):
+                raise
             if self._credentials is None:
                 raise
             why = self._credentials.lost(self._name, self._slot, error.advice, stood=self._stood)
@@ -248,12 +256,19 @@ def endpoint_of(uplink: UplinkSettings, hub: str, slots: "Slots | None" = None, 
 def identity_of(settings: Settings) -> "HubIdentity | None":
     """The hub's identity where one is configured or there already; who has none does not pay for the libraries."""
     told = settings.identity
-    configured = told.claim_certificate or told.ca_certificate or told.est or told.source != "auto"
+    configured = told.claim_certificate or told.ca_certificate or told.est or told.iotmi_config or told.source != "auto"
     if not configured and not (settings.hub.state_dir / "identity").exists():
         return None
     from agent.identity.hub_identity import HubIdentity  # noqa: PLC0415
 
     return HubIdentity(settings)
+
+
+def in_step(settings: Settings) -> None:
+    """Tell what is kept in step with the hub's identity what that is: a power cut may have come between the two."""
+    identity = identity_of(settings) if settings.identity.iotmi_config else None
+    if identity is not None:
+        identity.slots.tell()
 
 
 def hub_id(settings: Settings) -> str:

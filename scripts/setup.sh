@@ -23,6 +23,17 @@ if [ "$purpose" = test ]; then
     need node nodejs
     need npm npm
     need coap-client-openssl libcoap3-bin
+    need softhsm2-util softhsm2
+    need pkcs11-tool opensc
+    need swtpm swtpm
+    need tpm2_getcap tpm2-tools
+    need tpm2-abrmd tpm2-abrmd
+    need dbus-daemon dbus-daemon
+    need dbus-send dbus-bin
+    need openssl openssl
+    need_library libtss2-tcti-swtpm.so.0 libtss2-tcti-swtpm0
+    need_library libtss2-tcti-tabrmd.so.0 libtss2-tcti-tabrmd0
+    [ -e "$(openssl version -m 2>/dev/null | cut -d'"' -f2)/tpm2.so" ] || missing+=(tpm2-openssl)
     need_library libatomic.so.1 libatomic1 # of Playwright's own node
 fi
 if [ ${#missing[@]} -gt 0 ]; then
@@ -41,9 +52,11 @@ if [ ${#missing[@]} -gt 0 ]; then
     apt-get update -qq
     # shellcheck disable=SC2086  a list of words
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages >/dev/null
-    if [[ " $packages " == *" mosquitto "* ]] && command -v systemctl >/dev/null; then
-        systemctl --quiet disable mosquitto # the package enables it; who had it before keeps it as it was
-    fi
+    for service in mosquitto tpm2-abrmd; do # the packages enable them; who had them before keeps them as they were
+        if [[ " $packages " == *" $service "* ]] && command -v systemctl >/dev/null; then
+            systemctl --quiet disable "$service"
+        fi
+    done
 fi
 
 stamp() { sha256sum "$@" 2>/dev/null | sha256sum | cut -d' ' -f1; }

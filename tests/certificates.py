@@ -80,3 +80,17 @@ class Authority:
         path = self._folder / f"{name}.pem"
         path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         return path, _write_key(self._folder / f"{name}.key", key)
+
+    def sign_request(self, request: str, name: str = "hub") -> Path:
+        """The certificate that a request (PEM) asks for: its subject and extensions as they are."""
+        asked = x509.load_pem_x509_csr(request.encode())
+        assert asked.is_signature_valid
+        now = dt.datetime.now(dt.UTC)
+        builder = x509.CertificateBuilder().subject_name(asked.subject).issuer_name(self._name)
+        builder = builder.public_key(asked.public_key()).serial_number(x509.random_serial_number())  # type: ignore[arg-type]
+        builder = builder.not_valid_before(now - DAY).not_valid_after(now + 30 * DAY)
+        for extension in asked.extensions:
+            builder = builder.add_extension(extension.value, extension.critical)
+        path = self._folder / f"{name}.pem"
+        path.write_bytes(self._sign(builder).public_bytes(serialization.Encoding.PEM))
+        return path

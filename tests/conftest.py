@@ -12,11 +12,18 @@ from typing import Any, Self
 
 import pytest
 
+_given: set[int] = set()
+
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of loopback that nobody listens on; each is given once, as the kernel may offer it again before it is used."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port not in _given:
+            _given.add(port)
+            return port
 
 
 async def until(condition: Callable[[], object], timeout: float = 10.0, what: str = "") -> None:

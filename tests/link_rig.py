@@ -13,6 +13,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from agent import records
 from agent.clock import SystemClock
+from agent.cloud.channel import Channel
 from agent.cloud.link import Link, LinkPolicy
 from agent.cloud.managed_integrations import ManagedIntegrations
 from agent.cloud.mqtt import Endpoint, MqttLost
@@ -73,6 +74,7 @@ class Rig:
             self.clock,
             on_request=self._request,
             on_history_told=self._told,
+            channel=Channel(f"127.0.0.1:{port}"),
         )
         self.link.set_status({"status": "online"})
         self._task: asyncio.Task[None] | None = None

@@ -11,7 +11,7 @@ from rest_rig import FAST, Pauses
 from agent.clock import TRUSTED, Moment
 from agent.cloud.nrf_fota import ImageRefusedError
 from agent.cloud.rest import Rest
-from agent.identity.keys import FileKeys
+from agent.identity.stores.file import FileKeys
 from agent.identity.tokens import DeviceAuthorization, Stored, Tokens
 from agent.wire.nrf import JobDocument
 

@@ -80,7 +80,7 @@ def bundle(cloud: Cloud, kind: str = "APP") -> str:
 
 def job(cloud: Cloud, target: str, kind: str = "APP") -> str:
     made = ask(cloud, "POST", "/fota-jobs", json={"bundleId": bundle(cloud, kind), "deviceIds": [target]})
-    assert made.status == 200, made.data
+    assert made.status == 201, made.data
     return str(made.json()["jobId"])
 
 

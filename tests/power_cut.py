@@ -32,7 +32,7 @@ def cutting(at: int = 0) -> Iterator[Cuts]:
     """The power fails at point `at`, counted from 1; 0 only counts."""
     cuts = Cuts(at)
     with pytest.MonkeyPatch.context() as patched:
-        for owner, name in ((os, "fsync"), (Path, "replace"), (Path, "unlink")):
+        for owner, name in ((os, "fsync"), (Path, "replace"), (os, "unlink"), (os, "rmdir")):
             whole = getattr(owner, name)
 
             def call(*arguments: Any, whole: Any = whole, **more: Any) -> Any:

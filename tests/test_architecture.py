@@ -71,7 +71,8 @@ PURE = (
             "pairing",
             "transform",
             "gateway",
-            "devices",
+            "device",
+            "firmwares",
             "fota",
             "onboarding",
             "answers",
@@ -81,6 +82,9 @@ PURE = (
             "assistance",
             "satellites",
             "pages",
+            "cbor",
+            "identities",
+            "provisioning",
         )
     ),
 )
@@ -98,6 +102,7 @@ ONE_PLACE = {  # third-party library -> where it may be imported
         "agent/wire/",
         "agent/settings/",
         "agent/console_api.py",
+        "agent/offboard_mark.py",
         "agent/cloud/managed_integrations.py",
         "agent/cloud/channel.py",
         "agent/cloud/jobs.py",
@@ -117,6 +122,7 @@ ONE_PLACE = {  # third-party library -> where it may be imported
     "amqtt": ("agent/sim/embedded.py",),
     "boto3": ("agent/demo/owner.py",),
     "cryptography": ("agent/identity/", "agent/sim/authority.py", "drivers/sim/zigbee/install_code.py"),
+    "pkcs11": ("agent/identity/stores/",),
     "jwt": (
         "agent/identity/tokens.py",
         "agent/sim/nrf/devices.py",
@@ -124,7 +130,7 @@ ONE_PLACE = {  # third-party library -> where it may be imported
     "botocore": ("agent/sim/service_model.py",),
     "aiohttp": ("agent/sim/http.py", "agent/cloud/rest.py"),
     "yarl": ("agent/cloud/rest",),
-    "cbor2": ("agent/sim/iot/provisioning.py", "agent/sim/nrf/coap.py"),
+    "cbor2": ("agent/sim/iot/provisioning.py", "agent/sim/nrf/cbor.py"),
     "aiocoap": ("agent/sim/coap.py",),
     "OpenSSL": ("agent/sim/dtls.py",),
     "jsonata": ("agent/sim/nrf/transform.py",),
@@ -272,8 +278,8 @@ def test_no_handler_swallows_everything() -> None:
 
 
 def test_the_daemon_does_not_import_what_is_not_configured() -> None:
-    names = ("zigpy", "bellows", "bleak", "aiocoap", "rich", "aiohttp")
-    code = f"import sys, agent.run, agent.cli; print([m for m in {names} if m in sys.modules])"
+    absent = ("zigpy", "bellows", "bleak", "aiocoap", "rich", "pkcs11", "cryptography", "aiohttp")
+    code = f"import sys, agent.run, agent.cli; print([m for m in {absent} if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
 

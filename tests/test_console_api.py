@@ -12,6 +12,7 @@ from conftest import free_port, until
 from console_rig import BULB, BULB_ID, ON, ON_OFF, REMOTE, Daemon, raw
 
 from agent.clock import SystemClock
+from agent.cloud.channel import Channel
 from agent.cloud.link import Link, LinkPolicy
 from agent.cloud.managed_integrations import ManagedIntegrations
 from agent.cloud.mqtt import Endpoint, MqttLost
@@ -74,6 +75,7 @@ async def test_status_tells_an_uplink_that_is_away_and_what_waits_for_it(daemon:
         SystemClock(),
         on_request=daemon.runtime.dispatch,
         on_history_told=lambda: None,
+        channel=Channel(f"127.0.0.1:{port}"),
     )
     daemon.runtime.links["main"] = link
     await daemon.bulb()

@@ -1,11 +1,13 @@
 """What offboarding leaves on the disk, also when it is cut off."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+from power_cut import PowerCut, cutting
 
-from agent import offboard
+from agent import offboard, offboard_mark
 from agent.errors import ConfigError
 from agent.settings import Settings, load
 
@@ -40,9 +42,8 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def mark(settings: Settings) -> Path:
-    path = settings.hub.state_dir / offboard.MARK
-    path.write_bytes(offboard.mark(settings, "2026-11-27T10:00:00Z"))
-    return path
+    offboard_mark.write(settings.hub.state_dir, offboard.mark(settings, "2026-11-27T10:00:00Z"))
+    return settings.hub.state_dir / offboard.MARK
 
 
 def names(settings: Settings) -> list[str]:
@@ -65,19 +66,48 @@ def test_a_mark_has_everything_deleted_once(settings: Settings) -> None:
     assert names(settings) == ["hub.db", offboard.MARK]
 
 
-def test_a_deletion_that_was_cut_off_goes_on(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    mark(settings)
+def test_a_deletion_that_was_cut_off_goes_on(settings: Settings, tmp_path: Path) -> None:
+    """At every call that changes the disk."""
+    state = settings.hub.state_dir
+    whole = shutil.copytree(state, tmp_path / "whole")
 
-    def cut(_path: Path) -> None:
-        raise OSError("power cut")
+    def again() -> None:
+        shutil.rmtree(state)
+        shutil.copytree(whole, state)
+        mark(settings)
 
-    with monkeypatch.context() as patched:
-        patched.setattr("agent.offboard.shutil.rmtree", cut)
-        with pytest.raises(OSError, match="power cut"):
+    again()
+    with cutting() as counted:
+        offboard.finish(settings)
+    assert counted.seen > 15
+    for point in range(1, counted.seen + 1):
+        again()
+        with cutting(point), pytest.raises(PowerCut):
             offboard.finish(settings)
-    assert "radios" in names(settings)
-    offboard.finish(settings)
-    assert names(settings) == [offboard.MARK]
+        offboard.finish(settings)
+        assert names(settings) == [offboard.MARK], f"point {point}"
+        told = offboard_mark.read(state)
+        assert told is not None, f"point {point}"
+        assert told.wiped, f"point {point}"
+
+
+def test_what_the_configuration_names_stays_in_the_state_folder(settings: Settings, tmp_path: Path) -> None:
+    """An operator may keep the claim there; without it the hub could not be provisioned again."""
+    state = settings.hub.state_dir
+    (state / "claims" / "old").mkdir(parents=True)
+    for name in ("claims/hub.pem", "claims/hub.key", "claims/old/x", "password", "agent.toml"):
+        (state / name).write_text("mine")
+        (state / name).chmod(0o600)
+    (state / "claims" / "link").symlink_to(tmp_path)
+    text = (tmp_path / "agent.toml").read_text()
+    text = text.replace(f"{tmp_path}/hub.", f"{state}/claims/hub.")
+    (state / "agent.toml").write_text(f'{text}username = "me"\npassword = "file:{state}/password"\n')
+    claiming = load(state / "agent.toml", {})
+    mark(claiming)
+    offboard.finish(claiming)
+    assert names(settings) == ["agent.toml", "claims", offboard.MARK, "password"]
+    assert sorted(path.name for path in (state / "claims").iterdir()) == ["hub.key", "hub.pem"]
+    assert (tmp_path / "hub.pem").exists(), "links are not followed"
 
 
 def test_an_uplink_is_held_back_until_it_has_another_certificate(settings: Settings, tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from agent.errors import Exit
 from agent.log_format import IDENTIFIER
 
@@ -28,6 +30,30 @@ def test_systemd_understands_every_line_of_the_unit(tmp_path: Path) -> None:
     unit.write_text(text.replace("/opt/hub-agent/bin/agent", str(program)))
     result = run("systemd-analyze", "verify", "--man=no", str(unit))
     assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("store", ["sealed", "pkcs11", "tpm"])
+def test_the_lines_of_a_key_store_are_good_too(tmp_path: Path, store: str) -> None:
+    """Those that a person takes the # from."""
+    text = (SYSTEMD / "agent.service").read_text().replace("/opt/hub-agent/bin/agent", "/bin/true")
+    begin = text.index(" sealed:") if store == "sealed" else text.index(f"# {store}")
+    lines = text[begin:].splitlines()[1:]
+    lines = lines[: next(i for i, line in enumerate(lines) if not re.match(r"#\w+=", line))]
+    assert lines
+    for line in lines:
+        text = text.replace(line, line.removeprefix("#"))
+    unit = tmp_path / "agent.service"
+    unit.write_text(text)
+    verified = run("systemd-analyze", "verify", "--man=no", str(unit))
+    assert (verified.returncode, verified.stderr) == (0, "")
+    judged = run("systemd-analyze", "security", "--offline=yes", "--threshold=15", str(unit))
+    assert judged.returncode == 0, judged.stdout
+
+
+def test_the_configurations_of_openssl_that_the_unit_names_are_shipped() -> None:
+    named = re.findall(r"/etc/hub-agent/(openssl-\S+)", (SYSTEMD / "agent.service").read_text())
+    assert sorted(named) == ["openssl-pkcs11.cnf", "openssl-tpm.cnf"]
+    assert all((SYSTEMD.parent / "config" / name).is_file() for name in named)
 
 
 def test_a_hub_that_nobody_watches_comes_back_for_ever_but_not_with_a_wrong_configuration() -> None:

@@ -11,7 +11,7 @@ from agent import cli, records
 from agent.clock import TRUSTED, Moment
 from agent.errors import StorageError
 from agent.hub_settings import HubSettings
-from agent.identity.keys import FileKeys
+from agent.identity.stores.file import FileKeys
 from agent.identity.tokens import Stored, Tokens
 from agent.requests import ConfigureHub, SaveMeta
 from agent.saved import token_bound

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from agent.clock import ESTIMATED, TRUSTED, Moment
 from agent.errors import TryAgainError
-from agent.identity.keys import P384, FileKeys
+from agent.identity.keys import P384
+from agent.identity.stores.file import FileKeys
 from agent.identity.tokens import LEEWAY, LONGEST, MOST_SKEW, Profile, Stored, Tokens, TokenTroubleError, key_id, verify
 
 NOW = 1_790_000_000.0

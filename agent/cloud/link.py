@@ -71,16 +71,15 @@ class Link:
         *,
         on_request: Callable[[Request, Callable[[], None]], None],
         on_history_told: Callable[[], None],
-        channel: Channel | None = None,
+        channel: Channel,
     ) -> None:
         self.name = name
         self.policy = policy
         self.counters: Counter[str] = Counter()
         self.connected = False
         self.last_error = ""
-        self._ask_endpoint, self._endpoint = endpoint, endpoint()
+        self._endpoint, self.channel = endpoint, channel
         self._dialect, self._outbox, self._clock = dialect, outbox, clock
-        self.channel = channel if channel is not None else Channel(self._place)
         self._on_request, self._on_history_told = on_request, on_history_told
         self._leaving = False
         self._status: Mapping[str, Any] = {}
@@ -163,9 +162,9 @@ class Link:
         self._attention.set()
 
     async def run(self) -> None:
-        """Connect, drain, and end with MqttLost."""
-        self._endpoint, self._leaving = self._ask_endpoint(), False
-        connection = self._connect()
+        """Connect, drain, and end with MqttLost. Raises what the endpoint cannot be made for."""
+        self._leaving = False
+        connection = self._connect(self._endpoint())
         try:
             await connection.open(self._dialect.subscriptions)
             self._up(connection)
@@ -242,13 +241,13 @@ class Link:
 
     @property
     def _place(self) -> str:
-        return f"{self._endpoint.host}:{self._endpoint.port}"
+        return self.channel.place
 
-    def _connect(self) -> MqttConnection:
+    def _connect(self, endpoint: Endpoint) -> MqttConnection:
         now = self._clock.now()
         will = self._dialect.will(self._outbox.message_id(self._outbox.next_id()), now.iso)
         connection = MqttConnection(
-            self._endpoint,
+            endpoint,
             version=self._protocol.level,
             will=will,
             on_message=self._received,

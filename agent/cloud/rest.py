@@ -49,6 +49,7 @@ REDIRECTS = 5
 DEFAULT = Policy()
 _ANYWHERE = ("accept", "accept-encoding", "range", "if-range", "user-agent")  # headers that may go to a foreign host
 _UNAUTHORIZED, _REFUSED = 401, 400
+_TOO_MANY = 429  # refused before anything was done
 
 
 class Authorize(Protocol):
@@ -154,19 +155,21 @@ class Rest:
         limit: int = LIMIT,
         retry: bool | None = None,
         foreign: bool = False,
+        follow: bool = True,
         total: float = 0.0,
     ) -> Answer:
         """One call; `path` is below the base, or a whole URL of the same origin. One of `json`, `body` and `form` (with a Part: multipart).
 
-        `retry`: None repeats what is idempotent, True also the rest, False nothing. `foreign`: follow redirects to other hosts, without
-        the token. `limit`: bytes of the answer; `total`: seconds of one attempt, 0 for the policy's. Raises UnavailableError (also after
-        the retries), UnusableError, RestError (status 400 and above), and what `authorize` raises.
+        `follow` false: a redirect is the answer. `retry`: None repeats what is idempotent or was not done (429), True also the rest,
+        False nothing. `foreign`: follow redirects to other hosts, without the token. `limit`: bytes of the answer; `total`: seconds of
+        one attempt, 0 for the policy's. Raises UnavailableError (also after the retries), UnusableError, RestError (status 400 and
+        above), and what `authorize` raises.
         """
         told = dict(headers or {})
         if json is not None:
             body = json_.dumps(json, separators=(",", ":"), allow_nan=False).encode()
             told = {"Content-Type": "application/json", **told}
-        request = Request(method, url_of(self._base, path, query), told, body, form, retry, foreign)
+        request = Request(method, url_of(self._base, path, query), told, body, form, retry, foreign, follow)
         kept = Memory(limit)
         answer = await self._run(request, kept, total or self._policy.total)
         return Answer(answer.status, answer.headers, kept.body, answer.place)
@@ -227,7 +230,7 @@ class Rest:
                     continue
                 wait = retry_after(answer.headers.get("retry-after", ""), self._now() if server is None else server)
                 trouble = failure(answer, hidden, wait)
-                again = may_pass(answer.status) and request.may_repeat(sent=True)
+                again = may_pass(answer.status) and request.may_repeat(sent=answer.status != _TOO_MANY)
             pause = self._policy.pause(attempt, waited, trouble.retry_after, self._random) if again else None
             if pause is None:
                 raise trouble
@@ -286,7 +289,7 @@ class Rest:
                 ) as response:
                     if own:
                         self._tell_time(response)
-                    if response.status not in MOVED or "location" not in response.headers:
+                    if not request.follow or response.status not in MOVED or "location" not in response.headers:
                         return await _read(response, sink, request), own
                     request = redirected(request, response.status, response.headers["location"])
         raise UnusableError(f"more than {REDIRECTS} redirects", place=request.place)

@@ -54,6 +54,8 @@ class RestError(HubError):
 class UnavailableError(RestError, TryAgainError):
     """The service cannot be reached, is overloaded or failed, also after the retries. Unless the call is idempotent, it may have been done."""
 
+    sent = True  # the service may have seen the request
+
 
 class UnusableError(RestError):
     """There is an answer, but not of the declared form: too large, no JSON, another model, a redirect that is not followed."""

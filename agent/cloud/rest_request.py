@@ -35,6 +35,7 @@ class Request:
     form: Mapping[str, str | Part] | None = field(repr=False)
     retry: bool | None
     foreign: bool
+    follow: bool = True
 
     @property
     def place(self) -> str:
@@ -73,6 +74,11 @@ def base_url(text: str) -> URL:
     if url.scheme == "http" and not _is_loopback(url.host or ""):
         raise ConfigError("the service's URL is not encrypted", place=text, remedy="use https, or a loopback address")
     return url
+
+
+def origin_of(url: str) -> str:
+    """The base of a client for a whole URL of another service, for example a presigned one. Raises ConfigError."""
+    return str(base_url(url.partition("?")[0]).origin())
 
 
 def _is_loopback(host: str) -> bool:

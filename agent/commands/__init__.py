@@ -17,6 +17,12 @@ class Commands:
     def __init__(self, make: Callable[[str, str], argparse.ArgumentParser]) -> None:
         self._make = make
 
+    def group(self, name: str, text: str) -> "Commands":
+        """Commands below a command."""
+        made = self._make(name, text)
+        below = made.add_subparsers(required=True, metavar="COMMAND", parser_class=type(made))
+        return Commands(lambda name, text: below.add_parser(name, help=text, description=text))
+
     def add(self, name: str, run: Command, text: str, *, as_json: bool = True) -> argparse.ArgumentParser:
         made = self._make(name, text)
         made.add_argument(

@@ -40,6 +40,9 @@ def register(commands: Commands) -> None:
     restore = commands.add("restore", _restore, "write the networks of a backup to the radios")
     restore.add_argument("file", type=Path)
     restore.add_argument("--radio", default="", help="only this radio")
+    text = "delete keys, networks, devices and state, and prove it; claim and configuration stay"
+    reset = commands.add("factory-reset", _factory_reset, text)
+    reset.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def _client(arguments: argparse.Namespace) -> Any:
@@ -147,3 +150,26 @@ def _restore(arguments: argparse.Namespace) -> int:
     names = backup.restore(_client(arguments), arguments.file, arguments.radio)
     print(json.dumps({"radios": names}) if arguments.json else f"restored: {', '.join(names)}; they start afresh")
     return int(Exit.OK)
+
+
+def _factory_reset(arguments: argparse.Namespace) -> int:
+    from agent import factory_reset, settings  # noqa: PLC0415
+
+    loaded = settings.load(arguments.config, os.environ)
+    if not arguments.yes:
+        _confirm(f"Delete keys, radio networks, devices and state of this hub ({loaded.hub.state_dir})?")
+    told = factory_reset.factory_reset(loaded)
+    print(json.dumps(told) if arguments.json else "\n".join(factory_reset.words(told)))
+    if told["private_keys_left"]:
+        remedy = "delete what is named above, and reset again"
+        raise HubError(f"private keys are left: {told['private_keys_left']}", remedy=remedy)
+    return int(Exit.OK)
+
+
+def _confirm(question: str) -> None:
+    """Raises UsageError for anything but a yes from a person."""
+    if not sys.stdin.isatty():
+        raise UsageError("factory-reset needs a yes", remedy="answer it on a terminal, or --yes in a script")
+    print(f"{question} Type yes: ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() != "yes":
+        raise UsageError("nothing was deleted", remedy="answer yes")

@@ -13,9 +13,10 @@ from agent.errors import Exit, UsageError
 
 def register(commands: Commands) -> None:
     identity = commands.add("identity", _identity, "the hub's key and certificate")
-    identity.add_argument("what", choices=("show", "csr", "install", "provision", "rotate"))
-    identity.add_argument("file", nargs="?", type=Path, metavar="FILE", help="install: certificate chain, PEM")
-    identity.add_argument("--uplink", default="", metavar="NAME", help="provision: at this uplink's broker")
+    identity.add_argument("what", choices=("show", "csr", "install", "import", "provision", "rotate"))
+    file = "install: certificate chain, PEM; import: iotmi_config.json of AWS's hub SDK"
+    identity.add_argument("file", nargs="?", type=Path, metavar="FILE", help=file)
+    identity.add_argument("--uplink", default="", metavar="NAME", help="provision, import: this uplink")
     identity.add_argument("--again", action="store_true", help="provision: also when there is a certificate")
     token = commands.add("jwt", _jwt, "a device token on standard output", as_json=False)
     token.add_argument("--ttl", type=int, default=600, metavar="S", help="seconds that it lives, at most 7 days")
@@ -26,6 +27,8 @@ def _identity(arguments: argparse.Namespace) -> int:
     from agent.client import Client  # noqa: PLC0415
     from agent.identity import commands  # noqa: PLC0415
 
+    if arguments.what == "import":
+        return _import(arguments)
     loaded = settings.load(arguments.config, os.environ)
     match arguments.what:
         case "rotate":
@@ -44,6 +47,28 @@ def _identity(arguments: argparse.Namespace) -> int:
         case _:
             told = commands.show(loaded)
     _print_identity(told, as_json=arguments.json)
+    return int(Exit.OK)
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    from agent.identity import iotmi_import  # noqa: PLC0415
+
+    if arguments.file is None:
+        raise UsageError("agent identity import: which file?", remedy="name the iotmi_config.json of AWS's hub SDK")
+    told = iotmi_import.import_file(arguments.file, arguments.config, os.environ, arguments.uplink)
+    if arguments.json:
+        print(json.dumps(told))
+        return int(Exit.OK)
+    print(f"{'wrote' if told['written'] else 'unchanged:'} {told['drop_in']}")
+    for key, value in told["keys"].items():
+        print(f"  {key} = {json.dumps(value, ensure_ascii=False)}")
+    if told["identity"]:
+        state = "a new certificate that is tried" if told["identity"]["tried"] else "the hub's certificate"
+        print(f"{state}: {told['identity']['certificate_id']} of thing {told['identity']['thing']}")
+    for note in told["notes"]:
+        print(f"note: {note}")
+    if told["restart"]:
+        print("the running agent does not know it yet: systemctl restart agent")
     return int(Exit.OK)
 
 

@@ -37,7 +37,7 @@ def check(pem: str, public_key: str, now: float | None) -> Checked:
 
     `now`: seconds since 1970, or None while the clock is not trusted: validity is then not judged.
     """
-    text, mended = _with_line_breaks(pem)
+    text, mended = with_line_breaks(pem)
     chain = _parse(text)
     leaf = chain[0]
     held = leaf.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
@@ -58,7 +58,7 @@ def check(pem: str, public_key: str, now: float | None) -> Checked:
     return Checked(text, leaf.fingerprint(hashes.SHA256()).hex(), name, begins, expires, mended)
 
 
-def _with_line_breaks(pem: str) -> tuple[str, bool]:
+def with_line_breaks(pem: str) -> tuple[str, bool]:
     """JSON texts are often pasted with their escapes where a line ends."""
     if len(pem) > LARGEST:
         raise CertificateTroubleError(f"{len(pem)} characters are no certificate chain")

@@ -6,12 +6,14 @@ from pathlib import Path
 from agent.cloud.mqtt import Endpoint
 from agent.cloud.tls import tls_context
 from agent.errors import ConfigError
-from agent.identity.keys import FileKeys, KeyStore, Subject
+from agent.identity.iotmi_file import IotmiFile
+from agent.identity.keys import KeyStore, Subject
 from agent.identity.local_ca import LocalAuthority
 from agent.identity.provisioning import Claim, FleetProvisioning
 from agent.identity.record import Held
 from agent.identity.slots import Slots
 from agent.identity.sources import Source, fetch
+from agent.identity.stores import open_keys
 from agent.settings import Settings, UplinkSettings
 
 FOLDER = "identity"
@@ -24,8 +26,10 @@ class HubIdentity:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.folder: Path = settings.hub.state_dir / FOLDER
-        self.keys: KeyStore = FileKeys(self.folder / "keys")
+        self.keys: KeyStore = open_keys(settings)
         self.slots = Slots(self.folder, self.keys, kind=settings.identity.key_type)
+        self.iotmi = IotmiFile(settings, self.folder)
+        self.slots.on_record.append(self.iotmi.follow)
 
     def current(self) -> Held | None:
         """What the hub is now. Raises CertificateTroubleError."""

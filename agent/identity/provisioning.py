@@ -105,9 +105,7 @@ class FleetProvisioning:
             request = CreateFromCsr(certificate_signing_request=asked.csr(self._claim.subject))
             return await _ask(channel, CREATE_FROM_CSR, request, Created)
         made = await _ask(channel, CREATE_KEYS, b"", CreatedKeys)
-        key = asked.slots.key(asked.slot)
-        asked.slots.keys.destroy(key)
-        asked.slots.keys.adopt(key, made.private_key)
+        asked.slots.replace_key(made.private_key)
         return Created(**made.model_dump(exclude={"private_key"}))
 
     def _keep(self, created: Created) -> None:

@@ -5,6 +5,7 @@ names are removed at the next `tidy`. A power cut costs at most the step that it
 """
 
 import fcntl
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +21,8 @@ from agent.identity.certificates import CertificateTroubleError, Checked, check
 from agent.identity.keys import KeyStore
 from agent.identity.record import Held, Record, Slot
 
+log = logging.getLogger(__name__)
+
 SLOTS: tuple[Slot, Slot] = ("a", "b")
 LOCK_WAIT = 10.0  # seconds; a change takes milliseconds, a key in a slow TPM some seconds
 Now = Callable[[], float | None]  # seconds since 1970, None while the clock was never set
@@ -32,6 +35,7 @@ class Slots:
         self, folder: Path, keys: KeyStore, now: Now = lambda: plausible(time.time()), *, kind: str = "P-256"
     ) -> None:
         self.folder, self.keys, self._now, self._kind = folder, keys, now, kind
+        self.on_record: list[Callable[[Record], None]] = []  # told what is written, while the folder is locked
         self._path = folder / "identity.json"
 
     @property
@@ -86,7 +90,50 @@ class Slots:
             held = _held(checked, thing or checked.common_name, configuration, source, self._wall())
             write_atomic(self.chain(slot), checked.pem.encode())
             self._write(record.arrived(held))
+            if checked.mended:
+                log.warning(
+                    "the certificate came with its line breaks as the characters \\n, as JSON has them; they are mended"
+                )
             return held
+
+    def replace_key(self, key: str) -> None:
+        """Take a private key, PEM, that comes with the certificate that was asked for. Raises KeyTroubleError."""
+        with self._locked():
+            slot = self.record.asked or self.record.free
+            self.keys.destroy(self.key(slot))
+            self.keys.adopt(self.key(slot), key)
+
+    def adopt(
+        self, pem: str, public_key: str, key: str, thing: str, configuration: Mapping[str, str], source: str
+    ) -> Held:
+        """Keep a chain and its key, PEM, that were made elsewhere: as the first ones, or as a candidate beside those in use.
+
+        `public_key`: of `key`. Raises CertificateTroubleError, KeyTroubleError, and TryAgainError while another candidate is tried.
+        """
+        checked = check(pem, public_key, self._now())
+        with self._locked():
+            record = self.record
+            for slot in (record.current, record.candidate):
+                if slot and record.held[slot].certificate_id == checked.certificate_id:
+                    return record.held[slot]
+            if record.candidate is not None:
+                remedy = "wait until it is in use or given up: `agent identity show`"
+                raise TryAgainError("another new certificate is being tried", place=str(self.folder), remedy=remedy)
+            cleared = record.cleared()
+            if cleared != record:
+                self._write(cleared)
+            self._tidy()
+            asked = cleared.ask(f"import of {checked.certificate_id}")  # not written: nobody waits for an answer
+            self.keys.adopt(self.key(asked.free), key)
+            held = _held(checked, thing or checked.common_name, configuration, source, self._wall())
+            write_atomic(self.chain(asked.free), checked.pem.encode())
+            self._write(asked.arrived(held))
+            return held
+
+    def tell(self) -> None:
+        """Tell `on_record` what is there: a power cut may have come between a write and its telling."""
+        with self._locked():
+            self._told(self.record)
 
     def check(self, pem: str, slot: Slot) -> Checked:
         """Whether a chain fits a slot's key and this day. Raises CertificateTroubleError."""
@@ -125,6 +172,11 @@ class Slots:
 
     def _write(self, record: Record) -> None:
         write_atomic(self._path, record.model_dump_json().encode())
+        self._told(record)
+
+    def _told(self, record: Record) -> None:
+        for told in self.on_record:
+            told(record)
 
     def _wall(self) -> float:
         now = self._now()

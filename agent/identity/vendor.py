@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
@@ -26,12 +27,30 @@ class VendorRefusedError(HubError):
     """The vendor has refused; the text holds its code."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Package:
+    location: str = field(repr=False)  # whoever has the address has the key
+
+
 class CertificateVendor:
-    """The source for a hub whose certificates are vended over its own connection. `over`: what that was made with."""
+    """The source for a hub whose certificates are vended over its own connection. `over`: what that was made with.
+
+    With `own_key` false a package is asked for that the operator has made, with its key.
+    """
 
     name = "vendor"
 
-    def __init__(self, channel: Channel, thing: str, subject: Subject, over: Over, patience: float = PATIENCE) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        thing: str,
+        subject: Subject,
+        over: Over,
+        *,
+        own_key: bool = True,
+        patience: float = PATIENCE,
+    ) -> None:
+        self._own_key = own_key
         self._channel, self._subject, self._over, self._patience = channel, subject, over, patience
         self._get, self._ack = GET.format(thing=thing), ACK.format(thing=thing)
 
@@ -39,8 +58,7 @@ class CertificateVendor:
         """The first certificate that is for our key. Raises VendorRefusedError, MqttLost, TryAgainError without an answer."""
         heard: asyncio.Queue[Inbound] = asyncio.Queue()
         await self._channel.subscribe(f"{self._get}/+", heard.put_nowait)
-        previous = asked.current.certificate_id if asked.current else None
-        request = Get(csr=asked.csr(self._subject), previous_certificate_id=previous)
+        request = self._request(asked)
         self._channel.publish(self._get, request.model_dump_json(by_alias=True, exclude_none=True).encode())
         last = "no answer"
         try:
@@ -49,13 +67,28 @@ class CertificateVendor:
                     told = self._judge(await heard.get(), asked)
                     if isinstance(told, Obtained):
                         return told
+                    if isinstance(told, _Package):
+                        return await self._unpack(told.location, asked)
                     last = told
         except TimeoutError:
             raise TryAgainError(
                 f"the certificate vendor: {last} within {self._patience:.0f} s", place=self._channel.place
             ) from None
 
-    def _judge(self, inbound: Inbound, asked: Asked) -> Obtained | str:
+    def _request(self, asked: Asked) -> Get:
+        if not self._own_key:
+            return Get()
+        previous = asked.current.certificate_id if asked.current else None
+        return Get(csr=asked.csr(self._subject), previous_certificate_id=previous)
+
+    async def _unpack(self, location: str, asked: Asked) -> Obtained:
+        from agent.identity.vendor_package import fetch_package  # noqa: PLC0415  most hubs make their keys themselves
+
+        chain, key = await fetch_package(location, asked.slots.folder)
+        asked.slots.replace_key(key)
+        return Obtained(chain)
+
+    def _judge(self, inbound: Inbound, asked: Asked) -> "Obtained | _Package | str":
         """A certificate, or why this message was none. Raises VendorRefusedError for a refusal that nothing follows."""
         try:
             if inbound.topic.endswith("/rejected"):
@@ -65,6 +98,8 @@ class CertificateVendor:
                 log.warning("the certificate vendor has failed (%s); it tries again by itself", code)
                 return code
             vended = Vended.model_validate_json(inbound.payload)
+            if not self._own_key and vended.location:
+                return _Package(vended.location)
             asked.slots.check(vended.certificate, asked.slot)
         except ValidationError:
             return "an answer that cannot be read"

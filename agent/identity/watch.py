@@ -73,20 +73,21 @@ class Watch:
         return told(self._slots.record, self.age())
 
     async def live(self) -> None:
-        """For as long as the hub runs."""
-        self._slots.tidy()
+        """For as long as the hub runs; trouble of a key store or a source costs a pause."""
         while True:
             try:
+                self._slots.tidy()
                 await self._see_through()
+                self._say_age()
+                wish = self._next()
+                if wish is None:
+                    await self._rest()
+                else:
+                    await self._try(wish)
             except HubError as error:
                 self._pauses()
-                log.warning("what the new certificate's source should hear is not heard: %s", error.advice)
-            self._say_age()
-            wish = self._next()
-            if wish is None:
-                await self._rest()
-            else:
-                await self._try(wish)
+                log.warning("the hub's certificate: %s", error.advice)
+                await asyncio.sleep(FIRST)
 
     async def _try(self, wish: _Wish) -> None:
         try:

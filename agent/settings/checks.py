@@ -2,16 +2,21 @@
 
 import os
 import pwd
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from pydantic_core import PydanticCustomError
 
+from agent.errors import install_extra
 from agent.settings import values
 from agent.settings.model import IdentitySettings, Settings, UplinkSettings
 from agent.settings.secret import check_private
 from agent.settings.toml_keys import KeyPath
+
+SHORTEST_SEAL = 32  # characters: 128 bits in hexadecimal digits, 192 in base64
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +35,11 @@ def check(settings: Settings, credentials: Path | None) -> Iterator[Finding]:
     for name, uplink in settings.uplinks.items():
         yield from _transport(("uplinks", name), uplink)
         yield from _files(("uplinks", name), uplink, credentials)
+    yield from _key_store(settings.identity)
     yield from _claim(settings)
     names = ("claim_certificate", "claim_key", "ca_certificate", "ca_key", "est_ca")
     yield from _files(("identity",), settings.identity, credentials, names)
+    yield from _kept_in_step(settings.identity)
     yield from _same_session(settings)
     yield from _same_port(settings)
 
@@ -71,6 +78,33 @@ def _transport(path: KeyPath, uplink: UplinkSettings) -> Iterator[Finding]:
         )
 
 
+def _key_store(told: IdentitySettings) -> Iterator[Finding]:
+    """Each store needs parts of its own."""
+    rests_on = (("identity", "store"),)
+    needs = {"sealed": ("seal",), "pkcs11": ("pkcs11_module", "pkcs11_token", "pin")}.get(told.store, ())
+    for name in needs:
+        if not getattr(told, name):
+            remedy = f"give `{name}`, or take another store"
+            yield Finding(("identity", "store"), f"{told.store} needs `{name}`", remedy, (("identity", name),))
+    if told.store == "sealed" and 0 < len(told.seal.reveal()) < SHORTEST_SEAL:
+        text = f"shorter than {SHORTEST_SEAL} characters: it can be guessed"
+        yield Finding(
+            ("identity", "seal"), text, "make it of 32 random bytes: head -c 32 /dev/urandom | base64", rests_on
+        )
+    if told.store == "pkcs11":
+        if told.pkcs11_module and not Path(told.pkcs11_module).is_file():
+            remedy = "name the PKCS #11 library that came with the token, for example of the package opensc or softhsm2"
+            yield Finding(("identity", "pkcs11_module"), f"{told.pkcs11_module} is not there", remedy, rests_on)
+        if find_spec("pkcs11") is None:
+            yield Finding(("identity", "store"), "python-pkcs11 is not installed", install_extra("pkcs11"))
+    if told.store == "tpm":
+        if shutil.which("openssl") is None:
+            yield Finding(("identity", "store"), "there is no command openssl", "apt-get install openssl tpm2-openssl")
+        if not told.tpm_tcti and not Path("/dev/tpmrm0").exists():
+            remedy = "switch the TPM on in the firmware, or name another one in `tpm_tcti`"
+            yield Finding(("identity", "store"), "there is no TPM: /dev/tpmrm0 is not there", remedy)
+
+
 def _claim(settings: Settings) -> Iterator[Finding]:
     """A claim needs all of its parts."""
     told = settings.identity
@@ -81,6 +115,19 @@ def _claim(settings: Settings) -> Iterator[Finding]:
             yield Finding(
                 ("identity", name), "a claim certificate without this", f"give `{name}` too", (("identity", parts[0]),)
             )
+
+
+def _kept_in_step(told: IdentitySettings) -> Iterator[Finding]:
+    """The file of AWS's hub SDK is replaced when the hub's identity changes; it is made where there is none."""
+    path = ("identity", "iotmi_config")
+    if not told.iotmi_config:
+        return
+    file = Path(told.iotmi_config).resolve()
+    if os.path.lexists(file) and not file.is_file():
+        yield Finding(path, f"{file} is not a regular file", "name iotmi_config.json")
+    elif not os.access(file.parent, os.W_OK | os.X_OK):
+        remedy = f"chown {_user()} {file.parent}, and ReadWritePaths={file.parent} in the unit; or leave the key out"
+        yield Finding(path, f"{file.parent} is no folder that user {_user()} can write", remedy)
 
 
 def _files(

@@ -15,6 +15,7 @@ from agent.redact import redact
 from agent.settings.checks import check
 from agent.settings.model import RadioSettings, Settings
 from agent.settings.problems import explain, known_keys, unknown_key
+from agent.settings.secret import FILE
 from agent.settings.sources import Sources, dotted, read
 from agent.settings.toml_keys import KeyPath
 
@@ -35,12 +36,20 @@ class Item:
     origin: str
 
 
-def load(path: Path | None, env: Mapping[str, str], *, deep: bool = True, default: Path = DEFAULT_PATH) -> Settings:
+def load(
+    path: Path | None,
+    env: Mapping[str, str],
+    *,
+    deep: bool = True,
+    default: Path = DEFAULT_PATH,
+    drafts: Mapping[Path, bytes] = MappingProxyType({}),
+) -> Settings:
     """The checked configuration of `path` (None: `default`, which may be missing). Raises ConfigError with all problems.
 
     With deep=False no secret, file or driver is touched: enough for a command that only wants the folders.
+    `drafts`: files of conf.d with a content that is not written yet, so that it is checked before it is.
     """
-    sources = read(path or default, env, required=path is not None)
+    sources = read(path or default, env, required=path is not None, drafts=drafts)
     credentials = Path(env["CREDENTIALS_DIRECTORY"]) if deep and env.get("CREDENTIALS_DIRECTORY") else None
     loader = _Loader(sources, credentials, deep=deep)
     settings = loader.run()
@@ -70,6 +79,7 @@ class _Loader:
         self._partial = bool(sources.problems)
 
     def run(self) -> Settings | None:
+        named = frozenset(_paths(self._sources.values))
         tables = self._split_radios()
         self._sources.values = self._as_text(Settings, self._sources.values, ())
         settings = self._validate(Settings, self._sources.values, ())
@@ -83,6 +93,7 @@ class _Loader:
             radio._driver = drivers.get(name)  # noqa: SLF001  the model is frozen for everyone else
         origins = {dotted(path): place for path, place in self._sources.origins.items()}
         settings._origins = MappingProxyType(origins)  # noqa: SLF001
+        settings._named = named  # noqa: SLF001
         return settings
 
     def _split_radios(self) -> dict[str, dict[str, Any]]:
@@ -182,6 +193,17 @@ def _replaced(values: dict[str, Any], path: KeyPath, value: str) -> dict[str, An
     head, rest = str(path[0]), path[1:]
     copy[head] = _replaced(copy[head], rest, value) if rest else value
     return copy
+
+
+def _paths(values: Mapping[str, Any]) -> Iterator[Path]:
+    """The absolute paths among the texts of plain data, also those behind `file:`. Not by recursion: a file may be nested deeply."""
+    waiting: list[Any] = [values]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict | list):
+            waiting += value.values() if isinstance(value, dict) else value
+        elif isinstance(value, str) and value.removeprefix(FILE).startswith("/") and "\0" not in value:
+            yield Path(value.removeprefix(FILE))
 
 
 def _remove(values: dict[str, Any], path: KeyPath) -> bool:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 
 from agent.settings import values
-from agent.settings.secret import Secret
+from agent.settings.secret import Secret, from_outside
 
 Seconds = Annotated[float, BeforeValidator(values.seconds)]
 Size = Annotated[int, BeforeValidator(values.size)]
@@ -19,6 +19,7 @@ Level = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(
 AbsolutePath = Annotated[Path, BeforeValidator(values.absolute)]
 Name = Annotated[str, AfterValidator(values.name)]
 FileName = Annotated[str, AfterValidator(values.file_name)]
+OutsideSecret = Annotated[Secret, BeforeValidator(from_outside)]
 
 
 class Section(BaseModel):
@@ -112,7 +113,16 @@ SubjectPart = Literal["C", "ST", "L", "O", "OU", "dnQualifier", "serialNumber"]
 
 
 class IdentitySettings(Section):
-    """[identity]: how the hub gets a certificate of its own, for uplinks that name none."""
+    """[identity]: where keys are kept, and how the hub gets a certificate of its own, for uplinks that name none."""
+
+    store: Literal["file", "sealed", "pkcs11", "tpm"] = Field(
+        "file", description="where keys and radio secrets are kept"
+    )
+    seal: OutsideSecret = Field(Secret(), description="what the files of store = sealed are sealed with")
+    pkcs11_module: FileName = Field("", description="the token's PKCS #11 library")
+    pkcs11_token: str = Field("", max_length=32, description="label of the token")
+    pin: OutsideSecret = Field(Secret(), description="the token's user PIN")
+    tpm_tcti: str = Field("", max_length=255, description="the TPM, as TPM2OPENSSL_TCTI has it; empty: /dev/tpmrm0")
 
     serial: str = Field("", max_length=64, description="the hub's serial number, as its managed thing has it")
     product_code: Annotated[str, AfterValidator(values.product_code)] = Field("", description="UPC or EAN of the hub")
@@ -132,6 +142,7 @@ class IdentitySettings(Section):
     est_username: str = Field("", description="name for the first enrolment")
     est_password: Secret = Field(Secret(), description="password for the first enrolment")
     ca_days: int = Field(365, ge=1, le=36500, description="days that its certificates are valid")
+    iotmi_config: FileName = Field("", description="iotmi_config.json of AWS's hub SDK, whose rw is kept in step")
 
 
 class LoggingSettings(Section):
@@ -153,8 +164,14 @@ class Settings(Section):
     identity: IdentitySettings = Field(default_factory=IdentitySettings)
     logging: LoggingSettings = Field(default_factory=LoggingSettings)
     _origins: Mapping[str, str] = PrivateAttr(default_factory=lambda: MappingProxyType({}))
+    _named: frozenset[Path] = PrivateAttr(default=frozenset())
 
     @property
     def origins(self) -> Mapping[str, str]:
         """Dotted key -> "file:line" or "environment NAME", for the keys that were given; the others have their default."""
         return self._origins
+
+    @property
+    def named(self) -> frozenset[Path]:
+        """Every absolute path that a value names, those of secrets and drivers too; whether there is a file is another question."""
+        return self._named

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler, ValidationInfo
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from agent.errors import ConfigError
 from agent.redact import STARS, register
 
 MAX_BYTES = 65536
@@ -117,6 +118,16 @@ def invalid(reason: str, remedy: str = "") -> PydanticCustomError:
     return PydanticCustomError("invalid", "{reason}", {"reason": reason, "remedy": remedy})
 
 
+def from_outside(given: Any) -> Any:
+    """A secret that does not stand in the configuration itself, which is copied, backed up and shown. Raises PydanticCustomError."""
+    if isinstance(given, str) and given and not given.startswith((FILE, CREDENTIAL)):
+        remedy = 'write "credential:NAME" (LoadCredential= in the unit) or "file:/path" (mode 0600)'
+        raise invalid("does not stand in the configuration itself", remedy)
+    if isinstance(given, int | float):  # a PIN without quotes; it is not shown
+        raise invalid("does not stand in the configuration itself", 'write "credential:NAME" or "file:/path"')
+    return given
+
+
 def _validate(given: Any, info: ValidationInfo) -> Secret:
     if isinstance(given, Secret):
         return given
@@ -127,8 +138,10 @@ def _validate(given: Any, info: ValidationInfo) -> Secret:
         return Secret()
     credentials: Path | None = context.get("credentials")
     path = resolve(given, credentials)
-    if path is None:
-        return Secret(given)
+    return Secret(given) if path is None else _read(path, credentials)
+
+
+def _read(path: Path, credentials: Path | None) -> Secret:
     content = read_private(path, credentials)
     if len(content) > MAX_BYTES:
         raise invalid(f"{path} is larger than {MAX_BYTES} bytes: that is no secret")
@@ -139,3 +152,12 @@ def _validate(given: Any, info: ValidationInfo) -> Secret:
     if not text:
         raise invalid(f"{path} is empty")
     return Secret(text)
+
+
+def from_file(path: Path, credentials: Path | None = None) -> Secret:
+    """The secret that a file holds and nothing else; only its owner may read it. Raises ConfigError."""
+    try:
+        return _read(path, credentials)
+    except PydanticCustomError as error:
+        remedy = str((error.context or {}).get("remedy", ""))
+        raise ConfigError(error.message().removeprefix(f"{path} "), place=str(path), remedy=remedy) from None

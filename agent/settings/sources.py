@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from agent.errors import ConfigError
@@ -17,6 +18,7 @@ PREFIX = "HUB_AGENT__"
 SEPARATOR = "__"
 MAX_FILE = 1_048_576  # bytes; a configuration that is larger is no configuration
 
+_NOTHING: Mapping[Path, bytes] = MappingProxyType({})
 _FOLDERS = {"STATE_DIRECTORY": ("hub", "state_dir"), "RUNTIME_DIRECTORY": ("hub", "runtime_dir")}  # systemd.exec(5)
 _POSITION = re.compile(r" \(at line (\d+), column \d+\)$| \(at end of document\)$")
 _BARE = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
@@ -48,14 +50,14 @@ class Sources:
             self.origins.setdefault(path, place)
 
 
-def read(main: Path, env: Mapping[str, str], *, required: bool) -> Sources:
-    """All sources of one configuration. Nothing is raised: what is wrong is in `problems`."""
+def read(main: Path, env: Mapping[str, str], *, required: bool, drafts: Mapping[Path, bytes] = _NOTHING) -> Sources:
+    """All sources of one configuration. Nothing is raised: what is wrong is in `problems`. `drafts` stand for files of conf.d."""
     sources = Sources(main)
     for variable, path in _FOLDERS.items():
         if folder := env.get(variable, "").split(":")[0]:
             sources.add({path[0]: {path[1]: folder}}, {path: f"environment {variable}"})
     try:
-        fragments = sorted(main.parent.joinpath("conf.d").glob("*.toml"))
+        fragments = sorted({*main.parent.joinpath("conf.d").glob("*.toml"), *drafts})
         exists = main.exists()
     except OSError as error:
         sources.problems.append(_unreadable(main, error))
@@ -63,7 +65,10 @@ def read(main: Path, env: Mapping[str, str], *, required: bool) -> Sources:
     if exists or required:
         _add_file(sources, main)
     for fragment in fragments:
-        _add_file(sources, fragment)
+        if fragment in drafts:
+            _add_content(sources, fragment, drafts[fragment])
+        else:
+            _add_file(sources, fragment)
     _add_environment(sources, env)
     return sources
 
@@ -89,6 +94,10 @@ def _add_file(sources: Sources, path: Path) -> None:
     except OSError as error:
         sources.problems.append(_unreadable(path, error))
         return
+    _add_content(sources, path, content)
+
+
+def _add_content(sources: Sources, path: Path, content: bytes) -> None:
     if len(content) > MAX_FILE:
         sources.problems.append(
             ConfigError(f"larger than {MAX_FILE} bytes", place=str(path), remedy="is it the right file?")

@@ -8,14 +8,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from agent.files import write_atomic
 
 YEARS = timedelta(days=3650)
+P256 = 32  # bytes of a number of the curve
 SKEW = timedelta(minutes=5)  # a device's clock may be behind
 
 _SUBJECT = {
@@ -141,6 +143,29 @@ def p256_public_key(pem: str) -> str:
         raise ValueError("the key is not one of P-256, which ES256 needs")
     form = serialization.PublicFormat.SubjectPublicKeyInfo
     return key.public_bytes(serialization.Encoding.PEM, form).decode()
+
+
+def p256_key_of_request(csr: bytes) -> str:
+    """The public key that a CSR (DER) is for, PEM. Raises ValueError."""
+    try:
+        key = x509.load_der_x509_csr(csr).public_key()
+    except UnsupportedAlgorithm as error:
+        raise ValueError(str(error)) from None
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    return p256_public_key(key.public_bytes(serialization.Encoding.PEM, form).decode())
+
+
+def signed_by(key: str, signature: bytes, message: bytes) -> bool:
+    """True for a signature as JOSE and COSE have it in ES256, r and s of 32 bytes each. `key` is a public key of P-256, PEM."""
+    public = serialization.load_pem_public_key(key.encode())
+    if not isinstance(public, ec.EllipticCurvePublicKey) or len(signature) != 2 * P256:
+        return False
+    r, s = (int.from_bytes(half, "big") for half in (signature[:P256], signature[P256:]))
+    try:
+        public.verify(encode_dss_signature(r, s), message, ec.ECDSA(hashes.SHA256()))
+    except InvalidSignature:
+        return False
+    return True
 
 
 def pem_of(certificate: bytes) -> str:

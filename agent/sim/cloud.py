@@ -27,10 +27,12 @@ from agent.sim.exchange import Answer, Ask, Handle
 from agent.sim.gate.faults import Faults
 from agent.sim.gate.policy import Audience, Presence, audience
 from agent.sim.gate.session import Session
-from agent.sim.http import BULK_CERTIFICATES, MANAGED_INTEGRATIONS, NRF, VAULT, HttpServer
+from agent.sim.http import BULK_CERTIFICATES, MANAGED_INTEGRATIONS, NRF, NRF_PROVISIONING, VAULT, HttpServer
 from agent.sim.managed_integrations.service import SERVICE, ManagedIntegrations
 from agent.sim.managed_integrations.world import INDEXED, Leaving, Logged, Notice, ToHub, Told, World, new_id
 from agent.sim.nrf.coap import NrfCoap
+from agent.sim.nrf.provisioning_api import ProvisioningApi
+from agent.sim.nrf.provisioning_coap import CoapProvisioning
 from agent.sim.nrf.rest import NrfCloud
 from agent.sim.objects import Objects
 from agent.sim.records import Record, Records
@@ -88,12 +90,19 @@ class StandIn:
         self._service = ManagedIntegrations(world, self._authority, objects, self._faults)
         self._vault = Vault(self._records, time.time, self._folder / "vault")
         self._bulk = BulkCertificates(self._records, time.time, objects, self._authority)
-        apis |= {MANAGED_INTEGRATIONS: self._request, BULK_CERTIFICATES: self._bulk.handle, VAULT: self._vault.handle}
+        apis |= {
+            MANAGED_INTEGRATIONS: self._delivering(self._service.handle),
+            BULK_CERTIFICATES: self._bulk.handle,
+            VAULT: self._vault.handle,
+        }
         key = self._api_key()
         shadows, publish = self._service.iot.shadows, self._service.publish
         self._nrf = NrfCloud(self._records, time.time, objects, self._authority, shadows, key, publish)
-        apis[NRF] = self._nrf_request
-        coap = await self._serve_coap(NrfCoap(self._nrf.devices, objects, self._nrf.location))
+        nrf = self._nrf
+        provisioning = ProvisioningApi(self._records, nrf.provisioning, nrf.identities, key)
+        apis |= {NRF: self._delivering(nrf.handle), NRF_PROVISIONING: self._delivering(provisioning.handle)}
+        device_plane = CoapProvisioning(nrf.provisioning, provisioning.who, time.time)
+        coap = await self._serve_coap(NrfCoap(nrf.devices, objects, nrf.location, device_plane))
         self._bus = await self._connect(host, inner)
         self._deliver()
         self._work = [asyncio.ensure_future(work) for work in (self._bus.run(), self._tick(), self._bulk.run())]
@@ -102,6 +111,7 @@ class StandIn:
             "managed_integrations": f"{base}{MANAGED_INTEGRATIONS}",
             "nrf": f"{base}{NRF}/v1",
             "nrf_api_key": key,
+            "nrf_provisioning": f"{base}{NRF_PROVISIONING}/v1",
             "nrf_coap": f"coaps://{LOOPBACK}:{coap}",
             "bulk_certificates": f"{base}{BULK_CERTIFICATES}",
             "vault": f"{base}{VAULT}",
@@ -157,18 +167,18 @@ class StandIn:
 
     # ---- what joins the parts ---------------------------------------------------------------------------------------
 
-    def _request(self, ask: Ask) -> Answer:
-        answer = self._service.handle(ask)
-        self._deliver()
-        return answer
+    def _delivering(self, handle: Handle) -> Handle:
+        def handled(ask: Ask) -> Answer:
+            answer = handle(ask)
+            self._deliver()
+            return answer
 
-    def _nrf_request(self, ask: Ask) -> Answer:
-        answer = self._nrf.handle(ask)
-        self._deliver()
-        return answer
+        return handled
 
     def _pressed(self, body: bytes) -> Answer:
-        answer = console.do(body, self._request, self._service.iot.vendor.rotate, self._nrf.send)
+        answer = console.do(
+            body, self._service.handle, self._service.iot.vendor.rotate, self._nrf.send, self._nrf.enrol
+        )
         self._deliver()
         return answer
 

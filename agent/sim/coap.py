@@ -61,7 +61,10 @@ class Reply:
 
 
 class Peer(interfaces.EndpointAddress):  # type: ignore[misc]  # aiocoap is not typed
-    """One DTLS session. The service notes here as whom it has logged in, and until when (Unix seconds)."""
+    """One DTLS session. The service notes here as whom it has logged in, and until when (Unix seconds).
+
+    `attested` is who has logged in with its identity key, for the provisioning service.
+    """
 
     is_multicast = is_multicast_locally = False
     scheme = "coaps"
@@ -73,8 +76,8 @@ class Peer(interfaces.EndpointAddress):  # type: ignore[misc]  # aiocoap is not 
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.identity = ""
-        self.until = 0.0
+        self.identity = self.attested = ""
+        self.until = self.attested_until = 0.0
         self.hostinfo = f"{session.peer[0]}:{session.peer[1]}"
         self.uri_base = f"coaps://{self.hostinfo}"
         self.blockwise_key = id(self)

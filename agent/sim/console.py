@@ -8,7 +8,17 @@ from agent.sim.exchange import Answer, Ask, Handle
 from agent.sim.records import Record, Records
 
 ROWS = 200  # of each table
-KINDS = ("thing", "state", "execution", "discovery", "discovered", "command")  # what the page is made of
+KINDS = (  # what the page is made of
+    "thing",
+    "state",
+    "execution",
+    "discovery",
+    "discovered",
+    "command",
+    "nrf-device",
+    "nrf-execution",
+    "shadow",
+)
 
 _HEADERS = {"Content-Type": "application/json"}
 
@@ -31,6 +41,8 @@ def snapshot(records: Records, told: Iterable[Record]) -> dict[str, Any]:
         ],
         "devices": [{**_shown(device), "state": _state(records, device["Id"])} for device in devices],
         "jobs": [{name: entry[name] for name in ("jobId", "thing", "status")} for entry in executions],
+        "nrf": [_nrf(records, device) for device in records.page("nrf-device", ROWS)[0]],
+        "fota": [_fota(entry) for entry in records.page("nrf-execution", ROWS)[0]],
         "notifications": [{name: entry[name] for name in ("timestamp", "messageType", "payload")} for entry in told],
     }
 
@@ -43,6 +55,28 @@ def _shown(thing: Record) -> dict[str, Any]:
         "connected": bool(thing.get("Connected")),
         "hub": thing.get("ParentControllerId"),
     }
+
+
+def _nrf(records: Records, device: Record) -> dict[str, Any]:
+    """A device of nRF Cloud, with its shadow in two parts."""
+    state = (records.get("shadow", f"{device['id']}/") or {}).get("state", {})
+    reported = state.get("reported", {})
+    connection = reported.get("connection")
+    return {
+        "id": device["id"],
+        "name": device.get("name", device["id"]),
+        "type": device["type"],
+        "associated": device["associated"],
+        "connection": connection.get("status", "") if isinstance(connection, dict) else "",
+        "desired": state.get("desired", {}),
+        "reported": reported,
+    }
+
+
+def _fota(execution: Record) -> dict[str, Any]:
+    document = execution["jobDocument"]
+    shown = {name: execution.get(name, "") for name in ("jobId", "deviceId", "status", "statusDetail")}
+    return {**shown, "firmware": f"{document['firmwareType']} {document.get('version', '')}".strip()}
 
 
 def _found(records: Records, hub: str) -> list[dict[str, Any]]:
@@ -65,11 +99,18 @@ def _state(records: Records, thing: str) -> dict[str, Any]:
     return values
 
 
-def do(body: bytes, api: Handle, rotate: Callable[..., str], send: Callable[[str, Any], Answer]) -> Answer:
+def do(
+    body: bytes,
+    api: Handle,
+    rotate: Callable[..., str],
+    send: Callable[[str, Any], Answer],
+    enrol: Callable[[str, str], Answer],
+) -> Answer:
     """A button: `{"do": "discover", "hub"}`, `{"do": "adopt", "material"}` or `{"do": "command", "thing", "action"}`.
 
     Also `{"do": "rotate", "hub", "form"?}`: the certificate vendor's rotation; the answer is `{"job"}`. And
-    `{"do": "c2d", "device", "message"}`: an object for a device of nRF Cloud.
+    `{"do": "c2d", "device", "message"}`: an object for a device of nRF Cloud. And `{"do": "identity", "device", "key"}`: what a maker
+    tells the provisioning service, the UUID of a device and its public identity key (PEM).
     """
     try:
         wanted = json.loads(body)
@@ -78,6 +119,8 @@ def do(body: bytes, api: Handle, rotate: Callable[..., str], send: Callable[[str
             return Answer(200, json.dumps({"job": rotate(str(wanted["hub"]), **form)}).encode(), _HEADERS)
         if isinstance(wanted, dict) and wanted.get("do") == "c2d":
             return send(str(wanted["device"]), wanted["message"])
+        if isinstance(wanted, dict) and wanted.get("do") == "identity":
+            return enrol(str(wanted["device"]), str(wanted["key"]))
         ask = _request(wanted) if isinstance(wanted, dict) else None
     except (ValueError, KeyError, RecursionError):
         ask = None

@@ -19,6 +19,7 @@ MANAGED_INTEGRATIONS = "/managed-integrations"
 BULK_CERTIFICATES = "/bulk-certificates"
 VAULT = "/vault"
 NRF = "/nrf"
+NRF_PROVISIONING = "/nrf-provisioning"
 OBJECTS = "/s3"
 REFRESH = 0.3  # seconds between looks at what has changed
 SILENCE = 15.0  # seconds after which a page that has nothing new is spoken to

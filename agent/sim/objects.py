@@ -22,6 +22,20 @@ class Objects:
         except (OSError, ValueError):  # a stranger's URL may hold what no file can be called
             return None
 
+    def listed(self, bucket: str) -> list[tuple[str, int, float]]:
+        """(key, bytes, Unix seconds of the last change) of the files of a bucket, the newest first."""
+        folder = self.folder / bucket
+        files = [path for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
+        found = [(path.name, path.stat().st_size, path.stat().st_mtime) for path in files]
+        return sorted(found, key=lambda entry: (-entry[2], entry[0]))
+
+    def delete(self, bucket: str, key: str) -> bool:
+        """Delete a file of a bucket; False when there is none of this name."""
+        if key not in {name for name, _, _ in self.listed(bucket)}:
+            return False
+        (self.folder / bucket / key).unlink()
+        return True
+
     def presigned(self, text: str) -> str:
         """Replace each presigned-URL placeholder by an address from which the object can be fetched now."""
         return PRESIGNED.sub(lambda found: self.address(found[1]), text)

@@ -22,7 +22,7 @@ from agent.sim.records import Record, Records
 log = logging.getLogger(__name__)
 
 PREFIX = "/business/certificate-vault"
-TYPES = {"application/pdf", "image/jpeg", "image/png"}
+TYPES = {"application/pdf": b"%PDF-", "image/jpeg": b"\xff\xd8\xff", "image/png": b"\x89PNG"}  # and how they begin
 LARGEST = 20 * 1024 * 1024
 TEXTS = {"certificate_title": 255, "full_name": 255, "applicant_email": 255}
 DETAILS = 1000
@@ -74,6 +74,9 @@ class Vault:
             case "GET", "":
                 self._allow(ask, "list")
                 return self._list(ask)
+            case "POST", str(action) if action.endswith("/retry"):
+                self._allow(ask, "update")
+                return self._retry(self._need(action.removesuffix("/retry")))
             case "GET", str(identifier) if identifier:
                 self._allow(ask, "view")
                 return 200, {"data": self._shown(self._need(identifier))}
@@ -147,9 +150,25 @@ class Vault:
         self._records.put("vault", identifier, {**kept, "id": self._records.count("vault") + 1})
 
     def tick(self) -> None:
-        """Finish what is queued."""
+        """Finish what is queued: it fails for a file that is not what it was said to be."""
         for entry in list(self._records.all("vault", status="processing")):
-            self._records.put("vault", entry["uuid"], {**entry, "status": "generated", "updated": self._now()})
+            status = "generated" if self._is_whole(entry["file_id"]) else "failed"
+            self._records.put("vault", entry["uuid"], {**entry, "status": status, "updated": self._now()})
+
+    def _is_whole(self, identifier: str) -> bool:
+        described = self._records.get("vault-file", identifier)
+        path = self._folder / identifier
+        return described is not None and path.is_file() and path.read_bytes().startswith(TYPES[described["mime_type"]])
+
+    def _retry(self, entry: Record) -> tuple[int, Any]:
+        """Only what has failed is made again; the published API names the call and this rule, not its answers."""
+        if entry["status"] != "failed":
+            raise VaultError(422, "Only failed certificates can be retried", errors={"status": ["It has not failed."]})
+        self._records.put("vault", entry["uuid"], {**entry, "status": "processing", "updated": self._now()})
+        return 202, {
+            "message": "Certificate queued for processing",
+            "data": self._shown({**entry, "status": "processing"}),
+        }
 
     # ---- reading ----------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
-MOST_ERRORS = 20
+MOST_ERRORS = 1000  # a bulk has as many as it has entries; the text of an error shows the first few
 LONGEST_TEXT = 200  # characters of one text
 _DEEPEST = 3  # levels of lists and objects that are looked into for texts
 
@@ -45,7 +45,9 @@ class Refusal(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    code: Annotated[str, BeforeValidator(_code)] = Field("", validation_alias=AliasChoices("code", "err", "__type"))
+    code: Annotated[str, BeforeValidator(_code)] = Field(
+        "", validation_alias=AliasChoices("code", "error_code", "err", "__type")
+    )
     message: Annotated[str, BeforeValidator(_text)] = Field(
         "", validation_alias=AliasChoices("message", "Message", "error", "error_description", "detail")
     )

@@ -1,6 +1,7 @@
 """Network backups in the open coordinator format, before the network changes and on demand.
 
-Each is a file of the radio's state folder, readable by zigpy, Zigbee2MQTT and others; the newest `backups` are kept.
+Each is one of the radio's secrets, since the network key is in it; the newest `backups` are kept. `agent backup` gives one out, readable by
+zigpy, Zigbee2MQTT and others.
 """
 
 import json
@@ -12,7 +13,8 @@ from typing import Any
 import zigpy.backups
 
 from agent.driver import DriverError, InvalidParameters
-from agent.files import write_atomic
+from agent.errors import HubError
+from agent.secret_store import Secrets
 from drivers.zigbee.radio import Link
 from drivers.zigbee.requests import Requests
 
@@ -20,21 +22,22 @@ log = logging.getLogger(__name__)
 
 READ_TIMEOUT = 60.0  # seconds; a full key table on a slow stick is a few hundred requests
 RESTORE_TIMEOUT = 120.0
+PREFIX = "network-"
 FRESH = 60.0  # seconds for which a backup is as good as new: several changes in a row need only one
 
 
 class Backups:
     """The backups of one link. `now` is monotonic seconds, `wall` seconds since 1970."""
 
-    def __init__(self, link: Link, requests: Requests, folder: Path, keep: int) -> None:
+    def __init__(self, link: Link, requests: Requests, secrets: Secrets, keep: int) -> None:
         self._link = link
         self._requests = requests
-        self._folder = folder
+        self._secrets = secrets
         self._keep = keep
         self._last = float("-inf")
 
     async def take(self, now: float, wall: float) -> bytes:
-        """Read the network from the stick, keep it as a file, return it. Raises DriverError."""
+        """Read the network from the stick, keep it, return it. Raises DriverError."""
         manager = self._link.app.backups
         backup = await self._requests.ask(lambda: manager.create_backup(load_devices=True), limit=READ_TIMEOUT)
         document = json.dumps(backup.as_open_coordinator_json(), indent=2).encode()
@@ -48,7 +51,7 @@ class Backups:
             return
         try:
             await self.take(now, wall)
-        except (DriverError, OSError) as error:
+        except DriverError as error:
             log.warning("no backup before the change of the network: %s", error)
 
     async def restore(self, document: bytes) -> None:
@@ -62,11 +65,26 @@ class Backups:
         )
 
     def _store(self, document: bytes, wall: float) -> None:
-        self._folder.mkdir(mode=0o700, exist_ok=True)
         stamp = datetime.fromtimestamp(wall, UTC).strftime("%Y%m%dT%H%M%S%fZ")
-        write_atomic(self._folder / f"network-{stamp}.json", document)
-        for old in sorted(self._folder.glob("network-*.json"))[: -self._keep]:
-            old.unlink(missing_ok=True)
+        try:
+            self._secrets.put(f"{PREFIX}{stamp}", document)
+            kept = [name for name in self._secrets.names() if name.startswith(PREFIX)]
+            for old in kept[: -self._keep]:
+                self._secrets.delete(old)
+        except HubError as error:
+            raise DriverError(f"the backup cannot be kept: {error}", remedy=error.remedy) from error
+
+
+def move_in(folder: Path, secrets: Secrets) -> None:
+    """Take over the backups that an older version has left in clear in `folder`; what cannot be moved is told and stays."""
+    try:
+        for path in sorted(folder.glob("network-*.json")):
+            secrets.put(path.stem, path.read_bytes())
+            path.unlink()
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+    except (OSError, HubError) as error:
+        log.warning("network backups stay in clear in %s: %s", folder, error)
 
 
 def parse(document: bytes) -> Any:

@@ -44,7 +44,7 @@ class ZigbeeDriver:
         quirks = await asyncio.to_thread(load_quirks) if settings.quirks else None
         link = await radio.find(settings, book.stick, folder / DATABASE, quirks)
         try:
-            await radio.start(link)
+            await radio.start(link, self._context.secrets)
             self._session = session_type(self._context, sink, link, book)
             await self._session.serve()
         finally:

@@ -18,6 +18,9 @@ import zigpy.backups
 import zigpy.exceptions
 
 from agent.driver import DriverLost
+from agent.errors import ConfigError, HubError
+from agent.secret_store import Secrets
+from drivers.zigbee import networks
 from drivers.zigbee.nodes import Stick
 from drivers.zigbee.probe import candidates, is_url, unusable
 from drivers.zigbee.settings import ZigbeeSettings
@@ -35,7 +38,7 @@ REQUEST_TIMEOUT = 5  # seconds that a healthy ZNP stick needs at most for a sync
 
 
 class QuietDatabase(zigpy.appdb.PersistingListener):  # type: ignore[misc]  # zigpy is not typed
-    """zigpy's database, which keeps what cannot be asked again: devices, network, and what is read at an interview.
+    """zigpy's database, which keeps what cannot be asked again: devices, and what is read at an interview; the network is with the secrets.
 
     Reports and signs of life are not written: the hub keeps state itself, and a page per report wears a memory card out.
     What is written is synced fully, since it is rare and dear.
@@ -49,6 +52,24 @@ class QuietDatabase(zigpy.appdb.PersistingListener):  # type: ignore[misc]  # zi
         await super().initialize_tables()
         await self._db.commit()
         await self.execute("PRAGMA synchronous = full")
+
+    def network_backup_created(self, backup: Any) -> None:
+        self._application.networks.created(backup)
+
+    def network_backup_removed(self, backup: Any) -> None:
+        self._application.networks.removed(backup)
+
+    async def _load_network_backups(self) -> None:
+        """From the secrets; what an older version has left in the database goes there, and is erased here."""
+        kept = self._application.networks.load()
+        old = await networks.tables(self._db)
+        if old:
+            kept = self._application.networks.adopt(await networks.documents(self._db, old))
+            await networks.erase(self._db, old)
+        manager = self._application.backups
+        manager.backups.clear()
+        for backup in kept:
+            manager.add_backup(backup, suppress_event=True)
 
     async def settled(self) -> None:
         """Wait until all that was told to the database is written."""
@@ -170,6 +191,7 @@ def _new_app(radio: str, config: dict[str, Any], resolver: Callable[[Any], Any] 
         "permit_with_link_key": permit_with_link_key,
         "opening": None,
         "permitted": None,
+        "networks": None,
         "_watchdog_period": WATCHDOG_PERIOD,
     }
     app = type("HubApplication", (base,), methods)({**config, **extras[radio]})
@@ -259,14 +281,19 @@ async def _recognise(link: Link, settings: ZigbeeSettings, known: Stick) -> None
         raise DriverLost(text, remedy=f'set identity = "{link.identity}" to use it')
 
 
-async def start(link: Link) -> None:
-    """Load the database and bring the network up. Raises DriverLost."""
+async def start(link: Link, secrets: Secrets) -> None:
+    """Load the database and bring the network up; `secrets` keeps its keys. Raises DriverLost, ConfigError."""
+    link.app.networks = networks.Networks(secrets)
     try:
         await link.app._load_db()  # noqa: SLF001  zigpy opens it before it connects; we know the stick first
     except (sqlite3.Error, zigpy.exceptions.CorruptDatabase, OSError) as error:
         raise DriverLost(
             f"zigpy's database cannot be used: {error}", remedy="restore a backup of the state folder"
         ) from error
+    except ConfigError:
+        raise
+    except HubError as error:
+        raise DriverLost(error.message, place=error.place, remedy=error.remedy) from error
     try:
         async with asyncio.timeout(START_TIMEOUT):
             await link.app.initialize(auto_form=True)

@@ -20,7 +20,7 @@ from agent.model import (
 )
 from drivers.zigbee import commands, radio
 from drivers.zigbee.availability import Watch
-from drivers.zigbee.backup import RESTORE_TIMEOUT, Backups
+from drivers.zigbee.backup import RESTORE_TIMEOUT, Backups, move_in
 from drivers.zigbee.catalog import ZclRead
 from drivers.zigbee.devices import Devices
 from drivers.zigbee.join import Window
@@ -54,7 +54,8 @@ class Session:
         self.window = Window(
             context.name, link, self.requests, sink, self.spawn, require_code=settings.require_install_code
         )
-        self.backups = Backups(link, self.requests, context.state_dir / "backups", settings.backups)
+        move_in(context.state_dir / "backups", context.secrets)
+        self.backups = Backups(link, self.requests, context.secrets, settings.backups)
         self.devices = Devices(context, link, book, sink, self)
 
     # ---- life -------------------------------------------------------------------------------------------------------

@@ -51,7 +51,7 @@ class ZigbeeSettings(BaseModel):
     battery_timeout: Seconds = Field(90_000.0, ge=60, description="silence after which a battery device is offline")
     poll_interval: Seconds = Field(300.0, ge=5, description="for values that a device cannot report by itself")
     commit_interval: Seconds = Field(3600.0, ge=1, description="zigpy's attribute cache reaches the disk this often")
-    backups: int = Field(10, ge=1, le=1000, description="network backups kept in the state folder")
+    backups: int = Field(10, ge=1, le=1000, description="network backups kept among the secrets")
     quirks: bool = Field(False, description="corrections for odd devices; needs the extra quirks, Python 3.12 or newer")
 
     @model_validator(mode="after")

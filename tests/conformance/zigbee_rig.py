@@ -6,6 +6,7 @@ from typing import Any
 from agent.clock import SystemClock
 from agent.driver import Driver, DriverContext
 from agent.model import Action
+from agent.secret_store import FileSecrets, Secrets
 from drivers.sim.zigbee.server import Simulation, start
 from drivers.zigbee.driver import INFO
 from drivers.zigbee.settings import ZigbeeSettings
@@ -36,6 +37,7 @@ class ZigbeeRig:
         self.folder = folder
         self.stick = stick
         self.state_dir = folder / "state"
+        self.store: Secrets | None = None  # another than files below the state folder
         self.settings = {"port": str(folder / "zb"), "radio": stick, **settings}
         self._simulation: Simulation | None = None
 
@@ -52,9 +54,13 @@ class ZigbeeRig:
     async def close(self) -> None:
         await self.simulation.close()
 
+    @property
+    def secrets(self) -> Secrets:
+        return self.store or FileSecrets(self.state_dir / "secrets")
+
     def driver(self) -> Driver:
         settings = ZigbeeSettings.model_validate(self.settings)
-        return INFO.open(DriverContext(self.radio, settings, self.state_dir, SystemClock()))
+        return INFO.open(DriverContext(self.radio, settings, self.state_dir, SystemClock(), self.secrets))
 
     async def control(self, op: str, device: str = "", **more: Any) -> dict[str, Any]:
         answer: dict[str, Any] = await self.simulation.control({"op": op, "device": device, **more})

@@ -10,10 +10,11 @@ from agent.cloud.rest import RestError
 from agent.errors import ConfigError, HubError, TryAgainError
 from agent.identity import est
 from agent.identity.est import Est, EstServer, EstTroubleError
-from agent.identity.keys import FileKeys, Subject
+from agent.identity.keys import Subject
 from agent.identity.record import Held
 from agent.identity.slots import Slots
 from agent.identity.sources import fetch
+from agent.identity.stores.file import FileKeys
 from agent.settings.secret import Secret
 from tests.identity.est_server import EstAuthority, openssl
 

@@ -17,11 +17,12 @@ from agent import cli
 from agent.cloud.mqtt import Endpoint, MqttLost
 from agent.cloud.tls import tls_context
 from agent.errors import TryAgainError
-from agent.identity.keys import FileKeys, Subject
+from agent.identity.keys import Subject
 from agent.identity.provisioning import Claim, FleetProvisioning, ProvisioningRefusedError
 from agent.identity.record import Held
 from agent.identity.slots import Slots
 from agent.identity.sources import fetch
+from agent.identity.stores.file import FileKeys
 
 CONFIG = """
 [hub]

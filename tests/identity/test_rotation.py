@@ -15,11 +15,11 @@ from conftest import until_async
 from power_cut import PowerCut, cutting
 
 from agent.client import Client
-from agent.identity.keys import FileKeys
 from agent.identity.local_ca import LocalAuthority, Subject
 from agent.identity.record import KEEP
 from agent.identity.slots import Slots
 from agent.identity.sources import fetch
+from agent.identity.stores.file import FileKeys
 from tests.conformance.test_link_tls import SecureBroker
 
 CONFIG = """

@@ -1,9 +1,12 @@
 """The certificate vendor's traps, one by one, with a vendor that does what the test says, over a real broker."""
 
 import asyncio
+import io
 import json
 import threading
+import zipfile
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +15,18 @@ import pytest
 from certificates import Authority
 from conftest import Broker
 from paho.mqtt.enums import CallbackAPIVersion
+from raw_http import Asked as Asking
+from raw_http import RawHttp, Write, answer
 
 from agent.cloud.channel import Channel
 from agent.cloud.mqtt import Endpoint
-from agent.errors import TryAgainError
-from agent.identity.keys import FileKeys, Subject
+from agent.errors import HubError, TryAgainError
+from agent.identity.keys import Subject
 from agent.identity.local_ca import LocalAuthority
 from agent.identity.provisioning import connected
 from agent.identity.slots import Slots
 from agent.identity.sources import Asked, fetch
+from agent.identity.stores.file import FileKeys
 from agent.identity.vendor import CertificateVendor, VendorRefusedError
 
 THING = "thing-1"
@@ -45,8 +51,8 @@ class Vendor:
     def _hear(self, _client: Any, _userdata: Any, message: Any) -> None:
         body = json.loads(message.payload)
         self.heard.append((message.topic, body))
-        for answer in self.script:
-            end, told = answer(body)
+        for say in self.script:
+            end, told = say(body)
             payload = told if isinstance(told, bytes) else json.dumps(told).encode()
             self.client.publish(f"{message.topic}/{end}", payload, 1)
 
@@ -63,6 +69,7 @@ class Rig:
         self.slots = Slots(folder / "identity", FileKeys(folder / "identity" / "keys"))
         self.channel = Channel("the broker")
         self.over = ""
+        self.stack = AsyncExitStack()
         self.source = CertificateVendor(self.channel, THING, Subject(THING), lambda: self.over, patience=1.0)
 
     async def start(self, port: int) -> None:
@@ -82,6 +89,7 @@ async def rig(tmp_path: Path, broker: Broker) -> AsyncIterator[Rig]:
     made = Rig(tmp_path)
     await made.start(broker.port)
     yield made
+    await made.stack.aclose()
     await made.connection.drain_and_close(1.0)
 
 
@@ -174,3 +182,55 @@ async def test_a_refused_acknowledgement_is_said(rig: Rig, vendor: Vendor) -> No
     vendor.script = [rejected("DEVICE_NOT_WHITELISTED")]
     with pytest.raises(VendorRefusedError, match="DEVICE_NOT_WHITELISTED"):
         await rig.source.confirm(rig.slots.record.held["a"])
+
+
+# ---- packages that the operator has made ----------------------------------------------------------------------------
+
+
+def pair(authority: Authority, name: str) -> tuple[bytes, bytes]:
+    certificate, key = authority.issue(name)
+    return certificate.read_bytes(), key.read_bytes()
+
+
+def packed(**files: bytes) -> bytes:
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name.replace("__", "/"), content)
+    return whole.getvalue()
+
+
+async def offered(rig: Rig, vendor: Vendor, content: bytes) -> CertificateVendor:
+    """The vendor points at a package, and the source asks for one."""
+
+    async def serve(_asked: Asking, writer: Write) -> None:
+        writer.write(answer(200, content, "Content-Type: application/zip"))
+
+    service = await rig.stack.enter_async_context(RawHttp(serve))
+    vendor.script = [lambda _body: ("accepted", {"location": f"{service.url}/T.zip?X-Amz-Signature=canary"})]
+    return CertificateVendor(rig.channel, THING, Subject(THING), lambda: rig.over, own_key=False, patience=3.0)
+
+
+async def test_a_package_brings_its_key_whatever_its_files_are_called(rig: Rig, vendor: Vendor) -> None:
+    certificate, key = pair(rig.authority, THING)
+    content = packed(readme=b"hello", certs__x=certificate, public=b"-----BEGIN PUBLIC KEY-----", y=key)
+    held = await fetch(rig.slots, await offered(rig, vendor, content), "the test")
+    assert vendor.heard == [(GET, {})]
+    assert (held.thing, held.source) == (THING, "vendor")
+    assert rig.slots.check(rig.slots.chain("b").read_text(), "b")
+    assert not list(rig.slots.folder.glob(".package*"))
+
+
+@pytest.mark.parametrize("fault", ["no zip", "another key", "no key", "traversal"])
+async def test_a_package_that_is_none_installs_nothing(rig: Rig, vendor: Vendor, fault: str) -> None:
+    certificate, key = pair(rig.authority, THING)
+    content = {
+        "no zip": b"a package",
+        "another key": packed(a=certificate, b=pair(rig.authority, "other")[1]),
+        "no key": packed(a=certificate),
+        "traversal": packed(a=certificate, b=key, **{"..__c": b"x"}),
+    }[fault]
+    with pytest.raises(HubError) as refused:
+        await fetch(rig.slots, await offered(rig, vendor, content), "the test")
+    assert "canary" not in refused.value.advice
+    assert (rig.slots.record.current, rig.slots.record.candidate) == ("a", None)

@@ -143,6 +143,8 @@ def test_predictions_are_a_file_with_ranges(cloud: Cloud, keys: Keys) -> None:
     count, start = 42, int(default["path"].rpartition("/")[2].partition("_")[0].split("-")[1])
     day = int(default["path"].rpartition("/")[2].partition("-")[0])
     check_predictions(cloud, default, count, 240, day * 86400 + start)
+    longest = f"predictionCount=84&startGpsDay={today}&startGpsTimeOfDaySeconds=85399"
+    check_predictions(cloud, asked(f"pgps?{longest}").json(), 84, 240, today * 86400 + 85399)
     for query in (
         "predictionCount=0",
         "predictionCount=85",

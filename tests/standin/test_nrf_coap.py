@@ -25,12 +25,16 @@ from agent.sim.iot.shadows import Shadows
 from agent.sim.nrf.coap import NrfCoap
 from agent.sim.nrf.devices import Devices
 from agent.sim.nrf.fota import Fota
+from agent.sim.nrf.identities import Identities
 from agent.sim.nrf.location import Location
+from agent.sim.nrf.provisioning import Provisioning
+from agent.sim.nrf.provisioning_coap import CoapProvisioning
 from agent.sim.objects import Objects
 from agent.sim.records import Records
 
 DEVICE = "sensor-1"
 JSON, CBOR = 50, 60
+LOGINS = (("auth", "jwt"), ("p", "auth-jwt"))
 
 
 @pytest.fixture(scope="module")
@@ -337,24 +341,30 @@ bodies = (
     method=st.sampled_from(["GET", "POST", "PATCH", "FETCH", "0.09"]),
     path=st.lists(words, max_size=4).map(tuple)
     | st.sampled_from([("msg", "d2c"), ("state", "reported"), ("auth", "jwt")])
-    | st.sampled_from([("loc", "ground-fix"), ("loc", "agnss"), ("loc", "pgps")]),
+    | st.sampled_from([("loc", "ground-fix"), ("loc", "agnss"), ("loc", "pgps")])
+    | st.sampled_from([("p", "auth-jwt"), ("p", "cmd"), ("p", "rsp")]),
     body=bodies,
     content_format=st.sampled_from([None, 0, 42, 50, 60]),
     proxy_uri=st.text(max_size=20).map(lambda text: f"http://x/s3/{text}") | st.text(max_size=20),
 )
 def test_any_request_has_a_reply(**asked: Any) -> None:
-    with closing(Records(None, ("open",))) as records:
+    with closing(Records(None, ("open", "claimId"))) as records:
         objects = Objects(Path("/nonexistent"), "http://x")
         shadows = Shadows(records, lambda: 1.0, lambda _topic, _body: None)
-        devices = Devices(records, lambda: 1.0, shadows, Fota(records, lambda: 1.0, objects))
+        devices = Devices(records, lambda: 1.0, shadows, Fota(records, lambda: 1.0))
         records.put("nrf-device", DEVICE, {"id": DEVICE, "associated": True, "version": 1, "key": ""})
         peer = Peer(Session(SSL.Connection(SSL.Context(SSL.DTLS_METHOD), None), ("x", 1), 0.0, lambda _data, _to: None))
-        peer.identity, peer.until = DEVICE, 2.0
+        records.put("nrf-claim", DEVICE, {"id": DEVICE, "tags": [], "rules": []})
+        peer.identity = peer.attested = DEVICE
+        peer.until = peer.attested_until = 2.0
         location = Location(records, lambda: 1.0, lambda _name, _content: {"host": "x", "path": "y"})
-        plane = NrfCoap(devices, objects, location)
+        identities = Identities(records)
+        service = Provisioning(records, lambda: 1.0, identities, lambda _device, _key: None, lambda _device: None)
+        provisioning = CoapProvisioning(service, lambda token: token, lambda: 1.0)
+        plane = NrfCoap(devices, objects, location, provisioning)
         reply = plane.serve(Request(**asked), peer)
         assert reply.code // 100 in (2, 4, 5)
         assert reply.code != 500
-        peer.until = 1.0
+        peer.until = peer.attested_until = 1.0
         late = plane.serve(Request(**asked), peer)
-        assert late.code == (reply.code if asked["path"] == ("auth", "jwt") and asked["method"] == "POST" else 401)
+        assert late.code == (reply.code if asked["path"] in LOGINS and asked["method"] == "POST" else 401)

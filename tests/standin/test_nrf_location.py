@@ -70,6 +70,8 @@ def test_a_fix_is_by_wifi_before_cells_and_always_the_same(cloud: Cloud, keys: K
     cell = ask(cloud, "POST", "/location/cell", keys.token(DEVICE), json=cases[0][0]).json()
     wifi = ask(cloud, "POST", "/location/wifi", keys.token(DEVICE), json={"accessPoints": POINTS}).json()
     assert (cell["fulfilledWith"], wifi) == ("SCELL", by_wifi)
+    old = ask(cloud, "GET", "/location/single-cell", keys.token(DEVICE), fields=CELL)
+    assert old.json() == cell
 
 
 @pytest.mark.conformance

@@ -3,7 +3,6 @@
 import json
 import sys
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 from hypothesis import given, settings
@@ -20,7 +19,6 @@ from agent.sim.nrf.location import Location
 from agent.sim.nrf.mqtt import NrfMqtt
 from agent.sim.nrf.onboarding import PREFIX
 from agent.sim.nrf.transform import transform
-from agent.sim.objects import Objects
 from agent.sim.records import Records
 
 BLE = "AA:BB:CC:DD:EE:01"
@@ -120,9 +118,8 @@ heard_messages = (
 def test_whatever_a_device_says_the_service_goes_on(heard: list[tuple[str, bytes]]) -> None:
     told: list[tuple[str, bytes]] = []
     with closing(Records(None, INDEXED)) as records:
-        objects = Objects(Path("/nonexistent"), "http://x")
         shadows = Shadows(records, lambda: 1.0, lambda topic, body: told.append((topic, json.dumps(body).encode())))
-        devices = Devices(records, lambda: 1.0, shadows, Fota(records, lambda: 1.0, objects))
+        devices = Devices(records, lambda: 1.0, shadows, Fota(records, lambda: 1.0))
 
         def publish(topic: str, payload: bytes) -> None:
             told.append((topic, payload))
@@ -172,9 +169,7 @@ def test_any_expression_has_a_reply(expression: str) -> None:
 def test_an_old_sessions_end_does_not_count() -> None:
     with closing(Records(None, INDEXED)) as records:
         shadows = Shadows(records, lambda: 1.0, lambda _topic, _body: None)
-        devices = Devices(
-            records, lambda: 1.0, shadows, Fota(records, lambda: 1.0, Objects(Path("/nonexistent"), "http://x"))
-        )
+        devices = Devices(records, lambda: 1.0, shadows, Fota(records, lambda: 1.0))
         location = Location(records, lambda: 1.0, lambda _name, _content: {})
         gateways = Gateways(records, devices, lambda _t, _p: None)
         plane = NrfMqtt(devices, gateways, location, shadows, lambda _t, _p: None)

@@ -2,7 +2,6 @@
 
 import csv
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -10,25 +9,10 @@ from typing import Any
 import jwt
 import pytest
 import urllib3
+from nordic_rig import ONBOARD, credentials, make_authority, run
 from standin_rig import Cloud
 
 pytestmark = pytest.mark.conformance
-
-# The tool has no option for the address of the API, and looks at a batch each five seconds.
-ONBOARD = """
-import sys, time, types
-from nrfcloud_utils import nrf_cloud_onboard as tool
-tool.api_url = sys.argv[1] + "/"
-tool.time = types.SimpleNamespace(sleep=lambda seconds: time.sleep(seconds / 50))
-tool.main(sys.argv[2:])
-"""
-
-
-def run(*arguments: str | Path) -> str:
-    """Run Python with these arguments; what the tool logs."""
-    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stderr
 
 
 def onboard(cloud: Cloud, batch: Path, *more: str) -> tuple[str, list[list[str]]]:
@@ -51,15 +35,7 @@ def token(key: str, device: str) -> str:
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
-    """The options of a CA that the tool has made."""
-    folder = tmp_path_factory.mktemp("ca")
-    run("-m", "nrfcloud_utils.create_ca_cert", "--cn", "fleet", "-o", "Acme", "-p", folder)
-    return "--ca", str(next(folder.glob("*_ca.pem"))), "--ca-key", str(next(folder.glob("*_prv.pem")))
-
-
-def credentials(authority: tuple[str, ...], folder: Path, *more: str) -> None:
-    where = ("-p", str(folder), "--csv", str(folder / "onboard.csv"))
-    run("-m", "nrfcloud_utils.create_device_credentials", *authority, *where, *more)
+    return make_authority(tmp_path_factory.mktemp("ca"))
 
 
 def test_devices_are_onboarded_named_and_known_by_their_own_keys(

@@ -12,9 +12,12 @@ import paho.mqtt.client as paho
 import pytest
 import urllib3
 from conftest import Broker, until
+from nrf_mqtt_rig import Device, job
+from nrf_rig import ask, bulk
 from paho.mqtt.enums import CallbackAPIVersion
 from playwright.async_api import Page, async_playwright
 from standin_account import Account
+from standin_mqtt import Keys
 from standin_rig import Cloud
 
 from agent.sim import console
@@ -112,6 +115,36 @@ async def test_a_device_is_found_added_and_switched_on_by_hand(plain: Cloud, bro
     hub.mqtt.loop_stop()
     assert await asyncio.to_thread(cloud.stop) == 0
     await page.get_by_text("the stand-in cloud is away").wait_for()
+
+
+async def test_a_device_of_nrf_cloud_is_shown_with_its_shadow_and_its_firmware(
+    cloud: Cloud, page: Page, tmp_path: Path
+) -> None:
+    name, keys = "thermometer", Keys(tmp_path, "thermometer", Keys(tmp_path, "fleet"))
+    assert bulk(cloud, "/devices", f'{name},,,APP,"{keys.pem}"\n')["status"] == "SUCCEEDED"
+    await page.goto(cloud.told["console"])
+    device = page.locator("#nrf tr", has_text=name)
+    await device.get_by_role("cell", name='"paired"').first.wait_for()
+    with Device(cloud, name, keys.files) as mqtt:
+        await device.get_by_role("cell", name="connected", exact=True).wait_for()
+        mqtt.pair()
+        mqtt.publish(f"{name}/shadow/update", {"state": {"reported": {"note": "<i>21 degrees</i>"}}})
+        await device.get_by_text('"note":"<i>21 degrees</i>"').wait_for()
+        assert ask(cloud, "PATCH", f"/devices/{name}/state", json={"desired": {"period": 60}}).status == 202
+        await device.get_by_text('"period":60').wait_for()
+        made = job(cloud, name)
+        row = page.locator("#fota tr", has_text=made)
+        await row.get_by_role("cell", name="QUEUED").wait_for()
+        assert await row.get_by_role("cell").all_inner_texts() == [made, name, "APP v2", "QUEUED", ""]
+        mqtt.publish(f"{mqtt.jobs}/update", [made, 7, 40])
+        await row.get_by_text("DOWNLOADING").wait_for()
+        mqtt.publish(f"{mqtt.jobs}/update", [made, 3, "done"])
+        await row.get_by_text("SUCCEEDED").wait_for()
+    await device.get_by_role("cell", name="disconnected").first.wait_for()
+    assert ask(cloud, "DELETE", f"/association/{name}").status == 202
+    await device.get_by_text("not associated").first.wait_for()
+    assert await page.locator("#nrf i").count() == 0
+    assert ask(cloud, "PUT", f"/association/{name}", body=b"wrong").status == 401
 
 
 def test_a_device_that_is_found_gives_the_page_another_version(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import zigpy_znp.api
 
 from agent.clock import SystemClock
 from agent.driver import DriverContext, DriverLost
+from agent.secret_store import FileSecrets
 from agent.settings import Secret
 from drivers.zigbee import radio
 from drivers.zigbee.driver import INFO
@@ -33,7 +34,7 @@ def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def run(settings: ZigbeeSettings, folder: Path) -> DriverLost:
-    driver = INFO.open(DriverContext("zigbee", settings, folder, SystemClock()))
+    driver = INFO.open(DriverContext("zigbee", settings, folder, SystemClock(), FileSecrets(folder)))
     with pytest.raises(DriverLost) as caught:
         await driver.run(lambda _: None)
     return caught.value

@@ -15,7 +15,9 @@ from cronsim import CronSim, CronSimError
 from agent.sim.iot.executions import IN_PROGRESS, QUEUED, TERMINAL, Executions, Publish
 from agent.sim.records import Record, Records
 
-MINUTE = 60.0
+MINUTE = 60.0  # seconds
+LEAST = 30 * MINUTE  # of a schedule: before its start, and between start and end
+YEAR = 365 * 24 * 60 * MINUTE
 FAILURES = {"FAILED": {"FAILED"}, "REJECTED": {"REJECTED"}, "TIMED_OUT": {"TIMED_OUT"}}
 ALL_FAILURES = {"FAILED", "REJECTED", "TIMED_OUT"}
 RETRYABLE = {"FAILED", "TIMED_OUT"}
@@ -59,11 +61,7 @@ class Jobs:
 
     def create(self, job_id: str, document: str, things: Iterable[str], plan: JobPlan) -> Record:
         """Make a job and begin its roll-out. `document`: JSON text. Raises ValueError for a schedule that cannot be."""
-        for window in plan.schedule.get("MaintenanceWindows", ()):
-            _cron(window["StartTime"], datetime.fromtimestamp(self._now(), UTC))
-        start, end = (_time(plan.schedule.get(name)) for name in ("StartTime", "EndTime"))
-        if start is not None and end is not None and end <= start:
-            raise ValueError("EndTime is not after StartTime")
+        start = _checked(plan.schedule, self._now())
         job: Record = {
             "jobId": job_id,
             "document": document,
@@ -267,6 +265,26 @@ def _may_retry(job: Record, status: str, failures: Mapping[str, int]) -> bool:
     counted = {status: failures[status], "ALL": sum(failures.values())}
     allowed = ((entry.get("FailureType"), entry.get("MinNumberOfRetries", 0)) for entry in job["retry"])
     return any(kind in counted and counted[kind] <= most for kind, most in allowed)
+
+
+def _checked(schedule: Mapping[str, Any], now: float) -> float | None:
+    """The start of a schedule that holds the rules of the IoT model's SchedulingConfig. Raises ValueError.
+
+    Times have minutes and no seconds, and so has the time from which they are counted.
+    """
+    for window in schedule.get("MaintenanceWindows", ()):
+        _cron(window["StartTime"], datetime.fromtimestamp(now, UTC))
+    this_minute = now // MINUTE * MINUTE
+    start, end = (_time(schedule.get(name)) for name in ("StartTime", "EndTime"))
+    if start is not None and not LEAST <= start - this_minute <= YEAR:
+        raise ValueError("StartTime is at least 30 minutes and at most a year from now")
+    if end is None:
+        return start
+    if not LEAST <= end - this_minute <= 2 * YEAR:
+        raise ValueError("EndTime is at least 30 minutes and at most two years from now")
+    if start is not None and end - start < LEAST:
+        raise ValueError("EndTime is at least 30 minutes after StartTime")
+    return start
 
 
 def _time(text: str | None) -> float | None:

@@ -8,15 +8,15 @@ import json
 import math
 from typing import Any
 
-import cbor2
-
 from agent.sim.coap import CBOR, JSON, OCTETS, TEXT, Peer, Reply, Request
 from agent.sim.iot.shadows import ShadowError
+from agent.sim.nrf import cbor
 from agent.sim.nrf.answers import BAD_REQUEST, DENIED, NOT_FOUND, NrfError, json_body, object_body
 from agent.sim.nrf.devices import Devices
 from agent.sim.nrf.fota import shown
 from agent.sim.nrf.location import Location
 from agent.sim.nrf.location_coap import locate
+from agent.sim.nrf.provisioning_coap import CoapProvisioning
 from agent.sim.objects import Objects
 from agent.sim.records import Record
 
@@ -45,8 +45,9 @@ _METHODS = {
 class NrfCoap:
     """The device plane over `devices`; downloads are those of `objects` and nothing else."""
 
-    def __init__(self, devices: Devices, objects: Objects, location: Location) -> None:
+    def __init__(self, devices: Devices, objects: Objects, location: Location, provisioning: CoapProvisioning) -> None:
         self._devices, self._objects, self._location = devices, objects, location
+        self._provisioning = provisioning
 
     def serve(self, request: Request, peer: Peer) -> Reply:
         """Answer one request."""
@@ -63,6 +64,8 @@ class NrfCoap:
     def _answer(self, request: Request, peer: Peer) -> Reply:
         if request.path == ("auth", "jwt") and request.method == "POST":
             return self._login(request, peer)
+        if request.path[:1] == ("p",):
+            return self._provisioning.serve(request, peer)
         if not peer.identity or peer.until <= self._devices.now():
             raise NrfError(DENIED, "log in with auth/jwt first")
         if request.path[:2] == ("fota", "exec"):
@@ -105,7 +108,7 @@ class NrfCoap:
         everything = request.query.get("delta") == "false"
         state = self._devices.state(device)["state"].get("desired", {}) if everything else self._devices.delta(device)
         if request.accept == CBOR:
-            return Reply(CONTENT, cbor2.dumps(state) if state else b"", CBOR)
+            return Reply(CONTENT, cbor.dumps(state) if state else b"", CBOR)
         _acceptable(request)
         return Reply(CONTENT, json.dumps(state, separators=(",", ":")).encode() if state else b"", JSON)
 
@@ -127,11 +130,11 @@ class NrfCoap:
     def _locate(self, request: Request, peer: Peer) -> Reply:
         """For devices that are onboarded, and for those of which a key is known and nothing else."""
         _format(request, CBOR)
-        body = _cbor(request.body) if request.body else {}
+        body = cbor.loads(request.body) if request.body else {}
         found = locate(self._location, peer.identity, request.path[1], body, request.query)
         if isinstance(found, bytes):
             return Reply(CONTENT, found, OCTETS)
-        return Reply(CONTENT, b"" if found is None else cbor2.dumps(found), CBOR)
+        return Reply(CONTENT, b"" if found is None else cbor.dumps(found), CBOR)
 
     def _download(self, request: Request) -> Reply:
         if not request.proxy_uri:
@@ -167,15 +170,8 @@ def _message(request: Request) -> Any:
     return _from_cbor(request.body) if request.content_format == CBOR else object_body(request.body)
 
 
-def _cbor(body: bytes) -> Any:
-    try:
-        return cbor2.loads(body)
-    except (ValueError, RecursionError, cbor2.CBORDecodeError) as error:
-        raise NrfError(BAD_REQUEST, f"the body is not CBOR: {error}") from None
-
-
 def _from_cbor(body: bytes) -> dict[str, Any]:
-    found = _cbor(body)
+    found = cbor.loads(body)
     if not isinstance(found, dict) or not {_APP_ID, _DATA} <= found.keys() <= {_APP_ID, _DATA, _TIME}:
         raise NrfError(BAD_REQUEST, "the body is a map of 1 (appId), 2 (data) and perhaps 3 (ts)")
     message = {"appId": found[_APP_ID], "messageType": "DATA", "data": _data(found[_DATA])}

@@ -40,16 +40,10 @@ class Devices:
 
     def who(self, token: str) -> str:
         """The device of a token. Raises NrfError."""
-        try:
-            claims = jwt.decode(token, options={"verify_signature": False, "verify_exp": False})
-            device = str(claims["sub"])
-            key = (self._records.get("nrf-key", device) or self._records.get("nrf-device", device) or {}).get("key")
-            if key:
-                jwt.decode(token, key, algorithms=["ES256"], options={"require": ["exp", "sub"], "verify_aud": False})
-                return device
-        except (jwt.InvalidTokenError, KeyError, UnicodeError, RecursionError) as error:
-            raise NrfError(DENIED, f"Access denied: {error}") from None
-        raise NrfError(DENIED, "Access denied: no key is known for this device")
+        return token_device(token, self._key)
+
+    def _key(self, device: str) -> str | None:
+        return (self._records.get("nrf-key", device) or self._records.get("nrf-device", device) or {}).get("key")
 
     def find(self, device: str, who: str = ACCOUNT) -> Record:
         """The record of a device that `who` may ask for. Raises NrfError."""
@@ -69,6 +63,10 @@ class Devices:
         if found is None:
             raise NrfError(NOT_FOUND, f"Device {device[:128]} not found")
         return found
+
+    def of_account(self) -> list[Record]:
+        """Those that are associated, the oldest first."""
+        return [found for found in self._records.all("nrf-device") if found["associated"]]
 
     def tagged(self, tag: str) -> list[str]:
         """The devices of the account that have a tag."""
@@ -133,6 +131,24 @@ class Devices:
         if given.get("pageSort") != "asc":
             found.reverse()
         return page(found, query)
+
+
+def token_device(token: str, key_of: Callable[[str], str | None], *, ends: bool = True) -> str:
+    """The device that a token names: as its subject or, when the modem made it, as the UUID of its issuer.
+
+    It is signed with the key of that device. `ends`: the token has to have an end. Raises NrfError.
+    """
+    try:
+        claims = jwt.decode(token, options={"verify_signature": False, "verify_exp": False})
+        device = str(claims["sub"] if "sub" in claims else str(claims["iss"]).partition(".")[2])
+        key = key_of(device)
+        if key:
+            required = ["exp"] if ends else []
+            jwt.decode(token, key, algorithms=["ES256"], options={"require": required, "verify_aud": False})
+            return device
+    except (jwt.InvalidTokenError, KeyError, UnicodeError, RecursionError) as error:
+        raise NrfError(DENIED, f"Access denied: {error}") from None
+    raise NrfError(DENIED, "Access denied: no key is known for this device")
 
 
 def _fits(entry: Record, wanted: dict[str, str]) -> bool:

@@ -1,74 +1,41 @@
-"""FOTA jobs: bundles of firmware, jobs for devices or tags, and the executions that devices fetch one at a time, oldest first."""
+"""FOTA executions: what devices fetch one at a time, the oldest first, and what they tell of it. The jobs are in `fota_jobs`."""
 
-import re
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from agent.clock import iso
 from agent.sim.nrf.answers import INVALID, NOT_FOUND, NrfError
-from agent.sim.objects import Objects
 from agent.sim.records import Record, Records
 
-BUCKET = "nrf-bundles"
-BUNDLE = re.compile(r"(APP|MODEM|BOOT|SOFTDEVICE|BOOTLOADER|MDM_FULL|SMP|CUSTOM)\*[0-9a-zA-Z]{8}\*.*")
 OPEN = ("QUEUED", "IN_PROGRESS", "DOWNLOADING")
 ENDED = ("FAILED", "SUCCEEDED", "TIMED_OUT", "CANCELLED", "REJECTED")
-DEVICES = 100
 
 
 class Fota:
-    """Executions in the records of kind `nrf-execution`; a bundle is a file of the objects' bucket. `made` is told every new one."""
+    """Executions in the records of kind `nrf-execution`. `made` is told of every new one, `ended` of every one that is over."""
 
-    def __init__(self, records: Records, now: Callable[[], float], objects: Objects) -> None:
-        self._records = records
-        self._now = now
-        self._objects = objects
+    def __init__(self, records: Records, now: Callable[[], float]) -> None:
+        self._records, self._now = records, now
         self.made: Callable[[Record], None] = lambda _execution: None
+        self.ended: Callable[[Record], None] = lambda _execution: None
 
-    def create(self, body: dict[str, Any]) -> str:
-        """Make a job; returns its id. Raises NrfError."""
-        bundle = str(body.get("bundleId", ""))
-        if not BUNDLE.fullmatch(bundle):
-            raise NrfError(INVALID, "bundleId does not have its pattern")
-        content = self._objects.read(f"s3://{BUCKET}/{bundle}")
-        if content is None:
-            raise NrfError(NOT_FOUND, f"there is no bundle {bundle[:100]}")
-        targets, now, job = self._targets(body), self._now(), str(uuid.uuid4())
-        document = {"firmwareType": bundle.partition("*")[0], "fileSize": len(content), "bundleId": bundle}
-        document |= {"version": str(body.get("name", "1")), **self._objects.host_and_path(f"s3://{BUCKET}/{bundle}")}
-        made = []
+    def begin(self, job: str, document: dict[str, Any], targets: Iterable[Record]) -> None:
+        """Queue a job for its targets; `document` is what each of them gets."""
+        now, made = iso(self._now()), []
         for target in targets:
             device = target["id"]
             execution: Record = {"jobId": job, "deviceId": device, "executionId": f"{job}/{device}", "status": "QUEUED"}
-            execution |= {"createdAt": iso(now), "lastUpdatedAt": iso(now), "jobDocument": document, "open": device}
+            execution |= {"createdAt": now, "lastUpdatedAt": now, "jobDocument": document, "open": device}
             if "gateway" in target:
                 execution["gateway"] = target["gateway"]
             self._records.put("nrf-execution", f"{device}/{job}", execution)
             made.append(execution)
         for execution in made:
             self.made(execution)
-        return job
 
     def target(self, identifier: str) -> Record | None:
         """A device, or a BLE device of a gateway by its address."""
         return self._records.get("nrf-device", identifier) or self._records.get("nrf-peripheral", identifier)
-
-    def _targets(self, body: dict[str, Any]) -> list[Record]:
-        names, tags = body.get("deviceIds"), body.get("tags")
-        if isinstance(names, list) and 1 <= len(names) <= DEVICES:
-            found = {str(name): self.target(str(name)) for name in names}
-            unknown = [name for name, target in found.items() if target is None]
-            if unknown:
-                raise NrfError(NOT_FOUND, f"no such devices: {unknown[:5]}")
-            return [target for target in found.values() if target is not None]
-        if isinstance(tags, list) and tags:
-            return [
-                device
-                for device in self._records.all("nrf-device")
-                if device["associated"] and any(tag in device["tags"] for tag in tags)
-            ]
-        raise NrfError(INVALID, f"1 to {DEVICES} deviceIds, or tags")
 
     def current(self, device: str, firmware: str) -> dict[str, Any]:
         """The oldest open execution of a device. Raises NrfError (404: there is none)."""
@@ -100,6 +67,8 @@ class Fota:
         if status in ENDED:
             changed["open"] = None
         self._records.put("nrf-execution", f"{device}/{job}", changed)
+        if status in ENDED:
+            self.ended(changed)
 
     def get(self, device: str, job: str) -> Record:
         """One execution, with its inner members. Raises NrfError."""

@@ -26,7 +26,7 @@ KEPT = 60.0  # seconds that the rest of an A-GNSS answer can be fetched
 COUNT, INTERVAL = 42, 240  # predictions and minutes, when the device names none
 MOST_PREDICTIONS = 84
 INTERVALS = range(120, 481, 60)  # minutes
-AHEAD = 14 * DAY  # seconds for which there are predictions
+AHEAD = 14 * DAY  # seconds: how late predictions may begin, and how long they last
 _PGPS = {
     "predictionCount": range(1, MOST_PREDICTIONS + 1),
     "predictionIntervalMinutes": INTERVALS,
@@ -78,8 +78,8 @@ class Location:
         if "startGpsDay" in request or "startGpsTimeOfDaySeconds" in request:
             start = request.get("startGpsDay", now // DAY) * DAY + request.get("startGpsTimeOfDaySeconds", 0)
         end = start + (count - 1) * span
-        if start < now - DAY or end > now + AHEAD + span:
-            raise NrfError(INVALID, "there are predictions for the next 14 days")
+        if not now - DAY <= start <= now + AHEAD or count * span > AHEAD:
+            raise NrfError(INVALID, "there are predictions for 14 days, which begin within the next 14")
         (day, second), (last_day, last_second) = divmod(start, DAY), divmod(end, DAY)
         # without the interval, two files could have one name
         name = f"public/{day}-{second}_{last_day}-{last_second}-{minutes}.bin"

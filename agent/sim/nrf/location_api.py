@@ -27,16 +27,32 @@ class LocationApi:
         """None when it is about something else; `device` is empty for the account. Raises NrfError."""
         if words[:1] != ("location",):
             return None
+        if device:
+            return self._cells(device, ask, words[1:]) or self._receivers(device, ask, words[1:])
         match ask.method, words[1:]:
-            case "GET", ("history",) if not device:
+            case "GET", ("history",):
                 return answer(200, self._location.history(ask.query, self._tagged))
-            case "DELETE", ("history", owner, identifier) if not device:
+            case "DELETE", ("history", owner, identifier):
                 self._location.forget(owner, identifier)
                 return answer(202)
-            case _ if not device:
-                raise NrfError(DENIED, "Access denied: a device token is wanted here", status=403)
-            case "POST", (("ground-fix" | "cell" | "wifi") as kind,):
-                return self._ground_fix(device, kind, ask)
+        raise NrfError(DENIED, "Access denied: a device token is wanted here", status=403)
+
+    def _cells(self, device: str, ask: Ask, words: tuple[str, ...]) -> Answer | None:
+        """A fix by what is heard of networks: the present way, and those before it."""
+        match ask.method, words:
+            case "POST", ("ground-fix",):
+                return self._ground_fix(device, ask, object_body(ask.body))
+            case "POST", ("cell",):
+                return self._ground_fix(device, ask, {**object_body(ask.body), "wifi": None})
+            case "POST", ("wifi",):
+                return self._ground_fix(device, ask, {"wifi": object_body(ask.body)})
+            case "GET", ("single-cell",):
+                return self._ground_fix(device, ask, {"lte": [_numbers(ask.query, ("mcc", "mnc", "tac", "eci"))]})
+        return None
+
+    def _receivers(self, device: str, ask: Ask, words: tuple[str, ...]) -> Answer | None:
+        """What receivers of satellites need, and what they have found."""
+        match ask.method, words:
             case (("POST" | "HEAD"), ("agnss",)):
                 return self._assistance(device, ask, object_body(ask.body or b"{}") | _asked(ask.query))
             case (("GET" | "HEAD"), ("agps",)):
@@ -48,12 +64,7 @@ class LocationApi:
                 return answer(202)
         return None
 
-    def _ground_fix(self, device: str, kind: str, ask: Ask) -> Answer:
-        body = object_body(ask.body)
-        if kind == "wifi":
-            body = {"wifi": body}
-        elif kind == "cell":
-            body.pop("wifi", None)
+    def _ground_fix(self, device: str, ask: Ask, body: dict[str, Any]) -> Answer:
         fallback, sure = flag(ask.query, "fallback", default=True), flag(ask.query, "hiConf", default=False)
         found = self._location.ground_fix(device, body, fallback=fallback, sure=sure).document()
         return answer(200, found if flag(ask.query, "doReply", default=True) else None)

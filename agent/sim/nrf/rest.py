@@ -19,6 +19,7 @@ from agent.sim.nrf.answers import (
     BAD_REQUEST,
     DENIED,
     INTERNAL,
+    INVALID,
     NOT_FOUND,
     NrfError,
     answer,
@@ -26,14 +27,20 @@ from agent.sim.nrf.answers import (
     object_body,
     refusal,
 )
+from agent.sim.nrf.device_list import DeviceList
 from agent.sim.nrf.devices import ACCOUNT, Devices
+from agent.sim.nrf.firmwares import Firmwares
 from agent.sim.nrf.fota import Fota, shown
+from agent.sim.nrf.fota_api import FotaApi
+from agent.sim.nrf.fota_jobs import FotaJobs
 from agent.sim.nrf.gateway_api import GatewayApi
 from agent.sim.nrf.gateways import Gateways
+from agent.sim.nrf.identities import Identities
 from agent.sim.nrf.location import Location
 from agent.sim.nrf.location_api import LocationApi
 from agent.sim.nrf.mqtt import NrfMqtt
-from agent.sim.nrf.onboarding import Onboarding, ownership
+from agent.sim.nrf.onboarding import TAG, Onboarding, ownership
+from agent.sim.nrf.provisioning import Provisioning
 from agent.sim.objects import Objects
 from agent.sim.records import Record, Records
 
@@ -57,9 +64,14 @@ class NrfCloud:
     ) -> None:
         self._records, self._objects = records, objects
         self._authority, self._api_key = authority, api_key
-        self._fota = Fota(records, now, objects)
+        self._fota = Fota(records, now)
+        firmwares = Firmwares(records, objects, self._write)
+        self._jobs = FotaApi(firmwares, FotaJobs(records, now, objects, firmwares, self._fota))
         self.devices = Devices(records, now, shadows, self._fota)
+        self._list = DeviceList(self.devices)
         self._onboarding = Onboarding(records, now, self._write_errors, self.devices.pair)
+        self.identities = Identities(records)
+        self.provisioning = Provisioning(records, now, self.identities, self._take_key, self._give_up)
         gateways = Gateways(records, self.devices, publish)
         self._gateways = GatewayApi(self.devices, gateways)
         self.location = Location(records, now, self._write_predictions)
@@ -73,11 +85,36 @@ class NrfCloud:
             self._onboarding.tick()
             self.devices.tick()
 
+    def _take_key(self, device: str, key: str) -> None:
+        """A device has made a key for the cloud: it is onboarded, or its key is replaced."""
+        if self.devices.is_known(device):
+            self._records.put("nrf-key", device, {"key": key})
+        else:
+            self._onboarding.one(device, {"certificate": key})
+
+    def _give_up(self, device: str) -> None:
+        self._records.delete("nrf-key", device)
+        self._forget(device)
+
+    def _forget(self, device: str) -> None:
+        found = self._records.get("nrf-device", device)
+        if found is not None:
+            self.mqtt.forsake(found)
+            self.devices.forget(found)
+
     def send(self, device: str, message: Any) -> Answer:
         """Send a message to a device as the account."""
         body = json.dumps({"topic": f"d/{device}/c2d", "message": message}).encode()
         headers = {"authorization": f"Bearer {self._api_key}"}
         return self.handle(Ask("POST", f"/v1/devices/{quote(device, safe='')}/messages", headers=headers, body=body))
+
+    def enrol(self, device: str, key: str) -> Answer:
+        """Tell the provisioning service the identity key of a device, as its maker does."""
+        try:
+            self.identities.enrol(device, key)
+        except NrfError as error:
+            return refusal(error)
+        return answer(204)
 
     def _write_errors(self, identifier: str, document: dict[str, Any]) -> str:
         return self._objects.address(self._write(ERRORS, f"{identifier}.json", answer(200, document).body))
@@ -99,7 +136,7 @@ class NrfCloud:
             words = tuple(unquote(word) for word in ask.path.removeprefix("/v1").strip("/").split("/"))
             with self._records.transaction():
                 return (
-                    self._of_gateway(who, ask, words)
+                    self._of_parts(who, ask, words)
                     or self._location.answer(who, ask, words)
                     or self._of_device(who, ask, words)
                     or self._of_account(who, ask, words)
@@ -121,15 +158,18 @@ class NrfCloud:
             raise NrfError(DENIED, "Access denied")
         return ACCOUNT if token == self._api_key else self.devices.who(token)
 
-    def _of_gateway(self, who: str, ask: Ask, words: tuple[str, ...]) -> Answer | None:
-        return self._gateways.answer(ask, words) if who == ACCOUNT else None
+    def _of_parts(self, who: str, ask: Ask, words: tuple[str, ...]) -> Answer | None:
+        """What the account asks of gateways, firmware and jobs."""
+        if who != ACCOUNT:
+            return None
+        return self._gateways.answer(ask, words) or self._jobs.answer(ask, words)
 
     # ---- what devices may ask ---------------------------------------------------------------------------------------
 
     def _of_device(self, who: str, ask: Ask, words: tuple[str, ...]) -> Answer | None:
         match ask.method, words:
             case "GET", ("devices", device):
-                return answer(200, self._shown(self.devices.find(device, who)))
+                return answer(200, self._list.one(self.devices.find(device, who), ask.query))
             case "PATCH", ("devices", device, "state"):
                 return self._patch_state(self.devices.find(device, who), ask)
             case "POST", ("devices", device, "messages"):
@@ -164,18 +204,6 @@ class NrfCloud:
         self.devices.keep_message(device, form, body.get("message"))
         return answer(202)
 
-    def _shown(self, device: Record) -> dict[str, Any]:
-        members, state = ("id", "tags", "subType", "type"), self.devices.state(device)
-        return {
-            **{name: device[name] for name in members},
-            "name": device.get("name", device["id"]),
-            "tenantId": "stand-in",
-            "firmware": {"supports": _supports(device, state)},
-            "$meta": {name: device[name] for name in ("createdAt", "updatedAt", "version")},
-            "cloudMqttEnabled": bool(device["certificate"]),
-            "state": state,
-        }
-
     # ---- what the account may ask -----------------------------------------------------------------------------------
 
     def _of_account(self, who: str, ask: Ask, words: tuple[str, ...]) -> Answer:
@@ -191,6 +219,8 @@ class NrfCloud:
             case "POST", ("devices", device):
                 self._onboarding.one(device, object_body(ask.body))
                 return answer(202)
+            case "GET", ("devices",):
+                return answer(200, self._list.page(ask.query))
             case "GET", ("messages",):
                 return answer(200, self.devices.messages(ask.query))
         return self._of_known(ask, words)
@@ -198,18 +228,16 @@ class NrfCloud:
     def _of_known(self, ask: Ask, words: tuple[str, ...]) -> Answer:
         match ask.method, words:
             case "DELETE", ("devices", device):
-                gone = self.devices.find(device)
-                self.mqtt.forsake(gone)
-                self.devices.forget(gone)
+                self._forget(self.devices.find(device)["id"])
                 return answer(202)
             case "PUT", ("devices", device, "name"):
                 return self._name(self.devices.find(device), json_body(ask.body))
+            case "PUT", ("devices", device, "tags"):
+                return self._tag(self.devices.find(device), json_body(ask.body))
             case ("PUT" | "DELETE") as verb, ("association", device):
                 return self._associate(device, ask.body, associated=verb == "PUT")
             case "GET", ("bulk-ops-requests", identifier):
                 return answer(200, self._onboarding.bulk(identifier))
-            case "POST", ("fota-jobs",):
-                return answer(200, {"jobId": self._fota.create(object_body(ask.body))})
             case "GET", ("fota-job-executions", device, job):
                 return answer(200, shown(self._fota.get(device, job)))
         raise NrfError(NOT_FOUND, "nothing is here")
@@ -240,10 +268,8 @@ class NrfCloud:
         self._records.put("nrf-device", device["id"], {**device, "name": names[0][:256]})
         return answer(202)
 
-
-def _supports(device: Record, document: dict[str, Any]) -> list[Any]:
-    """The firmware types that a device takes: as it reports, else as it was onboarded."""
-    match document["state"]:
-        case {"reported": {"device": {"serviceInfo": {"fota_v2": list(types)}}}}:
-            return types
-    return list(device["supports"])
+    def _tag(self, device: Record, tags: Any) -> Answer:
+        if not isinstance(tags, list) or not all(isinstance(tag, str) and TAG.fullmatch(tag) for tag in tags):
+            raise NrfError(INVALID, "the body is a list of tags that have their pattern")
+        self._records.put("nrf-device", device["id"], {**device, "tags": tags})
+        return answer(202)
