@@ -61,6 +61,7 @@ PURE = (
         )
     ),
     "drivers/sim/faults.py",
+    "drivers/sim/requests.py",
     "agent/sim/service_model.py",
     "agent/sim/iot/",
     "agent/sim/managed_integrations/",

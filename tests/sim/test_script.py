@@ -6,7 +6,7 @@ import pytest
 
 from agent.errors import ConfigError
 from drivers.sim import home
-from drivers.sim.zigbee.control_values import ControlError
+from drivers.sim.requests import ControlError
 from drivers.sim.zigbee.network import Network
 from drivers.sim.zigbee.node import Node
 from drivers.sim.zigbee.profiles import PROFILES

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from drivers.sim.requests import ControlError
 from drivers.sim.zigbee import control
-from drivers.sim.zigbee.control_values import ControlError
 from drivers.sim.zigbee.model import ieee_text
 from drivers.sim.zigbee.node import Node
 
