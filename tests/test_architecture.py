@@ -41,6 +41,11 @@ PURE = (
     "drivers/zwave/function",
     "drivers/zwave/codec.py",
     "drivers/zwave/commands/",
+    "drivers/zwave/security/",
+    "drivers/zwave/encapsulation.py",
+    "drivers/zwave/supervision.py",
+    "drivers/zwave/transport_service.py",
+    "drivers/zwave/firmware.py",
     *(
         f"drivers/sim/zigbee/{name}"
         for name in (
@@ -122,7 +127,12 @@ ONE_PLACE = {  # third-party library -> where it may be imported
     "serialx": ("drivers/zigbee/",),
     "amqtt": ("agent/sim/embedded.py",),
     "boto3": ("agent/demo/owner.py",),
-    "cryptography": ("agent/identity/", "agent/sim/authority.py", "drivers/sim/zigbee/install_code.py"),
+    "cryptography": (
+        "agent/identity/",
+        "agent/sim/authority.py",
+        "drivers/sim/zigbee/install_code.py",
+        "drivers/zwave/security/primitives.py",
+    ),
     "pkcs11": ("agent/identity/stores/",),
     "jwt": (
         "agent/identity/tokens.py",
@@ -196,6 +206,15 @@ def shares(path: Path, imported: str) -> bool:
     module = imported.replace(".", "/")
     pure = f"{module}.py".startswith(PURE) or f"{module}/".startswith(PURE)
     return pure and imported.startswith(tuple(allowed))
+
+
+def test_a_simulator_shares_only_pure_modules_of_its_driver() -> None:
+    stick = ROOT / "drivers/sim/zwave/stick.py"
+    assert shares(stick, "drivers.zwave.codec")
+    assert shares(stick, "drivers.zwave.security.s2")
+    assert not shares(stick, "drivers.zwave.driver")
+    assert not shares(stick, "drivers.zigbee.availability")
+    assert not shares(ROOT / "drivers/sim/zigbee/air.py", "drivers.zwave.codec")
 
 
 def test_the_daemon_never_imports_the_stand_in_cloud() -> None:

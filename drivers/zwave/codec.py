@@ -4,7 +4,7 @@ A command is called as the specification calls it: "Binary Switch Report". Bytes
 versions add fields. What no table has becomes `Raw`. The only error is CodecError.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ CodecError = LayoutError
 
 COMMAND_CLASSES = {entry.id: entry for entry in (*SWITCHES, *SENSORS, *CLIMATE, *ACCESS, *MANAGEMENT, *TRANSPORT)}
 NO_OPERATION = 0x00
+MARK = 0xEF  # in a list of command classes: what follows is controlled, not supported
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,3 +137,28 @@ def names() -> list[str]:
 def layout_of(name: str) -> Layout:
     """The layout of a command. Raises KeyError."""
     return _BY_NAME[name].layout
+
+
+def class_list(data: bytes) -> tuple[list[int], list[int]]:
+    """Supported and controlled command classes of a node information frame or a Commands Supported Report. A cut-off end is left out."""
+    found: tuple[list[int], list[int]] = ([], [])
+    controlled, at = 0, 0
+    while at < len(data):
+        size = 2 if data[at] >= EXTENDED_CLASS else 1
+        number = int.from_bytes(data[at : at + size], "big")
+        if number == MARK:
+            controlled = 1
+        elif at + size <= len(data):
+            found[controlled].append(number)
+        at += size
+    return found
+
+
+def class_bytes(supported: Iterable[int], controlled: Iterable[int] = ()) -> bytes:
+    """The inverse of `class_list`."""
+
+    def packed(numbers: Iterable[int]) -> bytes:
+        return b"".join(number.to_bytes(2 if number > ALL_BITS else 1, "big") for number in numbers)
+
+    last = packed(controlled)
+    return packed(supported) + (bytes((MARK,)) + last if last else b"")

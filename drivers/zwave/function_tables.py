@@ -372,7 +372,7 @@ FUNCTIONS_TABLE = (
              transmits=True),
     Function(0x47, "DeleteReturnRoute", Layout(Node("node"), _ID), _STARTED, _SENT, accepted=_started, transmits=True),
     Function(0x48, "RequestNodeNeighborUpdate", Layout(Node("node"), _ID),
-             callback=Layout(_ID, u8("status", NeighborStatus)), callback_timeout=300,
+             callback=Layout(_ID, u8("status", NeighborStatus)), callback_timeout=300, transmits=True,
              final=lambda values: values["status"] != NeighborStatus.STARTED),
     Function(0x49, "ApplicationUpdate", callback=Layout(u8("status", UpdateStatus), Switch("status", _UPDATES))),
     Function(0x4A, "AddNode", _ADD, callback=_ADDED, final=_last_of_adding, callback_timeout=240),

@@ -1,6 +1,9 @@
 """Commands of firmware updates, as zwave-js calls them and as ours: rows of test_zwavejs_commands."""
 
 from conformance.zwavejs_commands import Row
+from conformance.zwavejs_rig import hexed
+
+from drivers.zwave.firmware import Fragment, encode
 
 FIRMWARE = {"manufacturerId": 1, "firmwareId": 2, "checksum": 0xABCD, "firmwareTarget": 1}
 OUR_FIRMWARE = {"manufacturer": 1, "firmware": 2, "checksum": 0xABCD, "target": 1}
@@ -54,6 +57,12 @@ UPDATING: list[Row] = [
         {"status": 255, "resume": True, "nonSecureTransfer": False},
         "Firmware Update Meta Data Request Report",
         {"status": 255, "resume": True, "non_secure": False},
+    ),
+    (
+        "FirmwareUpdateMetaDataCCReport",
+        {"reportNumber": 300, "isLast": True, "firmwareData": hexed("0102")},
+        "Firmware Update Meta Data Report",
+        {"last": True, "number": 300, "data": encode(Fragment(300, last=True, data=b"\1\2"), 2)[4:]},
     ),
     (
         "FirmwareUpdateMetaDataCCGet",

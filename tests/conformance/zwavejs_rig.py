@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 HERE = Path(__file__).parent / "zwavejs"
 
@@ -17,21 +17,39 @@ def installed() -> None:
         subprocess.run([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=HERE, check=True)
 
 
+class ZWaveJs:
+    """A running zwave-js that keeps the state of a conversation."""
+
+    def __init__(self) -> None:
+        installed()
+        self.process = subprocess.Popen(
+            ["node", "kat.cjs"], cwd=HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.communicate(timeout=30)
+
+    def ask(self, questions: list[dict[str, Any]]) -> list[Any]:
+        """One answer for each question; {"$error": reason} where zwave-js refuses."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(questions) + "\n")
+        self.process.stdin.flush()
+        answers: list[Any] = json.loads(self.process.stdout.readline())
+        assert len(answers) == len(questions)
+        return answers
+
+    def __call__(self, op: str, **arguments: Any) -> Any:
+        return self.ask([{"op": op, **arguments}])[0]
+
+
 def ask(questions: list[dict[str, Any]]) -> list[Any]:
-    """One answer for each question; {"$error": reason} where zwave-js refuses."""
-    installed()
-    result = subprocess.run(
-        ["node", "kat.cjs"],
-        cwd=HERE,
-        input=json.dumps(questions),
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=100,
-    )
-    answers: list[Any] = json.loads(result.stdout)
-    assert len(answers) == len(questions)
-    return answers
+    """The answers of a zwave-js that ends then."""
+    with ZWaveJs() as foreign:
+        return foreign.ask(questions)
 
 
 def hexed(data: bytes | str) -> dict[str, str]:

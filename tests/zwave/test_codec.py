@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from drivers.zwave.codec import CodecError, Command, Raw, decode, encode, make, names
+from drivers.zwave.codec import CodecError, Command, Raw, class_bytes, class_list, decode, encode, make, names
 from drivers.zwave.commands.climate import setpoint_bits, setpoint_types
 from drivers.zwave.commands.management import grouped_commands
 from drivers.zwave.commands.notification_tables import NOTIFICATIONS, PARAMETERS, event_name, variable_of
@@ -161,6 +161,14 @@ def test_setpoint_bits_skip_missing_types() -> None:
 
 def test_command_lists_of_a_group() -> None:
     assert grouped_commands(bytes.fromhex("2503f100055a")) == [(0x25, 3), (0xF100, 5)]
+
+
+def test_lists_of_command_classes() -> None:
+    data = bytes.fromhex("5e25f100ef20f101")
+    assert class_list(data) == ([0x5E, 0x25, 0xF100], [0x20, 0xF101])
+    assert class_bytes([0x5E, 0x25, 0xF100], [0x20, 0xF101]) == data
+    assert class_bytes([0x25]) == b"\x25"
+    assert class_list(b"\x25\xf1") == ([0x25], [])
 
 
 def test_names_are_unique() -> None:

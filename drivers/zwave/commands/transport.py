@@ -56,7 +56,7 @@ TRANSPORT = (
     CommandClass(0x8F, "Multi Command", 1, {
         0x01: ("Encapsulation", u8("_count"), Array("commands", u8("_length"), Bytes("", "_length"), count="_count")),
     }),
-    CommandClass(0x56, "CRC-16 Encapsulation", 1, {
+    CommandClass(0x56, "CRC-16", 1, {
         0x01: ("Encapsulation", Bytes("payload", None, extra=-2), u16("checksum")),
     }),
     CommandClass(0x55, "Transport Service", 2, {

@@ -1,4 +1,4 @@
-// Known answers of zwave-js: a JSON list of questions on stdin, a JSON list of answers on stdout.
+// Known answers of zwave-js: each line on stdin is a JSON list of questions, each line on stdout the list of answers.
 "use strict";
 require("reflect-metadata");
 const cc = require("@zwave-js/cc");
@@ -104,14 +104,12 @@ const answers = {
 		return Buffer.from(await message.serialize(context(rest))).toString("hex");
 	},
 	parse_message: async ({ hex, ...rest }) => fields(serial.Message.parse(Bytes.from(hex, "hex"), context(rest))),
-	...asked({ cc, core, Bytes, plain }),
+	...asked({ cc, core, Bytes, context }),
 };
 
-let input = "";
-process.stdin.on("data", (chunk) => (input += chunk));
-process.stdin.on("end", async () => {
+const answer = async (line) => {
 	const out = [];
-	for (const question of JSON.parse(input, revived)) {
+	for (const question of JSON.parse(line, revived)) {
 		try {
 			fresh = await core.SecurityManager2.create();
 			out.push(plain(await answers[question.op](question)));
@@ -119,5 +117,9 @@ process.stdin.on("end", async () => {
 			out.push({ $error: String(error.message ?? error) });
 		}
 	}
-	process.stdout.write(JSON.stringify(out), () => process.exit(0));
-});
+	process.stdout.write(JSON.stringify(out) + "\n");
+};
+
+(async () => {
+	for await (const line of require("node:readline").createInterface({ input: process.stdin })) await answer(line);
+})();
