@@ -16,6 +16,7 @@ from agent import files
 from agent.errors import HubError
 from drivers.sim.faults import Faults
 from drivers.sim.requests import ControlError, real, truth, whole
+from drivers.sim.script import Script
 
 Json = dict[str, Any]
 
@@ -97,6 +98,12 @@ class Simulation:
         raise NotImplementedError
 
     # ---- life -------------------------------------------------------------------------------------------------------
+
+    def play(self, scripts: list[Script]) -> None:
+        """Let devices do by themselves what their scripts say."""
+        for script in scripts:
+            script.start(self._loop.time())
+        self.pump()
 
     async def close(self) -> None:
         """Unplug for good, and keep the state."""

@@ -1,6 +1,7 @@
 """Builds one simulated Zigbee stick with its devices, and serves it. I/O only."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,14 @@ from drivers.sim import home, serving
 from drivers.sim.capture import Capture
 from drivers.sim.faults import Faults
 from drivers.sim.requests import ControlError
-from drivers.sim.zigbee import air
+from drivers.sim.script import Script
+from drivers.sim.zigbee import air, control
 from drivers.sim.zigbee.ezsp import Ezsp
 from drivers.sim.zigbee.install_code import link_key
-from drivers.sim.zigbee.model import Aps, Delivery, FrontEnd, Json
+from drivers.sim.zigbee.model import Aps, Delivery, FrontEnd, Json, ieee_text
 from drivers.sim.zigbee.network import Network
 from drivers.sim.zigbee.node import Node
 from drivers.sim.zigbee.profiles import PROFILES
-from drivers.sim.zigbee.script import Script
 from drivers.sim.zigbee.znp import Znp
 
 
@@ -50,7 +51,10 @@ def _add(network: Network, device: home.DeviceSpec) -> Script | None:
     node = Node(device.ieee, device.name, device.profile, device.pairing, key, device.poll)
     network.add(node)
     try:
-        return Script(network, node, device.script, repeat=device.repeat) if device.script else None
+        if not device.script:
+            return None
+        prepare = partial(control.prepare, network)
+        return Script(network.at, prepare, ieee_text(node.ieee), device.script, repeat=device.repeat)
     except ControlError as error:
         text = f"the script cannot be played: {error}"
         raise ConfigError(text, place=device.place, remedy="see config/examples/home.toml") from error
@@ -105,12 +109,6 @@ class Simulation(serving.Simulation):
             file.write(air.frame(aps, pan_id, file.frames))
 
         self.network.overheard = overheard
-
-    def play(self, scripts: list[Script]) -> None:
-        """Let devices do by themselves what their scripts say."""
-        for script in scripts:
-            script.start(self._loop.time())
-        self.pump()
 
     async def close(self) -> None:
         await super().close()
