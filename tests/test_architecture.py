@@ -75,6 +75,7 @@ PURE = (
             "guard",
             "house",
             "inclusion",
+            "label",
             "link",
             "network",
             "node",

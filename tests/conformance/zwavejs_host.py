@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 import shutil
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,7 +13,9 @@ from typing import Any
 from conformance.zwavejs_rig import HERE, installed
 from conftest import until
 
+from drivers.sim.zwave.node import Node
 from drivers.sim.zwave.server import Simulation, start
+from drivers.zwave.security import dsk as dsks
 
 KEYS = {  # of driver.cjs
     "S0": "09" * 16,
@@ -62,15 +65,34 @@ class Host:
     async def event(self, event: str, limit: float = 60, **values: Any) -> dict[str, Any]:
         """The first event of a kind with these values, when it has come."""
         ended = self.process.stdout.at_eof if self.process.stdout else bool
-        await until(
-            lambda: self.seen(event, **values) or ended(), limit, f"{event} {values}; the last: {self.events[-12:]}"
-        )
-        assert self.seen(event, **values), f"zwave-js has ended: {self.events[-5:]}"
+        end = time.monotonic() + limit
+        while not self.seen(event, **values):
+            assert time.monotonic() < end, f"no {event} {values}; the last: {self.events[-12:]}"
+            assert not ended(), f"zwave-js has ended: {self.events[-5:]}"
+            await asyncio.sleep(0.02)
         return self.seen(event, **values)[0]
 
     async def value(self, node: int, name: str, limit: float = 30, **wanted: Any) -> dict[str, Any]:
         """An update of a property, as `wanted` (value, key, endpoint, cc)."""
         return await self.event("value", limit, node=node, property=name, **wanted)
+
+
+async def include(js: Host, simulation: Simulation, name: str, strategy: str, pin: str | None = None) -> Node:
+    """Include a device as its user would: the button, and the PIN where it is asked for."""
+    node = simulation.network.nodes[name]
+    await js.call("answers", values={"pin": dsks.to_text(node.dsk)[: dsks.DIGITS] if pin is None else pin})
+    await js.call("include", strategy=strategy)
+    await simulation.control({"op": "pair", "device": name})
+    await until(lambda: node.id, 20)
+    await js.event("added", node=node.id)
+    return node
+
+
+async def join(js: Host, simulation: Simulation, name: str, strategy: str) -> Node:
+    """Include a device, and wait until it has been interviewed."""
+    node = await include(js, simulation, name, strategy)
+    await js.event("interviewed", id=node.id)
+    return node
 
 
 @asynccontextmanager

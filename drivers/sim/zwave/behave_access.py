@@ -139,7 +139,7 @@ def _taken(place: Place, number: int, status: int, code: bytes, now: float) -> b
     wrong = not _SHORTEST <= len(code) <= _LONGEST or set(code) - set(_DIGITS) or code in others
     if not 0 < number <= place.part.users or wrong:
         return False
-    place.values[f"user/{number}"] = [status, code.hex()]
+    place.values[f"user/{number}"] = [int(status), code.hex()]
     if place.classes[0x63] == 1:
         place.report(user_report(place, number), now)
     return True

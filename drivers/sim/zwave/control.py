@@ -10,9 +10,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from drivers.sim.requests import ControlError, real, truth, whole
-from drivers.sim.zwave import behave_sensors
+from drivers.sim.zwave import behave_sensors, label
 from drivers.sim.zwave.control_values import Setting, node_of, place_of, setting_of
 from drivers.sim.zwave.node import Node
+from drivers.sim.zwave.profiles import S0
 from drivers.zwave.commands.sensors import KeyAttribute
 from drivers.zwave.function_tables import TransmitStatus
 from drivers.zwave.security import dsk as dsks
@@ -74,7 +75,12 @@ def _list(stick: "Stick", _request: Mapping[str, Any]) -> Act:
 
 def _describe(node: Node) -> Json:
     text = dsks.to_text(node.dsk)
-    return {**node.describe(), "dsk": text, "pin": text[: dsks.DIGITS], "private": node.private.hex()}
+    return {
+        **node.describe(),
+        "dsk": text,
+        "pin": text[: dsks.DIGITS],
+        "qr": label.code(node) if node.profile.keys & ~S0 else "",
+    }
 
 
 def _truth(stick: "Stick", _request: Mapping[str, Any]) -> Act:

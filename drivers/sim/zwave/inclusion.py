@@ -40,6 +40,7 @@ class Inclusion:
         self.network, self._tell_host, self._announce = network, tell, announce
         self.session: Session | None = None
         self.listening = False
+        self.long_range = False  # the stick has Long Range
         self.failing = 0  # so many of the next inclusions end in failure
         self._round = 0
 
@@ -185,9 +186,10 @@ class Inclusion:
         if self.network.radio_on:
             for node in self.network.nodes.values():
                 if node.profile.smart_start and node.id == 0 and node.powered and node.learning:
-                    self._prime(node)
+                    self._prime(node, UpdateStatus.SMART_START_HOME_ID)
+                    if self.long_range and node.profile.long_range:
+                        self._prime(node, UpdateStatus.SMART_START_HOME_ID_LR)
         self.network.timers.at(now + ANNOUNCE[1], partial(self._hear, number))
 
-    def _prime(self, node: Node) -> None:
-        status = UpdateStatus.SMART_START_HOME_ID
+    def _prime(self, node: Node, status: UpdateStatus) -> None:
         self._announce(status, node=0, rx_status=0, nwi_home_id=nwi_home_id(node.dsk), **node.frame())

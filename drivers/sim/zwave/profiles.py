@@ -107,7 +107,7 @@ _LOCK = {0x20: 1, 0x62: 4, 0x63: 2, 0x4C: 1, 0x71: 8, 0x80: 1}
 _LOCK_VALUES = {"lock": 0xFF, "door": True, "battery": 87, "notification/6": 0}
 _LOCK_EVENTS = {6: (1, 2, 3, 4, 5, 6, 11)}
 _LOCKED = frozenset({0x20, 0x62, 0x63, 0x4C})
-_SOCKET = Part(0x10, 0x01, {0x5E: 2, **_SWITCH, 0x32: 5, 0x85: 3, 0x8E: 4, 0x59: 3, 0x6C: 1, 0x9F: 1}, {"switch": 0, **_METERED},
+_SOCKET = Part(0x10, 0x01, {0x5E: 2, **_SWITCH, 0x32: 5, 0x6C: 1, 0x9F: 1}, {"switch": 0, **_METERED},
                meters=_METER)  # fmt: skip
 
 PROFILES: dict[str, Profile] = {

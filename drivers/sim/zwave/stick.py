@@ -48,6 +48,7 @@ class Stick:
         self.information = (0x02, 0x07, b"")  # generic, specific, classes: what the host has set
         self.priority_routes: dict[int, tuple[bytes, int]] = {}
         self.inclusion = Inclusion(network, self._progress, self._announce)
+        self.inclusion.long_range = self.profile.long_range
         self.memory = Memory(self)
         self.sending: dict[int, Callable[[float], None]] = {}  # transmissions under way: callback id -> how to abort
         self.faults: dict[str, list[int]] = {"status": [], "busy": [], "silent": []}

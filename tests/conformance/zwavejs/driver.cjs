@@ -119,8 +119,8 @@ const operations = {
 		// A command without security, as somebody without keys would send it.
 		const { DoorLockCCOperationGet } = require("@zwave-js/cc/DoorLockCC");
 		const command = new DoorLockCCOperationGet({ nodeId: request.node });
-		command.toggleEncapsulationFlag?.(2, false);
-		return (await driver.sendCommand(command, { encapsulationFlags: 0, reportTimeoutMs: 800, maxSendAttempts: 1 })) ?? null;
+		const answer = await driver.sendCommand(command, { autoEncapsulate: false, maxSendAttempts: 1 });
+		return answer !== undefined;
 	},
 	answers: (request) => Object.assign(answers, request.values) && true,
 	include: (request) =>
