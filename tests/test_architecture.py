@@ -72,6 +72,7 @@ PURE = (
         for name in (
             "behav",
             "control",
+            "chip_files",
             "guard",
             "house",
             "inclusion",

@@ -1,5 +1,6 @@
 """The zwave-js driver as the host of our simulated stick: three kinds of chips, nodes of every kind, backup, routes, firmware, faults."""
 
+import asyncio
 import base64
 from pathlib import Path
 from typing import Any
@@ -126,9 +127,16 @@ async def test_memory_is_backed_up_and_routes_are_rebuilt(tmp_path: Path, kind: 
         assert await js.call("routes", node=2) == [1, 3]
         image = base64.b64decode(await js.call("backup"))
         assert len(image) == simulation.stick.profile.nvm
-        state = nvm.decode(image)
-        assert state is not None
-        assert state["members"] == {"switch": 2, "plug": 3}
+        if kind == "800":
+            parsed = await js.call("parse", image=base64.b64encode(image).decode())
+            assert (parsed["format"], parsed["controller"]["homeId"]) == (5, "0xc0ffee01")
+            assert sorted(parsed["nodes"]) == ["1", "2", "3"]
+            assert (parsed["nodes"]["2"]["isListening"], parsed["nodes"]["2"]["genericDeviceClass"]) == (True, 0x10)
+            assert parsed["nodes"]["2"]["neighbors"] == [1, 3]
+        else:
+            state = nvm.decode(image)
+            assert state is not None
+            assert state["members"] == {"switch": 2, "plug": 3}
         assert simulation.network.radio_on
 
 
@@ -145,9 +153,40 @@ async def test_a_node_gets_new_firmware(tmp_path: Path) -> None:
 async def test_faults_on_the_line_are_survived(tmp_path: Path) -> None:
     async with stick(tmp_path, {"devices": included("switch")}) as simulation, host(tmp_path, simulation) as js:
         await js.event("all ready")
-        for kind in ("can", "deaf", "no_ack"):
+        for kind in ("can", "deaf", "no_ack", "busy"):
             await simulation.control({"op": "fault", "kind": kind})
             await js.call("set", node=2, cc=0x25, property="targetValue", value=True)
         await simulation.control({"op": "reset"})
         await js.call("set", node=2, cc=0x25, property="targetValue", value=False)
         await until(lambda: simulation.network.nodes["switch"].root.values["switch"] == 0)
+
+
+async def test_a_restored_backup_brings_back_a_node_that_was_lost(tmp_path: Path) -> None:
+    async with stick(tmp_path, {"devices": included("switch", "plug")}) as simulation:
+        async with host(tmp_path, simulation) as js:
+            await js.event("all ready")
+            image = await js.call("backup")
+            simulation.network.leave(simulation.network.nodes["plug"], 0.0)
+            await js.call("restore", image=image)
+        assert [node.name for node in simulation.network.members()] == ["switch", "plug"]
+
+
+async def test_a_stick_that_enumerates_again_with_each_reset_is_found_again(tmp_path: Path) -> None:
+    spec = {"devices": included("switch"), "reenumerates": True}
+    async with stick(tmp_path, spec, tcp=False) as simulation, host(tmp_path, simulation) as js:
+        await js.event("all ready")
+        assert simulation.unplugs >= 1
+        await js.call("set", node=2, cc=0x25, property="targetValue", value=True)
+        assert simulation.network.nodes["switch"].root.values["switch"] == 0xFF
+
+
+async def test_a_jammed_channel_is_reported_and_passes(tmp_path: Path) -> None:
+    async with stick(tmp_path, {"devices": included("switch")}) as simulation, host(tmp_path, simulation) as js:
+        await js.event("all ready")
+        await simulation.control({"op": "jam", "on": True})
+        setting = asyncio.create_task(js.call("set", node=2, cc=0x25, property="targetValue", value=True))
+        before = simulation.stick.link.frames_in
+        await until(lambda: simulation.stick.link.frames_in > before + 1, 20)
+        await simulation.control({"op": "jam", "on": False})
+        await setting
+        assert simulation.network.nodes["switch"].root.values["switch"] == 0xFF

@@ -1,5 +1,6 @@
 """The simulated stick's Serial API: the link's rules, functions by profile, transmissions, adding and removing, memory."""
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sim.zwave_bench import HOME, Bench
 
+from drivers.sim.zwave import nvm3
 from drivers.sim.zwave.link import Link
 from drivers.sim.zwave.sticks import STICKS
 from drivers.zwave.codec import make
@@ -275,3 +277,16 @@ def test_the_bootloader_shows_its_menu_until_it_runs_the_application() -> None:
     bench.stick.receive(b"2", bench.now)
     bench.run(1.0)
     assert bench.heard[-1][0] == "Started"
+
+
+@given(st.dictionaries(st.integers(1, 0xFFFFF), st.binary(max_size=4000), max_size=5))
+def test_a_store_gives_back_its_objects(objects: dict[int, bytes]) -> None:
+    assert nvm3.decode(nvm3.encode(objects, 0xA000)) == objects
+
+
+@given(st.binary(max_size=200), st.integers(0, 0x9FFF))
+def test_a_damaged_store_is_refused_or_read(damage: bytes, at: int) -> None:
+    data = bytearray(nvm3.encode({7: b"x" * 50, 8: b"y" * 500}, 0xA000))
+    data[at : at + len(damage)] = damage
+    with contextlib.suppress(nvm3.StoreError):
+        assert set(nvm3.decode(bytes(data))) <= set(range(1 << 20))

@@ -34,8 +34,9 @@ PRESSES = {
 }
 LONG = 1.0  # seconds
 STATUSES = {"no_ack": TransmitStatus.NO_ACK, "fail": TransmitStatus.FAIL, "no_route": TransmitStatus.NO_ROUTE}
-# busy: a transmission does not start; silent: a request has no response; nak, can: the host's frames are refused; deaf: they are lost
-FAULTS = (*STATUSES, "busy", "silent", "nak", "can", "deaf", "inclusion")
+# busy: a transmission does not start; silent: a request has no response; nak, can: the host's frames are refused; deaf: they are lost;
+# ack: they are acknowledged with a damaged byte
+FAULTS = (*STATUSES, "busy", "silent", "nak", "can", "deaf", "ack", "inclusion")
 
 
 def prepare(stick: "Stick", request: Mapping[str, Any]) -> Act:

@@ -4,6 +4,7 @@
 kind = "zwave"
 stick = "800"                # or "500", "tiny"
 home_id = "c0ffee01"
+reenumerates = false         # true: each soft reset unplugs it for a moment, as some sticks do
 keys = { S2_ACCESS_CONTROL = "00112233445566778899aabbccddeeff" }   # of a network that exists already
 
 [[radios.zwave.devices]]
@@ -26,7 +27,7 @@ from drivers.sim.zwave.profiles import PROFILES
 from drivers.sim.zwave.sticks import STICKS
 from drivers.zwave.security.classes import KEY_SIZE, SecurityClass
 
-RADIO_KEYS = frozenset({"kind", "stick", "home_id", "port", "devices", "keys"})
+RADIO_KEYS = frozenset({"kind", "stick", "home_id", "port", "devices", "keys", "reenumerates"})
 DEVICE_KEYS = frozenset({"name", "profile", "pairing", "node", "granted", "count", "script", "repeat", "wake_up"})
 HOME_ID = "c0ffee01"
 _HOME_ID_SIZE = 4

@@ -12,6 +12,7 @@ from drivers.zwave.frame import Damaged, Data, Decoder, Frame, Signal, encode
 ACK_TIMEOUT = 1.6  # seconds
 RETRY_AFTER = 0.1  # seconds, and one more for each further try
 TRIES = 3
+DAMAGE = 0x80
 
 
 @dataclass(slots=True)
@@ -21,7 +22,7 @@ class Link:
     frames_in: int = 0
     frames_out: int = 0
     given_up: int = 0  # frames that the host never acknowledged
-    storms: dict[str, int] = field(default_factory=lambda: {"nak": 0, "can": 0, "deaf": 0})
+    storms: dict[str, int] = field(default_factory=lambda: {"nak": 0, "can": 0, "deaf": 0, "ack": 0})
     overheard: Callable[[bytes], None] = lambda _: None  # whole data frames, both ways
     decoder: Decoder = field(default_factory=Decoder)
     _signals: list[bytes] = field(default_factory=list)
@@ -41,9 +42,16 @@ class Link:
             elif not self._stormy(crossing=self._acked_by is not None):
                 self.frames_in += 1
                 self.overheard(encode(item))
-                self._signals.append(encode(Signal.ACK))
+                self._signals.append(self._acknowledgement())
                 requests.append(item)
         return requests
+
+    def _acknowledgement(self) -> bytes:
+        """Firmware 7.19 damages the high nibble of some (zwave-js issue 6399)."""
+        if not self.storms["ack"]:
+            return encode(Signal.ACK)
+        self.storms["ack"] -= 1
+        return bytes((Signal.ACK | DAMAGE,))
 
     def _stormy(self, *, crossing: bool) -> bool:
         """The frame is not taken: a fault says so, or it crosses one of ours."""

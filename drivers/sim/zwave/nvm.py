@@ -1,6 +1,7 @@
 """The stick's memory as the host reads and writes it: an image of everything that the chip keeps. PURE.
 
-Layout: "ZWSIM1", four bytes of length, zlib-compressed JSON, its CRC-32; 0xFF after that. A restored image takes effect with the restart.
+800-series chips have an NVM3 store (chip_files.py). Older ones: "ZWSIM1", four bytes of length, zlib-compressed JSON, its CRC-32, then
+0xFF. A restored image takes effect when it is closed.
 """
 
 import binascii
@@ -8,7 +9,7 @@ import json
 import zlib
 from typing import TYPE_CHECKING, Any
 
-from drivers.sim.zwave import persistence
+from drivers.sim.zwave import chip_files, persistence
 
 if TYPE_CHECKING:
     from drivers.sim.zwave.stick import Stick
@@ -30,7 +31,10 @@ class Memory:
     def open(self, _now: float) -> None:
         """Take the image."""
         self.opened, self._written = True, False
-        self._image = bytearray(encode(persistence.pack_chip(self._stick), self.size))
+        if self._stick.has("NvmOperation"):
+            self._image = bytearray(chip_files.image(self._stick))
+        else:
+            self._image = bytearray(encode(persistence.pack_chip(self._stick), self.size))
 
     def read(self, offset: int, size: int, now: float) -> bytes:
         """What there is of `size` bytes. Older chips read without opening."""
@@ -56,7 +60,8 @@ class Memory:
         image, self._image, self.opened = self._image, None, False
         if image is not None and self._written:
             self._written = False
-            state = decode(bytes(image))
+            reader = chip_files.state if self._stick.has("NvmOperation") else decode
+            state = reader(bytes(image))
             if state is not None:
                 persistence.unpack_chip(self._stick, state)
 

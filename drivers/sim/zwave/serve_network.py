@@ -22,29 +22,31 @@ SUC_FAILED = 0x06
 
 
 def protocol_info(stick: "Stick", values: Values, _now: float) -> None:
+    stick.respond("GetNodeProtocolInfo", **protocol_information(stick, values["node"]))
+
+
+def protocol_information(stick: "Stick", number: int) -> Values:
+    """What a controller knows of a node; all zeros for one that it does not know."""
     network = stick.network
-    number = values["node"]
     node = network.member(number)
-    speeds = {
-        "speed_40k": True,
-        "speed_9600": True,
-        "speed_100k": True,
-        "long_range_100k": number >= FIRST_LONG_RANGE,
-        "protocol_version": 3,
-    }
+    speeds = {"speed_40k": True, "speed_9600": True, "speed_100k": True, "protocol_version": 3}
+    speeds["long_range_100k"] = number >= FIRST_LONG_RANGE
     if number == network.own:
         flags = {"listening": stick.listening, "routing": True, "beam": True, "controller": True, "has_specific": True}
         classes = {"basic": CONTROLLER, "generic": stick.information[0], "specific": stick.information[1]}
-        stick.respond("GetNodeProtocolInfo", **speeds, **_flags(flags), **classes)
-    elif node is None:
-        classes = {"basic": 0, "generic": 0, "specific": 0}
-        stick.respond("GetNodeProtocolInfo", **_flags({}), **dict.fromkeys(speeds, 0), **classes)
-    else:
-        beams = node.profile.power == "beam"
-        flags = {"listening": node.listening, "routing": node.listening, "sensor_1000ms": beams, "beam": True}
-        more = {"optional": True, "routing_end_node": True, "has_specific": True, "security": bool(node.profile.keys)}
-        classes = {"basic": END_NODE, "generic": node.root.part.generic, "specific": node.root.part.specific}
-        stick.respond("GetNodeProtocolInfo", **speeds, **_flags({**flags, **more}), **classes)
+        return {**speeds, **_flags(flags), **classes}
+    if node is None:
+        return {**_flags({}), **dict.fromkeys((*speeds, "basic", "generic", "specific"), 0)}
+    flags = {"listening": node.listening, "routing": node.listening, "sensor_1000ms": node.profile.power == "beam"}
+    more = {
+        "beam": True,
+        "optional": True,
+        "routing_end_node": True,
+        "has_specific": True,
+        "security": bool(node.profile.keys),
+    }
+    classes = {"basic": END_NODE, "generic": node.root.part.generic, "specific": node.root.part.specific}
+    return {**speeds, **_flags({**flags, **more}), **classes}
 
 
 def _flags(given: dict[str, bool]) -> dict[str, bool]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.errors import ConfigError
-from drivers.sim import serving
+from drivers.sim import home, serving
 from drivers.sim.capture import Capture
 from drivers.sim.faults import Faults
 from drivers.sim.requests import ControlError
@@ -15,6 +15,7 @@ from drivers.sim.zwave import control, house, persistence
 from drivers.sim.zwave.stick import Stick
 
 Json = dict[str, Any]
+AWAY = 0.3  # seconds that a stick needs to enumerate again
 LINKTYPE = 297  # LINKTYPE_ZWAVE_SERIAL: frames of the Serial API
 
 
@@ -38,6 +39,8 @@ async def start(
     scripts = [_script(stick, device) for device in played]
     file = None if capture is None else Capture(capture, LINKTYPE)
     simulation = Simulation(stick, link, state, Faults.parse(faults, seed), file)
+    if home.truth(spec, "reenumerates", f"radios.{name}", default=False):
+        stick.vanish = simulation.vanish
     await simulation.open(spec.get("port", "pty") == "tcp" or link is None)
     simulation.play(scripts)
     return simulation
@@ -78,6 +81,10 @@ class Simulation(serving.Simulation):
         """The next `count` things of a sort go wrong: see control.FAULTS."""
         control.arm(self.stick, kind, count)
         self.network.timers.run(now)
+
+    def vanish(self) -> None:
+        """Off the bus for a moment, once what is under way has been said."""
+        self._loop.call_soon(self._unplug_for, {"seconds": AWAY})
 
     async def close(self) -> None:
         await super().close()

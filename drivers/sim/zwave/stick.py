@@ -54,6 +54,7 @@ class Stick:
         self.faults: dict[str, list[int]] = {"status": [], "busy": [], "silent": []}
         self.unknown: dict[str, int] = {}
         self.bootloader = False
+        self.vanish: Callable[[], None] | None = None  # a stick that re-enumerates with each soft reset
         self._up_at = float("-inf")
         self._text: list[bytes] = []
         self._counter = 0
@@ -94,6 +95,8 @@ class Stick:
         self.sending.clear()
         self.inclusion.abort()
         self.memory.close()
+        if reason == SOFTWARE and self.vanish is not None:
+            self.vanish()
         if "Started" not in self.profile.functions:
             return
         self._up_at = now + (START if reason == SOFTWARE else 0.0)

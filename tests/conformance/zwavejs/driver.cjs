@@ -141,6 +141,10 @@ const operations = {
 	qr: (request) => parseQRCodeString(request.text),
 	backup: async () => Buffer.from(await driver.controller.backupNVMRaw()).toString("base64"),
 	restore: (request) => driver.controller.restoreNVMRaw(Buffer.from(request.image, "base64")),
+	parse: async (request) => {
+		const { nvmToJSON } = await import("@zwave-js/nvmedit");
+		return nvmToJSON(Buffer.from(request.image, "base64"));
+	},
 	rebuild: (request) => driver.controller.rebuildNodeRoutes(request.node),
 	ping: (request) => nodeOf(request).ping(),
 	refresh: (request) => nodeOf(request).refreshInfo().then(() => true),
