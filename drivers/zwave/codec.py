@@ -10,7 +10,9 @@ from typing import Any
 
 from drivers.zwave.commands.access import ACCESS
 from drivers.zwave.commands.climate import CLIMATE
+from drivers.zwave.commands.credentials import CREDENTIALS
 from drivers.zwave.commands.management import EXTENDED_CLASS, MANAGEMENT
+from drivers.zwave.commands.schedules import SCHEDULES
 from drivers.zwave.commands.sensors import SENSORS
 from drivers.zwave.commands.spec import ALL_BITS, CommandClass, layout
 from drivers.zwave.commands.switches import SWITCHES
@@ -19,7 +21,8 @@ from drivers.zwave.layout import NARROW, Context, Layout, LayoutError
 
 CodecError = LayoutError
 
-COMMAND_CLASSES = {entry.id: entry for entry in (*SWITCHES, *SENSORS, *CLIMATE, *ACCESS, *MANAGEMENT, *TRANSPORT)}
+_TABLES = (SWITCHES, SENSORS, CLIMATE, SCHEDULES, ACCESS, CREDENTIALS, MANAGEMENT, TRANSPORT)
+COMMAND_CLASSES = {entry.id: entry for table in _TABLES for entry in table}
 NO_OPERATION = 0x00
 MARK = 0xEF  # in a list of command classes: what follows is controlled, not supported
 

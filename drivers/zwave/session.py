@@ -384,12 +384,12 @@ class Session:
 
     def _abort(self, tag: object, now: float) -> None:
         for open_ in self._queue:
-            if open_.tag is tag:
+            if open_.tag == tag:
                 self._queue.remove(open_)
                 self._finish(open_, Outcome.ABORTED)
                 return
         for open_ in self._waiting:
-            if open_.tag is tag:
+            if open_.tag == tag:
                 if open_.request.transmits:
                     if not open_.aborting:
                         self._abort_transmission(open_, now)
@@ -398,7 +398,7 @@ class Session:
                     self._finish(open_, Outcome.ABORTED)
                 return
         link = self._link
-        if link is not None and link.tag is tag:
+        if link is not None and link.tag == tag:
             if link.request.transmits:
                 link.aborting = True
             else:

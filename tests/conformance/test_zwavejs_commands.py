@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from conformance.zwavejs_climate import HEATING
 from conformance.zwavejs_commands import ACTING, TELLING, Row
+from conformance.zwavejs_credentials import USERS
 from conformance.zwavejs_firmware import UPDATING
 from conformance.zwavejs_locks import CARRYING, LOCKING
 from conformance.zwavejs_management import MANAGING
@@ -16,7 +17,7 @@ from drivers.zwave.commands.sensor_tables import METER_TYPES, SENSOR_TYPES
 
 pytestmark = pytest.mark.conformance
 
-ROWS: list[Row] = [*ACTING, *TELLING, *HEATING, *LOCKING, *MANAGING, *UPDATING, *CARRYING]
+ROWS: list[Row] = [*ACTING, *TELLING, *HEATING, *LOCKING, *MANAGING, *UPDATING, *CARRYING, *USERS]
 # What zwave-js itself gets wrong, or shows in another form.
 NOT_WRITTEN = {
     "BatteryCCReport": "writes level 0 whatever the level is",

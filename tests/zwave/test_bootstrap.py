@@ -108,7 +108,7 @@ def bootstrap(node: int, requested: Any, *, long_range: bool = False) -> tuple[E
 )
 def test_keys_are_exchanged_over_real_encapsulation(node: int, requested: Any, long_range: bool) -> None:  # noqa: FBT001
     hub, lock = bootstrap(node, requested, long_range=long_range)
-    assert hub.ended == lock.ended == Finished(tuple(requested))
+    assert hub.ended == lock.ended == Finished(tuple(requested), public_key(PRIVATE)[:16])
     for end in (hub, lock):
         end.security.set_temporary(end.peer, None)
     report = make("Basic Report", current_value=1)

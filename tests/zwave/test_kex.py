@@ -102,7 +102,7 @@ class Exchange:
 def test_keys_are_given_and_verified(requested: Any, granted: Any, expected: Any) -> None:
     exchange = Exchange(requested, granted)
     exchange.run()
-    assert exchange.end("includer") == exchange.end("joiner") == Finished(expected)
+    assert exchange.end("includer") == exchange.end("joiner") == Finished(expected, DSK)
     received = [one for one in exchange.seen["joiner"] if isinstance(one, UseKey)]
     assert received == [UseKey(one, KEYS[one]) for one in expected]
     assert not exchange.temporary_differ()
@@ -113,7 +113,7 @@ def test_keys_are_given_and_verified(requested: Any, granted: Any, expected: Any
 def test_long_range_has_keys_of_its_own() -> None:
     exchange = Exchange(LONG_RANGE_CLASSES, LONG_RANGE_CLASSES, long_range=True)
     exchange.run()
-    assert exchange.end("joiner") == Finished(LONG_RANGE_CLASSES)
+    assert exchange.end("joiner") == Finished(LONG_RANGE_CLASSES, DSK)
     assert {one.key for one in exchange.seen["joiner"] if isinstance(one, UseKey)} == {
         KEYS[one] for one in LONG_RANGE_CLASSES
     }
@@ -122,7 +122,7 @@ def test_long_range_has_keys_of_its_own() -> None:
 def test_a_known_dsk_asks_nobody() -> None:
     exchange = Exchange(dsk=DSK)
     exchange.run()
-    assert exchange.end("includer") == Finished(MESH_CLASSES)
+    assert exchange.end("includer") == Finished(MESH_CLASSES, DSK)
     assert not any(isinstance(one, AskPin) for one in exchange.seen["includer"])
 
 
@@ -172,6 +172,7 @@ def changed(exchange: Exchange, sender: str, prefix: str, data: str | None = Non
         ("joiner", "9f05", "9f0500020287", KexFailType.KEX_CURVES),
         ("joiner", "9f05", "9f0500020100", KexFailType.KEX_KEY),
         ("joiner", "9f05", "9f0501020187", KexFailType.KEX_KEY),
+        ("joiner", "9f05", "9f0502020187", KexFailType.CANCEL),
         ("includer", "9f06", "9f0600040187", KexFailType.KEX_SCHEME),
         ("includer", "9f06", "9f0600020287", KexFailType.KEX_CURVES),
         ("includer", "9f06", "9f0600020108", KexFailType.KEX_KEY),

@@ -59,3 +59,8 @@ def mask(found: Iterable[SecurityClass]) -> int:
     for one in found:
         total |= one.bit
     return total
+
+
+def ordered(found: Iterable[SecurityClass]) -> tuple[SecurityClass, ...]:
+    """Most trusted first."""
+    return tuple(sorted(found, key=lambda one: -one.value))

@@ -14,11 +14,12 @@ from drivers.zwave.commands.transport import KexFailType
 from drivers.zwave.layout import LayoutError
 from drivers.zwave.security import dsk as dsks
 from drivers.zwave.security.ckdf import Keys, temporary_keys, temporary_prk
-from drivers.zwave.security.classes import AUTHENTICATED, SecurityClass, SecurityError, classes, mask
+from drivers.zwave.security.classes import AUTHENTICATED, SecurityClass, SecurityError, classes, mask, ordered
 from drivers.zwave.security.primitives import public_key, shared_secret
 
 STEP_TIMEOUT = 10.0  # seconds for each step of the peer
 ECHO_TIMEOUT = 20.0  # the joiner repeats its echo every STEP_TIMEOUT
+JOIN_TIMEOUT = 30.0  # seconds that a joiner waits for the controller
 USER_TIMEOUT = 240.0  # seconds for what people decide
 SCHEME_1, CURVE_25519 = 0x02, 0x01
 
@@ -67,9 +68,10 @@ class UseKey:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The end: these classes were given and verified."""
+    """The end: these classes were given and verified, most trusted first. `dsk` is the joiner's."""
 
     granted: tuple[SecurityClass, ...]
+    dsk: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,10 @@ class _Abort(Exception):  # noqa: N818  it never leaves this module
     def __init__(self, fail: KexFailType, reason: str) -> None:
         super().__init__(reason)
         self.fail = fail
+
+
+def _echo(original: bytes) -> bytes:
+    return original[:_FLAGS] + bytes((original[_FLAGS] | _ECHO,)) + original[_FLAGS + 1 :]
 
 
 @dataclass(slots=True)
@@ -199,8 +205,7 @@ class _Exchange:
     @staticmethod
     def _same(data: bytes, original: bytes) -> None:
         """An echo is the original with its echo bit set."""
-        wanted = original[:_FLAGS] + bytes((original[_FLAGS] | _ECHO,)) + original[_FLAGS + 1 :]
-        if data != wanted:
+        if data != _echo(original):
             raise _Abort(KexFailType.AUTH, "the echo differs: somebody changed what was negotiated")
 
 
@@ -256,8 +261,7 @@ class Includer(_Exchange):
             case State.ECHO, "Security 2 KEX Set" if command["echo"]:
                 self._level(security, TEMPORARY)
                 self._same(data, self._set)
-                echo = self._report[:_FLAGS] + bytes((self._report[_FLAGS] | _ECHO,)) + self._report[_FLAGS + 1 :]
-                self._send(echo, TEMPORARY)
+                self._send(_echo(self._report), TEMPORARY)
                 self._wait(State.KEY_GET, now)
             case ((State.KEY_GET | State.KEY_VERIFY), "Security 2 Network Key Get"):
                 self._level(security, TEMPORARY)
@@ -266,13 +270,15 @@ class Includer(_Exchange):
                 self._on_verify(security, now)
             case State.KEY_GET, "Security 2 Transfer End" if command["request_complete"]:
                 self._level(security, TEMPORARY)
-                self._end(Finished(tuple(self._verified)))
+                self._end(Finished(ordered(self._verified), self._theirs[: dsks.SIZE]))
 
     def _on_report(self, command: Command, data: bytes, now: float) -> None:
         if not command["schemes"] & SCHEME_1:
             raise _Abort(KexFailType.KEX_SCHEME, "no common scheme")
         if not command["profiles"] & CURVE_25519:
             raise _Abort(KexFailType.KEX_CURVES, "no common curve")
+        if command["csa"]:
+            raise _Abort(KexFailType.CANCEL, "client-side authentication is refused")
         possible = classes(command["keys"], long_range=self.long_range)
         requested = tuple(one for one in possible if one in self.keys)
         if command["echo"] or not requested:
@@ -338,12 +344,12 @@ class Joiner(_Exchange):
 
     def start(self, now: float) -> None:
         """Wait for the controller."""
-        self._wait(State.KEX_GET, now)
+        self._wait(State.KEX_GET, now, JOIN_TIMEOUT)
 
     def tick(self, now: float) -> list[Effect]:
         """Time passes. The echo is repeated while the controller's user looks for the PIN."""
         if self.state is State.KEX_REPORT and self.deadline is not None and self.deadline <= now < self._echo_end:
-            self._send(self._echo(), TEMPORARY)
+            self._send(_echo(self._set), TEMPORARY)
             self.deadline = min(now + STEP_TIMEOUT, self._echo_end)
             return self._flush()
         return _Exchange.tick(self, now)
@@ -364,7 +370,7 @@ class Joiner(_Exchange):
                 if len(command["key"]) != _PUBLIC_KEY:
                     raise _Abort(KexFailType.AUTH, "a public key has 32 bytes")
                 self._derive(command["key"], includer=False)
-                self._send(self._echo(), TEMPORARY)
+                self._send(_echo(self._set), TEMPORARY)
                 self._wait(State.KEX_REPORT, now)
                 self._echo_end = now + USER_TIMEOUT
             case State.KEX_REPORT, "Security 2 KEX Report":
@@ -380,9 +386,6 @@ class Joiner(_Exchange):
                     raise _Abort(KexFailType.KEY_VERIFY, "the key was not verified")
                 self._had.append(self._left.pop(0))
                 self._ask(now)
-
-    def _echo(self) -> bytes:
-        return self._set[:_FLAGS] + bytes((self._set[_FLAGS] | _ECHO,)) + self._set[_FLAGS + 1 :]
 
     def _on_set(self, command: Command, data: bytes, now: float) -> None:
         if command["schemes"] != SCHEME_1:
@@ -403,7 +406,7 @@ class Joiner(_Exchange):
     def _ask(self, now: float) -> None:
         if not self._left:
             self._send(make("Security 2 Transfer End", verified=False, request_complete=True), TEMPORARY)
-            self._end(Finished(tuple(self._had)))
+            self._end(Finished(ordered(self._had), public_key(self.private)[: dsks.SIZE]))
             return
         self._send(make("Security 2 Network Key Get", key=self._left[0].bit), TEMPORARY)
         self._wait(State.KEY_REPORT, now)

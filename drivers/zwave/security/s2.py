@@ -11,7 +11,7 @@ from typing import Any
 from drivers.zwave.codec import Command, decode, make
 from drivers.zwave.layout import LayoutError
 from drivers.zwave.security.ckdf import Keys, mixed_entropy, network_keys
-from drivers.zwave.security.classes import Entropy, SecurityClass, SecurityError
+from drivers.zwave.security.classes import Entropy, SecurityClass, SecurityError, ordered
 from drivers.zwave.security.drbg import CtrDrbg
 from drivers.zwave.security.primitives import BLOCK, TAG, aes_ecb, ccm_decrypt, ccm_encrypt
 from drivers.zwave.security.s2_frames import (
@@ -121,7 +121,7 @@ class Security2:
 
     def grant(self, peer: int, granted: Iterable[SecurityClass]) -> None:
         """The classes that `peer` may speak with; what it sends with others is not read."""
-        self._peer(peer).granted = tuple(sorted(granted, key=lambda one: -one.value))
+        self._peer(peer).granted = ordered(granted)
 
     def set_temporary(self, peer: int, keys: Keys | None) -> None:
         """The keys of a key exchange; None at its end."""
