@@ -84,6 +84,7 @@ PURE = (
             "persistence",
             "place",
             "profiles",
+            "segments",
             "serve_",
             "stick",
             "timers",

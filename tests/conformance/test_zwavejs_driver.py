@@ -190,3 +190,11 @@ async def test_a_jammed_channel_is_reported_and_passes(tmp_path: Path) -> None:
         await simulation.control({"op": "jam", "on": False})
         await setting
         assert simulation.network.nodes["switch"].root.values["switch"] == 0xFF
+
+
+async def test_a_stick_in_its_bootloader_is_brought_back(tmp_path: Path) -> None:
+    async with stick(tmp_path, {"devices": included("switch")}) as simulation:
+        await simulation.control({"op": "bootloader"})
+        async with host(tmp_path, simulation) as js:
+            await js.event("all ready")
+            assert not simulation.stick.bootloader

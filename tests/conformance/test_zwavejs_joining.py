@@ -119,3 +119,23 @@ async def test_zwave_js_reads_the_codes_that_are_printed_on_our_devices(tmp_path
             assert found["dsk"] == device["dsk"]
             assert found["version"] == (1 if device["profile"] == "smart-start-sensor" else 0)
             assert found["productId"] == PROFILES[device["profile"]].product
+
+
+async def test_one_secure_multicast_reaches_several_nodes(tmp_path: Path) -> None:
+    devices = [{"name": name, "profile": "switch", "pairing": False} for name in ("left", "right")]
+    async with stick(tmp_path, {"devices": devices}) as simulation, host(tmp_path, simulation) as js:
+        nodes = [await join(js, simulation, name, "Default") for name in ("left", "right")]
+        for value in (True, False, True):
+            await js.call("multicast", nodes=[node.id for node in nodes], cc=0x25, property="targetValue", value=value)
+            await until(lambda value=value: all(bool(n.root.values["switch"]) is value for n in nodes))  # type: ignore[misc]
+
+
+async def test_what_exceeds_a_frame_comes_in_segments_under_s2(tmp_path: Path) -> None:
+    async with stick(tmp_path, {"devices": waiting("lock", "dimmer")}) as simulation, host(tmp_path, simulation) as js:
+        lock = await join(js, simulation, "lock", "Security_S2")
+        codes = [{"userId": number, "userIdStatus": 1, "userCode": f"12345678{number:02d}"} for number in range(1, 6)]
+        await js.call("call", node=lock.id, **{"class": "User Code", "method": "setMany", "args": [codes]})
+        await until(lambda: all(f"user/{number}" in lock.root.values for number in range(1, 6)))
+        dimmer = await join(js, simulation, "dimmer", "Default")
+        told = await js.call("metadata", node=dimmer.id, cc=0x70, property=1)
+        assert told["description"] == PROFILES["dimmer"].parameters[0].info

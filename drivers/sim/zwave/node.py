@@ -10,9 +10,10 @@ from typing import Any
 from drivers.sim.zwave.behave_firmware import Transfer
 from drivers.sim.zwave.behave_management import ALONE, LIFELINE
 from drivers.sim.zwave.behaviour import BEHAVIOURS
-from drivers.sim.zwave.guard import Guard
+from drivers.sim.zwave.guard import ROOM, Guard
 from drivers.sim.zwave.place import PLAIN, Place, Result, Way
 from drivers.sim.zwave.profiles import PROFILES, Profile
+from drivers.sim.zwave.segments import Segments
 from drivers.sim.zwave.timers import Timers
 from drivers.zwave.codec import Command, Raw, decode, encode, make
 from drivers.zwave.commands.transport import SupervisionStatus
@@ -23,9 +24,9 @@ from drivers.zwave.security.classes import SecurityClass
 from drivers.zwave.security.dsk import SIZE
 from drivers.zwave.security.primitives import public_key
 from drivers.zwave.supervision import Answered
-from drivers.zwave.transport_service import Datagram, Effect, Receiver, Send
 
 WAKE_FOR = 10.0  # seconds that a node stays awake without being told to sleep
+ROOM_LONG_RANGE = 140  # bytes of a frame there; ROOM in the mesh
 AFTER_BEAM = 3.0  # the same of a frequently listening one
 TRANSPORT_SERVICE, SECURITY_0, SECURITY_2, WAKE_UP = 0x55, 0x98, 0x9F, 0x84
 MIRRORED = frozenset({0x20, 0x25, 0x26, 0x31, 0x32, 0x71})  # classes of an endpoint that the root device shows
@@ -80,7 +81,7 @@ class Node:
     _say: Say = lambda *_: None
     _way: Way = PLAIN
     _answered: Answered = field(default_factory=Answered)
-    _receiver: Receiver = field(default_factory=Receiver)
+    _segments: Segments = field(init=False, repr=False)
     _plan: int = 0
 
     def __post_init__(self) -> None:
@@ -89,6 +90,7 @@ class Node:
         self.private = hashlib.sha256(f"{self.profile_name}/{self.name}".encode()).digest()
         self.firmware, self.wake_interval = self.profile.firmware, self.profile.interval[2]
         self.guard = Guard(self)
+        self._segments = Segments(self.controller, self._transmit, lambda data, now: self._take(data, PLAIN, now))
 
     def attach(self, say: Say, timers: Timers, rng: random.Random) -> None:
         """Put it into the air of a network."""
@@ -219,7 +221,7 @@ class Node:
         """Whatever it is, in any layers, with the security that it has come through."""
         number = data[0]
         if number == TRANSPORT_SERVICE:
-            self._datagram(self._receiver.receive(self.controller, data, now), way, now)
+            self._segments.take(data, self.timers, now)
             return
         if number in (SECURITY_0, SECURITY_2) and way.security is None:
             self._unlock(data, way, now)
@@ -235,16 +237,6 @@ class Node:
                 self._do(command, way, now)
         else:
             self._supervise(found.commands, way, now)
-
-    def _datagram(self, effects: Iterable[Effect], way: Way, now: float) -> None:
-        for effect in effects:
-            if isinstance(effect, Send):
-                self.emit(effect.data, now)
-            elif isinstance(effect, Datagram):
-                self._take(effect.data, way, now)
-        if self._receiver.deadline is not None:
-            due = self._receiver.deadline
-            self.timers.at(due, lambda then: self._datagram(self._receiver.tick(then), way, then))
 
     def _unlock(self, data: bytes, way: Way, now: float) -> None:
         try:
@@ -362,7 +354,14 @@ class Node:
         self.guard.send(self._encode(command, self.root), self.guard.highest, now)
 
     def emit(self, payload: bytes, now: float) -> None:
-        """A frame into the air as it is."""
+        """A frame into the air, or several where it exceeds one."""
+        room = ROOM_LONG_RANGE if self.long_range else ROOM
+        if len(payload) > room and TRANSPORT_SERVICE in self.root.classes:
+            self._segments.send(payload, room, self.timers, now)
+        else:
+            self._transmit(payload, now)
+
+    def _transmit(self, payload: bytes, now: float) -> None:
         if self.powered and now >= self.mute_until:
             self.said += 1
             self._say(self, payload, now)

@@ -114,7 +114,7 @@ class Stick:
     def _boot(self, data: bytes, now: float) -> None:
         if _RUN in data:
             self.reset(now, SOFTWARE)
-        elif data.strip(b"\x15"):
+        else:
             self._text.append(BOOT_TEXT)
 
     # ---- to the host ------------------------------------------------------------------------------------------------

@@ -113,6 +113,12 @@ const operations = {
 			.getDefinedValueIDs()
 			.map((id) => ({ ...place({ nodeId: request.node, ...id }), value: nodeOf(request).getValue(id) })),
 	set: (request) => nodeOf(request).setValue(valueId(request), request.value),
+	multicast: (request) =>
+		driver.controller.getMulticastGroup(request.nodes).setValue(
+			{ commandClass: request.cc, property: request.property },
+			request.value,
+		),
+	metadata: (request) => nodeOf(request).getValueMetadata(valueId(request)),
 	poll: (request) => nodeOf(request).pollValue(valueId(request)),
 	call: (request) => endpointOf(request).commandClasses[request.class][request.method](...(request.args ?? [])),
 	insecure: async (request) => {
