@@ -150,10 +150,15 @@ class Guard:
     def _synchronised(self, now: float) -> None:
         waiting = list(self._waiting2)
         self._waiting2.clear()
-        if not waiting and self._last2 is not None:
-            waiting, self._last2 = [self._last2], None  # the controller could not read it
+        unread = not waiting and self._last2 is not None
+        if unread and self._last2 is not None:
+            waiting = [self._last2]  # the controller could not read it
         for payload, security in waiting:
             self._seal2(payload, security, now)
+        if unread:
+            self._last2 = None  # once: a controller with another key would ask for ever
+        if self.joiner is None:
+            self._s2.set_temporary(self.peer, None)
 
     # ---- key exchange -----------------------------------------------------------------------------------------------
 
