@@ -72,6 +72,7 @@ PURE = (
         for name in (
             "behav",
             "control",
+            "bootloader",
             "chip_files",
             "guard",
             "house",

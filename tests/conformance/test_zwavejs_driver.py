@@ -197,4 +197,13 @@ async def test_a_stick_in_its_bootloader_is_brought_back(tmp_path: Path) -> None
         await simulation.control({"op": "bootloader"})
         async with host(tmp_path, simulation) as js:
             await js.event("all ready")
-            assert not simulation.stick.bootloader
+            assert simulation.stick.bootloader is None
+
+
+async def test_the_stick_gets_new_firmware_through_its_bootloader(tmp_path: Path) -> None:
+    async with stick(tmp_path, {"devices": included("switch")}) as simulation, host(tmp_path, simulation) as js:
+        await js.event("all ready")
+        image = bytes(range(256)) * 4
+        result = await js.call("flash", image=image.hex())
+        assert result["success"] is True
+        assert simulation.stick.firmware_image == image

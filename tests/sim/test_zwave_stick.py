@@ -70,7 +70,7 @@ class TestLink:
             bench.run(2.0)
         bench.stick.receive(b"\x06" * 2, bench.now)
         bench.run(20.0)
-        if not bench.stick.bootloader:
+        if bench.stick.bootloader is None:
             assert bench.ask("GetCapabilities", 0.5) or not bench.stick.has("GetCapabilities")
 
 

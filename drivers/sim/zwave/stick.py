@@ -6,6 +6,7 @@ What each function does is in the `serve_` modules; this one keeps the link, the
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from drivers.sim.zwave.bootloader import MENU, Bootloader
 from drivers.sim.zwave.inclusion import Inclusion
 from drivers.sim.zwave.link import Link
 from drivers.sim.zwave.network import Heard, Network
@@ -24,8 +25,6 @@ Handler = Callable[["Stick", Values, float], None]
 
 HANDLERS: Mapping[str, Handler] = {**SELF, **SEND, **NETWORK}
 START = 0.35  # seconds from a soft reset until the chip is there again
-BOOT_TEXT = b"\r\nGecko Bootloader v1.12.00\r\n1. upload gbl\r\n2. run\r\n3. ebl info\r\nBL > "
-_RUN = ord("2")
 POWER_ON, SOFTWARE = 0x03, 0x04  # reasons of a start
 
 
@@ -53,7 +52,8 @@ class Stick:
         self.sending: dict[int, Callable[[float], None]] = {}  # transmissions under way: callback id -> how to abort
         self.faults: dict[str, list[int]] = {"status": [], "busy": [], "silent": []}
         self.unknown: dict[str, int] = {}
-        self.bootloader = False
+        self.bootloader: Bootloader | None = None
+        self.firmware_image = b""  # what was uploaded last
         self.vanish: Callable[[], None] | None = None  # a stick that re-enumerates with each soft reset
         self._up_at = float("-inf")
         self._text: list[bytes] = []
@@ -65,7 +65,7 @@ class Stick:
     def receive(self, data: bytes, now: float) -> None:
         """Bytes of the host, in any pieces."""
         self.network.timers.run(now)
-        if self.bootloader:
+        if self.bootloader is not None:
             self._boot(data, now)
             return
         if now < self._up_at:
@@ -79,7 +79,7 @@ class Stick:
         self.network.polled_at = now
         self.network.timers.run(now)
         text, self._text = self._text, []
-        return text if self.bootloader else text + self.link.poll(now)
+        return text if self.bootloader is not None else text + self.link.poll(now)
 
     def next_deadline(self) -> float | None:
         due = [at for at in (self.network.timers.next, self.link.deadline) if at is not None]
@@ -91,7 +91,7 @@ class Stick:
         self.context = Context()
         self.tx_reports, self.watchdog, self.listening = False, False, True
         self.network.radio_on = True
-        self.bootloader = False
+        self.bootloader = None
         self.sending.clear()
         self.inclusion.abort()
         self.memory.close()
@@ -108,14 +108,17 @@ class Stick:
     def enter_bootloader(self) -> None:
         """It speaks a menu instead of the Serial API, until the menu runs the application."""
         self.link.reset()
-        self.bootloader = True
-        self._text = [BOOT_TEXT]
+        self.bootloader = Bootloader()
+        self._text = [MENU]
 
     def _boot(self, data: bytes, now: float) -> None:
-        if _RUN in data:
+        if self.bootloader is None:
+            return
+        self._text += self.bootloader.receive(data)
+        if self.bootloader.run:
+            if self.bootloader.image:
+                self.firmware_image = self.bootloader.image
             self.reset(now, SOFTWARE)
-        else:
-            self._text.append(BOOT_TEXT)
 
     # ---- to the host ------------------------------------------------------------------------------------------------
 

@@ -163,6 +163,7 @@ const operations = {
 	routes: (request) => driver.controller.getNodeNeighbors(request.node),
 	update: (request) =>
 		nodeOf(request).updateFirmware([{ data: Buffer.from(request.image, "hex"), firmwareTarget: 0 }]),
+	flash: (request) => driver.firmwareUpdateOTW(Buffer.from(request.image, "hex")),
 	statistics: (request) => (request.node ? nodeOf(request).statistics : driver.controller.statistics),
 	quit: async () => {
 		await driver.destroy();
