@@ -290,3 +290,33 @@ def test_a_damaged_store_is_refused_or_read(damage: bytes, at: int) -> None:
     data[at : at + len(damage)] = damage
     with contextlib.suppress(nvm3.StoreError):
         assert set(nvm3.decode(bytes(data))) <= set(range(1 << 20))
+
+
+def test_a_priority_route_is_kept_and_reported() -> None:
+    bench = Bench("switch", "plug")
+    bench.ask("SerialAPISetup", command=Setup.SET_TX_STATUS_REPORT, enable=1)
+    assert bench.ask("SetPriorityRoute", node=2, repeaters=b"\3\0\0\0", speed=3) == [{"node": 2, "success": 1}]
+    assert bench.ask("GetPriorityRoute", node=2)[0]["repeaters"] == b"\3\0\0\0"
+    told = bench.ask("BridgeSendData", 0.1, source=1, node=2, payload=b"\0", options=1)[1]["tx_report"]
+    assert (told["repeater_count"], told["repeaters"], told["repeater_rssi"][0]) == (1, b"\3\0\0\0", -62)
+
+
+def test_neighbours_are_surveyed_and_the_suc_is_set() -> None:
+    bench = Bench("switch", "plug", "thermostat")
+    assert [one["status"] for one in bench.ask("RequestNodeNeighborUpdate", 1.0, node=2)] == [0x21, 0x22]
+    assert bench.ask("GetRoutingInfo", node=2)[0]["nodes"] == [1, 3]
+    assert bench.ask("SetSUCNodeId", 0.5, node=1, enable=0, options=0, sis=0, callback_id=0) == [{"started": 1}]
+    assert bench.ask("GetSUCNodeId") == [{"node": 0}]
+    assert bench.ask("AssignSUCReturnRoute", 1.0, node=2)[1]["status"] is TransmitStatus.OK
+
+
+def test_with_the_radio_off_nothing_is_sent_or_heard() -> None:
+    bench = Bench("switch")
+    assert bench.ask("SetRFReceiveMode", on=0) == [{"success": 1}]
+    assert bench.ask("BridgeSendData", 0.1, source=1, node=2, payload=b"\0", options=1) == [{"started": 0}]
+    bench.do("set", device="switch", name="on_off", value=True)
+    before = len(bench.heard)
+    bench.run(1.0)
+    assert len(bench.heard) == before
+    bench.ask("SetRFReceiveMode", on=1)
+    assert len(bench.ask("GetRandom", count=8)[0]["random"]) == 8

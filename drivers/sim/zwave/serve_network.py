@@ -183,7 +183,7 @@ def _told(name: str) -> "Handler":
             stick.respond(name, started=0)
             return
         stick.respond(name, started=1)
-        sending = Transmission(stick, name, values["callback_id"], now)
+        sending = Transmission(stick, name, values["callback_id"], now, values["node"])
         stick.network.send(values["node"], b"", now, sending.end)
 
     return handler

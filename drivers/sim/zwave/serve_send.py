@@ -19,14 +19,15 @@ _SPEED_100K = 3
 _POWER = 0
 
 
-def report(now: float, since: float, *, acked: bool) -> Values:
-    """The TX status report of a transmission."""
+def report(now: float, since: float, repeaters: bytes, *, acked: bool) -> Values:
+    """The TX status report of a transmission; `repeaters` are the four bytes of its route."""
     none = RSSI_NOT_AVAILABLE
     ack = RSSI if acked else none
+    hops = len(repeaters.rstrip(b"\0"))
     route = {
-        "repeater_count": 0,
-        "repeater_rssi": [none] * 4,
-        "repeaters": bytes(4),
+        "repeater_count": hops,
+        "repeater_rssi": ([RSSI] * hops if acked else []) + [none] * (4 - hops if acked else 4),
+        "repeaters": repeaters,
         "route_scheme": 1,
         "attempts": 1 if acked else 3,
     }
@@ -39,8 +40,9 @@ def report(now: float, since: float, *, acked: bool) -> Values:
 class Transmission:
     """One that the host waits for."""
 
-    def __init__(self, stick: "Stick", name: str, callback_id: int, since: float) -> None:
+    def __init__(self, stick: "Stick", name: str, callback_id: int, since: float, node: int = 0) -> None:
         self.stick, self.name, self.callback_id, self.since = stick, name, callback_id, since
+        self.repeaters = stick.priority_routes.get(node, (bytes(4), 0))[0]
         self.ended = False
         if callback_id:
             stick.sending[callback_id] = self.abort
@@ -63,26 +65,26 @@ class Transmission:
         if stick.tx_reports:
             jammed = status == TransmitStatus.FAIL
             since = now if jammed else self.since
-            values["tx_report"] = report(now, since, acked=status == TransmitStatus.OK)
+            values["tx_report"] = report(now, since, self.repeaters, acked=status == TransmitStatus.OK)
         stick.call_back(self.name, **values)
 
 
-def _begin(stick: "Stick", name: str, callback_id: int, now: float) -> Transmission | None:
+def _begin(stick: "Stick", name: str, callback_id: int, now: float, node: int = 0) -> Transmission | None:
     """Whether the chip starts at all: one transmission at a time, and only with its radio on."""
     refused = bool(stick.sending) or not stick.network.radio_on
     if stick.faults["busy"]:
         stick.faults["busy"].pop()
         refused = True
     stick.respond(name, started=int(not refused))
-    return None if refused else Transmission(stick, name, callback_id, now)
+    return None if refused else Transmission(stick, name, callback_id, now, node)
 
 
 def _singlecast(stick: "Stick", name: str, values: Values, now: float) -> None:
-    sending = _begin(stick, name, values["callback_id"], now)
+    node, payload = values["node"], values["payload"]
+    sending = _begin(stick, name, values["callback_id"], now, node)
     if sending is None:
         return
     network = stick.network
-    node, payload = values["node"], values["payload"]
     if network.jammed:
         network.timers.at(now + JAMMED_AFTER, partial(sending.finish, TransmitStatus.FAIL))
     elif node == BROADCAST:
