@@ -19,7 +19,7 @@ repeat = true
 
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,17 @@ class DeviceSpec:
     place: str = ""  # in the home file
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One device as it is written: its table, the place of it, which table and which copy of it this is, and its name."""
+
+    values: Mapping[str, Any]
+    place: str
+    number: int
+    copy: int
+    name: str
+
+
 def load(path: Path) -> dict[str, Mapping[str, Any]]:
     """The radios of a home file by name. Raises ConfigError with place and remedy."""
     try:
@@ -67,52 +78,57 @@ def load(path: Path) -> dict[str, Mapping[str, Any]]:
 def own_ieee(radio: str, spec: Mapping[str, Any]) -> int:
     """The address of the stick itself. Raises ConfigError, for keys that no radio has as well."""
     place = f"radios.{radio}"
-    _known(spec, RADIO_KEYS, place)
+    known(spec, RADIO_KEYS, place)
     return _ieee(spec.get("ieee", OWN_IEEE), place)
 
 
-def devices(radio: str, spec: Mapping[str, Any], profiles: Mapping[str, Any]) -> Iterator[DeviceSpec]:
-    """The devices of one radio, copies included. Raises ConfigError."""
-    used: set[int] = set()
-    entries = spec.get("devices", [])
-    if not isinstance(entries, list | tuple):
+def entries(radio: str, spec: Mapping[str, Any], profiles: Mapping[str, Any], keys: frozenset[str]) -> Iterator[Entry]:
+    """The devices of one radio as they are written, copies included. Raises ConfigError."""
+    listed = spec.get("devices", [])
+    if not isinstance(listed, list | tuple):
         raise ConfigError("devices is no list", place=f"radios.{radio}", remedy=f"write [[radios.{radio}.devices]]")
-    for number, entry in enumerate(entries):
-        place = f"radios.{radio}.devices[{number}]"
+    for at, entry in enumerate(listed):
+        place = f"radios.{radio}.devices[{at}]"
         if not isinstance(entry, dict):
             raise ConfigError("this is no table", place=place, remedy='for example { name = "lamp", profile = "plug" }')
-        _known(entry, DEVICE_KEYS, place)
+        known(entry, keys, place)
         profile = entry.get("profile", "")
         if profile not in profiles:
-            known = ", ".join(sorted(profiles))
-            raise ConfigError(f"unknown profile {profile!r}", place=place, remedy=f"known: {known}")
-        count = _number(entry, "count", 1, 1, MANY, place, whole=True)
-        for copy in range(int(count)):
-            made = _device(entry, number, place)
-            if count > 1:
-                made = replace(made, name=f"{made.name} {copy + 1}", ieee=made.ieee + copy)
-            if made.ieee in used:
-                raise ConfigError("the address is taken", place=place, remedy="give each device an ieee of its own")
-            used.add(made.ieee)
-            yield made
+            names = ", ".join(sorted(profiles))
+            raise ConfigError(f"unknown profile {profile!r}", place=place, remedy=f"known: {names}")
+        name = text(entry, "name", profile, place)
+        count = int(number(entry, "count", 1, 1, MANY, place, whole=True))
+        for copy in range(count):
+            yield Entry(entry, place, at, copy, name if count == 1 else f"{name} {copy + 1}")
 
 
-def _device(entry: Mapping[str, Any], number: int, place: str) -> DeviceSpec:
-    profile = str(entry["profile"])
+def devices(radio: str, spec: Mapping[str, Any], profiles: Mapping[str, Any]) -> Iterator[DeviceSpec]:
+    """The Zigbee devices of one radio, copies included. Raises ConfigError."""
+    used: set[int] = set()
+    for found in entries(radio, spec, profiles, DEVICE_KEYS):
+        made = _device(found)
+        if made.ieee in used:
+            raise ConfigError("the address is taken", place=found.place, remedy="give each device an ieee of its own")
+        used.add(made.ieee)
+        yield made
+
+
+def _device(found: Entry) -> DeviceSpec:
+    entry, place = found.values, found.place
     return DeviceSpec(
-        _text(entry, "name", profile, place),
-        profile,
-        _ieee(entry.get("ieee", f"{0x00124B0100000000 + number * 0x1000:016x}"), place),
-        _truth(entry, "pairing", place, default=True),
+        found.name,
+        str(entry["profile"]),
+        _ieee(entry.get("ieee", f"{0x00124B0100000000 + found.number * 0x1000:016x}"), place) + found.copy,
+        truth(entry, "pairing", place, default=True),
         _install_code(entry, place),
-        _number(entry, "poll", 0.5, 0.01, DAY, place),
-        _script(entry, place),
-        _truth(entry, "repeat", place, default=False),
+        number(entry, "poll", 0.5, 0.01, DAY, place),
+        script(entry, place),
+        truth(entry, "repeat", place, default=False),
         place,
     )
 
 
-def _known(entry: Mapping[str, Any], keys: frozenset[str], place: str) -> None:
+def known(entry: Mapping[str, Any], keys: frozenset[str], place: str) -> None:
     unknown = sorted(set(entry) - keys)
     if unknown:
         raise ConfigError(f"unknown key {unknown[0]!r}", place=place, remedy=f"known: {', '.join(sorted(keys))}")
@@ -129,26 +145,26 @@ def _ieee(value: Any, place: str) -> int:
         raise ConfigError(f"ieee is no EUI-64: {value!r}", place=place, remedy=remedy) from error
 
 
-def _text(entry: Mapping[str, Any], key: str, default: str, place: str) -> str:
+def text(entry: Mapping[str, Any], key: str, default: str, place: str) -> str:
     value = entry.get(key, default)
     if not isinstance(value, str) or not value:
         raise ConfigError(f"{key} is no text: {value!r}", place=place, remedy="write it in quotation marks")
     return value
 
 
-def _truth(entry: Mapping[str, Any], key: str, place: str, *, default: bool) -> bool:
+def truth(entry: Mapping[str, Any], key: str, place: str, *, default: bool) -> bool:
     value = entry.get(key, default)
     if not isinstance(value, bool):
         raise ConfigError(f"{key} is neither true nor false: {value!r}", place=place, remedy=f"write {key} = true")
     return value
 
 
-def _number(
+def number(
     entry: Mapping[str, Any], key: str, default: float, least: float, most: float, place: str, *, whole: bool = False
 ) -> float:
     value = entry.get(key, default)
-    number = isinstance(value, int | float) and not isinstance(value, bool) and (isinstance(value, int) or not whole)
-    if not number or not least <= value <= most:
+    numeric = isinstance(value, int | float) and not isinstance(value, bool) and (isinstance(value, int) or not whole)
+    if not numeric or not least <= value <= most:
         remedy = f"write a {'whole ' if whole else ''}number from {least:g} to {most:g}"
         raise ConfigError(f"{key} cannot be {value!r}", place=place, remedy=remedy)
     return float(value)
@@ -166,13 +182,13 @@ def _install_code(entry: Mapping[str, Any], place: str) -> bytes:
     return code
 
 
-def _script(entry: Mapping[str, Any], place: str) -> tuple[Mapping[str, Any], ...]:
+def script(entry: Mapping[str, Any], place: str) -> tuple[Mapping[str, Any], ...]:
     steps = entry.get("script", [])
     steps = steps if isinstance(steps, list) else [steps]
-    for number, step in enumerate(steps):
-        where = f"{place}.script[{number}]"
+    for at, step in enumerate(steps):
+        where = f"{place}.script[{at}]"
         if not isinstance(step, dict):
             remedy = 'for example { after = 10, op = "set", name = "temperature", value = 2150 }'
             raise ConfigError(f"a step is a table, not {step!r}", place=where, remedy=remedy)
-        _number(step, "after", -1, 0, DAY, where)
+        number(step, "after", -1, 0, DAY, where)
     return tuple(steps)

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from drivers.sim.requests import ControlError
 from drivers.sim.zigbee import zcl
-from drivers.sim.zigbee.control_values import ControlError
 from drivers.sim.zigbee.model import (
     PROFILE_HOME,
     PROFILE_ZDO,

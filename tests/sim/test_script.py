@@ -1,16 +1,18 @@
 """Devices that change by themselves, by the script of the home file."""
 
+from functools import partial
 from typing import Any
 
 import pytest
 
 from agent.errors import ConfigError
 from drivers.sim import home
-from drivers.sim.zigbee.control_values import ControlError
+from drivers.sim.requests import ControlError
+from drivers.sim.script import Script
+from drivers.sim.zigbee import control
 from drivers.sim.zigbee.network import Network
 from drivers.sim.zigbee.node import Node
 from drivers.sim.zigbee.profiles import PROFILES
-from drivers.sim.zigbee.script import Script
 from drivers.sim.zigbee.server import start
 
 TEMPERATURE = (1, 0x0402, 0)
@@ -24,7 +26,9 @@ class Stage:
         self.node = Node(0x5678, "actor", profile)
         self.network.add(self.node)
         self.now = 0.0
-        self.script = Script(self.network, self.node, steps, repeat=repeat)
+        self.script = Script(
+            self.network.at, partial(control.prepare, self.network), self.node.name, steps, repeat=repeat
+        )
         self.script.start(self.now)
 
     def run(self, seconds: float) -> None:

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from drivers.sim.requests import ControlError, real, truth, whole
 from drivers.sim.zigbee import zcl
-from drivers.sim.zigbee.control_values import ControlError, attribute_of, fit, node_of, real, truth, whole
+from drivers.sim.zigbee.control_values import attribute_of, fit, node_of
 from drivers.sim.zigbee.model import PROFILE_HOME, JoinKind, Json, ieee_text
 from drivers.sim.zigbee.node import Node
 
@@ -352,7 +353,7 @@ def _network(network: "Network", _request: Mapping[str, Any]) -> Act:
     }
 
 
-STICK_OPERATIONS = ("unplug", "mute", "reset", "fault", "faults")  # server.py does them; mute without a device
+STICK_OPERATIONS = ("unplug", "mute", "reset", "fault", "faults")  # serving.py does them; mute without a device
 _OPERATIONS: dict[str, Callable[["Network", Mapping[str, Any]], Act]] = {
     "list": _list,
     "set": _set,

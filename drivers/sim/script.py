@@ -6,28 +6,26 @@ A step waits `after` seconds and then does one operation of the control socket (
     repeat = true
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from drivers.sim.zigbee import control
-from drivers.sim.zigbee.control_values import ControlError
-from drivers.sim.zigbee.model import ieee_text
-from drivers.sim.zigbee.node import Node
-
-if TYPE_CHECKING:
-    from drivers.sim.zigbee.network import Network
+from drivers.sim.requests import ControlError
 
 LEAST = 0.01  # seconds of a repeated script, so that one without waits does not stop the house
+
+Later = Callable[[float, Callable[[float], None]], None]  # at a time, do this
+Prepare = Callable[[Mapping[str, Any]], Callable[[float], Any]]  # the act of a request. Raises ControlError
 
 
 class Script:
     """The steps of one device. Raises ControlError when a step can never be done."""
 
-    def __init__(self, network: "Network", node: Node, steps: Sequence[Mapping[str, Any]], *, repeat: bool) -> None:
-        self._network, self._repeat = network, repeat
-        device = {"device": ieee_text(node.ieee)}
-        self._steps = [(float(step["after"]), control.prepare(network, {**step, **device})) for step in steps]
+    def __init__(
+        self, later: Later, prepare: Prepare, device: str, steps: Sequence[Mapping[str, Any]], *, repeat: bool
+    ) -> None:
+        self._later, self._repeat = later, repeat
+        self._steps = [(float(step["after"]), prepare({**step, "device": device})) for step in steps]
         self.failed = 0
 
     def start(self, now: float) -> None:
@@ -36,7 +34,7 @@ class Script:
 
     def _wait(self, place: int, now: float) -> None:
         after, _ = self._steps[place]
-        self._network.at(now + (max(LEAST, after) if self._repeat else after), partial(self._do, place))
+        self._later(now + (max(LEAST, after) if self._repeat else after), partial(self._do, place))
 
     def _do(self, place: int, now: float) -> None:
         try:

@@ -1,0 +1,1 @@
+"""A simulated Z-Wave stick (Serial API) and the nodes behind it."""

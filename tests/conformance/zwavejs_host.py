@@ -1,0 +1,140 @@
+"""The zwave-js driver as a running host: one request at a time, events as they come."""
+
+import asyncio
+import itertools
+import json
+import shutil
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from conformance.zwavejs_rig import HERE, installed
+from conftest import until
+
+from drivers.sim.zwave.node import Node
+from drivers.sim.zwave.server import Simulation, start
+from drivers.zwave.security import dsk as dsks
+
+KEYS = {  # of driver.cjs
+    "S0": "09" * 16,
+    "S2_UNAUTHENTICATED": "11" * 16,
+    "S2_AUTHENTICATED": "22" * 16,
+    "S2_ACCESS_CONTROL": "33" * 16,
+}
+LINE = 1 << 24  # bytes: a backup is one line
+
+
+class Host:
+    """A running client."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.events: list[dict[str, Any]] = []
+        self._ids = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+
+    async def read(self) -> None:
+        assert self.process.stdout is not None
+        async for line in self.process.stdout:
+            message = json.loads(line)
+            if "event" in message:
+                self.events.append(message)
+            elif "error" in message:
+                self._waiting.pop(message["id"]).set_exception(RuntimeError(message["error"]))
+            else:
+                self._waiting.pop(message["id"]).set_result(message["result"])
+
+    async def call(self, operation: str, limit: float = 60, **arguments: Any) -> Any:
+        assert self.process.stdin is not None
+        number = next(self._ids)
+        answer = self._waiting[number] = asyncio.get_running_loop().create_future()
+        self.process.stdin.write(json.dumps({"id": number, "op": operation, **arguments}).encode() + b"\n")
+        async with asyncio.timeout(limit):
+            return await answer
+
+    def seen(self, event: str, **values: Any) -> list[dict[str, Any]]:
+        """Events of a kind, with these values."""
+        return [
+            one
+            for one in self.events
+            if one["event"] == event and all(one.get(name) == v for name, v in values.items())
+        ]
+
+    async def event(self, event: str, limit: float = 60, **values: Any) -> dict[str, Any]:
+        """The first event of a kind with these values, when it has come."""
+        ended = self.process.stdout.at_eof if self.process.stdout else bool
+        end = time.monotonic() + limit
+        while not self.seen(event, **values):
+            assert time.monotonic() < end, f"no {event} {values}; the last: {self.events[-12:]}"
+            assert not ended(), f"zwave-js has ended: {self.events[-5:]}"
+            await asyncio.sleep(0.02)
+        return self.seen(event, **values)[0]
+
+    async def value(self, node: int, name: str, limit: float = 30, **wanted: Any) -> dict[str, Any]:
+        """An update of a property, as `wanted` (value, key, endpoint, cc)."""
+        return await self.event("value", limit, node=node, property=name, **wanted)
+
+
+async def include(js: Host, simulation: Simulation, name: str, strategy: str, pin: str | None = None) -> Node:
+    """Include a device as its user would: the button, and the PIN where it is asked for."""
+    node = simulation.network.nodes[name]
+    await js.call("answers", values={"pin": dsks.to_text(node.dsk)[: dsks.DIGITS] if pin is None else pin})
+    await js.call("include", strategy=strategy)
+    await simulation.control({"op": "pair", "device": name})
+    await until(lambda: node.id, 20)
+    await js.event("added", node=node.id)
+    return node
+
+
+async def join(js: Host, simulation: Simulation, name: str, strategy: str) -> Node:
+    """Include a device, and wait until it has been interviewed."""
+    node = await include(js, simulation, name, strategy)
+    await js.event("interviewed", id=node.id)
+    return node
+
+
+@asynccontextmanager
+async def host(folder: Path, simulation: Simulation, *, soft: bool = True) -> AsyncIterator[Host]:
+    """zwave-js on a stick, ready."""
+    installed()
+    node = shutil.which("node")
+    assert node is not None, "install node (Debian: apt install nodejs)"
+    cache = folder / "zwavejs"
+    cache.mkdir(exist_ok=True)
+    port = simulation.port.replace("socket://", "tcp://")
+    process = await asyncio.create_subprocess_exec(
+        node,
+        "driver.cjs",
+        port,
+        str(cache),
+        "soft" if soft else "hard",
+        cwd=HERE,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        limit=LINE,
+    )
+    client = Host(process)
+    reading = asyncio.create_task(client.read())
+    try:
+        await client.event("ready")
+        yield client
+        await client.call("quit")
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        reading.cancel()
+
+
+@asynccontextmanager
+async def stick(folder: Path, spec: dict[str, Any], *, tcp: bool = True) -> AsyncIterator[Simulation]:
+    """A simulated stick with its nodes."""
+    spec = {"kind": "zwave", **spec, **({"port": "tcp"} if tcp else {})}
+    state = folder / "stick.json"
+    simulation = await start("zwave", spec, link=folder / "zwave", state=state, faults="", seed=5)
+    try:
+        yield simulation
+    finally:
+        await simulation.close()
