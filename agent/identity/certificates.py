@@ -57,6 +57,9 @@ def check(pem: str, public_key: str, now: float | None) -> Checked:
         names = leaf.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
     except _UNREADABLE as error:
         raise CertificateTroubleError(f"the certificate cannot be read: {error}") from None
+    if not leaf.public_bytes(serialization.Encoding.DER).endswith(b"\0" + leaf.signature):
+        # Bits said to be unused change the certificate's id, and not what its authority has signed.
+        raise CertificateTroubleError("the certificate's signature is not of whole bytes")
     if held.decode() != public_key:
         raise CertificateTroubleError(
             "the certificate is for another key", remedy="ask for one with this hub's own request"
