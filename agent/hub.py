@@ -415,9 +415,9 @@ class Hub:
 
     def _network_mode(self, event: SetNetworkMode, _now: Moment) -> list[Effect]:
         excluding = event.mode == "NETWORK_WIDE_EXCLUSION"
-        able = any("ZWAVE" in radio.kinds for radio in self.radios.values())
-        self.network_mode = event.mode if able or not excluding else "STANDARD"
-        self.network_mode_error = "" if able or not excluding else "no radio of this hub knows network-wide exclusion"
+        able = not excluding or any("ZWAVE" in radio.kinds for radio in self.radios.values())
+        self.network_mode = event.mode if able else "STANDARD"
+        self.network_mode_error = "" if able else "no radio of this hub knows network-wide exclusion"
         return [SaveMeta("network_mode", self.network_mode), StatusChanged()]
 
     def _work_ended(self, event: RadioWorkEnded, now: Moment) -> list[Effect]:

@@ -415,29 +415,6 @@ def test_a_device_that_could_not_be_read_after_a_crash_is_read_once_it_is_heard(
     assert not of(world(AvailabilityChanged(BULB_ID, Availability.ONLINE)), Refresh)
 
 
-def test_a_device_that_is_there_and_did_not_answer_is_read_again_after_growing_pauses() -> None:
-    """Heard meanwhile, and so no news to the hub: without another reading an old value would stay with the cloud."""
-    world = World()
-    pauses = []
-    for _ in range(9):
-        world(RadioWorkEnded(Refresh(BULB_ID), "no answer", 504))
-        due = world.hub.rereads.next_deadline()
-        assert due is not None
-        pauses.append(due - world.now.mono)
-        assert not of(world(Tick()), Refresh), "not yet"
-        world.mono = due
-        assert of(world(Tick()), Refresh) == [Refresh(BULB_ID)]
-        assert not of(world(Tick()), Refresh), "once"
-    assert pauses == [5, 10, 20, 40, 80, 160, 300, 300, 300]
-    world(RadioWorkEnded(Refresh(BULB_ID)))
-    assert world.hub.rereads.next_deadline() is None
-    world(RadioWorkEnded(Refresh(BULB_ID), "no answer", 504))
-    assert world.hub.rereads.next_deadline() == world.now.mono + 5
-    world(AvailabilityChanged(BULB_ID, Availability.OFFLINE))
-    world(RadioWorkEnded(Refresh(BULB_ID), "no answer", 504))
-    assert world.hub.rereads.next_deadline() is None, "it is read when it is heard again"
-
-
 def test_network_wide_exclusion_needs_a_radio_that_knows_it() -> None:
     world = World()
     world(SetNetworkMode("NETWORK_WIDE_EXCLUSION"))
