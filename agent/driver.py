@@ -125,6 +125,7 @@ class DriverInfo:
     settings: type[Any]
     open: Callable[[DriverContext], Driver]
     discovery_kinds: tuple[str, ...]
+    excludes_network_wide: bool = False  # whether it knows the network mode NETWORK_WIDE_EXCLUSION
 
 
 def load_driver(kind: str) -> DriverInfo:

@@ -50,6 +50,7 @@ class RadioRecord:
     up: bool = False
     identity: str = ""
     reason: str = ""
+    excludes_network_wide: bool = False
     window: int = 0
     details: Mapping[str, str] = field(default_factory=dict)
 

@@ -415,7 +415,7 @@ class Hub:
 
     def _network_mode(self, event: SetNetworkMode, _now: Moment) -> list[Effect]:
         excluding = event.mode == "NETWORK_WIDE_EXCLUSION"
-        able = not excluding or any("ZWAVE" in radio.kinds for radio in self.radios.values())
+        able = not excluding or any(radio.excludes_network_wide for radio in self.radios.values())
         self.network_mode = event.mode if able else "STANDARD"
         self.network_mode_error = "" if able else "no radio of this hub knows network-wide exclusion"
         return [SaveMeta("network_mode", self.network_mode), StatusChanged()]

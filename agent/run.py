@@ -94,7 +94,8 @@ class Daemon:
     async def start(self) -> None:
         infos = {name: load_driver(radio.kind) for name, radio in self._settings.radios.items()}
         for name, info in infos.items():
-            record = RadioRecord(name, info.kind, info.discovery_kinds, reason=STARTING)
+            able = info.excludes_network_wide
+            record = RadioRecord(name, info.kind, info.discovery_kinds, reason=STARTING, excludes_network_wide=able)
             self.runtime.hub.radios[name] = record
         await self._restore()
         await self._control.start()

@@ -422,6 +422,9 @@ def test_network_wide_exclusion_needs_a_radio_that_knows_it() -> None:
     assert world.hub.network_mode_error
     world(SetNetworkMode("STANDARD"))
     assert not world.hub.network_mode_error
+    world.hub.radios["zigbee"].excludes_network_wide = True
+    world(SetNetworkMode("NETWORK_WIDE_EXCLUSION"))
+    assert world.hub.network_mode == "NETWORK_WIDE_EXCLUSION"
 
 
 def test_a_rediscovery_closes_the_window_that_is_open() -> None:
