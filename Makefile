@@ -16,7 +16,7 @@ demo: ## The main job on one machine: cloud, simulated radios, hub, a power cut 
 test: ## All tests, with the foreign counterparties
 	@scripts/setup.sh test $(VENV)
 	@$(MAKE) --no-print-directory check-only
-	@$(PYTHON) -m pytest -n 3 $(PYTEST_ARGS)
+	@$(PYTHON) -m pytest -n 4 $(PYTEST_ARGS)
 
 check: ## Lint and types
 	@scripts/setup.sh test $(VENV)
