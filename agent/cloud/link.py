@@ -21,6 +21,7 @@ from agent.clock import ESTIMATED, TRUSTED, Clock
 from agent.cloud.channel import Channel
 from agent.cloud.dialect import Dialect, MalformedMessage
 from agent.cloud.lane import Lane, Outbox
+from agent.cloud.last_word import LastWord
 from agent.cloud.mqtt import (
     VERSION_NAMES,
     Endpoint,
@@ -83,8 +84,7 @@ class Link:
         self._on_request, self._on_history_told = on_request, on_history_told
         self._leaving = False
         self._status: Mapping[str, Any] = {}
-        self._last_word: asyncio.Future[bool] | None = None
-        self._last_mid = 0
+        self._last_word: LastWord | None = None
         self._connection: MqttConnection | None = None
         self._protocol = ProtocolChoice(policy.protocol)
         self._attention = asyncio.Event()
@@ -141,10 +141,9 @@ class Link:
 
     async def say_last(self, status: Mapping[str, Any], timeout: float) -> bool:
         """Tell a status that nothing may follow; False when the broker did not take it in time."""
-        self._status, self._last_word = status, asyncio.get_running_loop().create_future()
+        self._status, self._last_word = status, LastWord()
         self._tell_status()
-        done, _ = await asyncio.wait([self._last_word], timeout=timeout)
-        return bool(done)
+        return bool((await asyncio.wait([self._last_word.taken], timeout=timeout))[0])
 
     @property
     def protocol_level(self) -> int:
@@ -182,6 +181,8 @@ class Link:
                 self._protocol.refused()
             elif isinstance(error, HungUp):
                 self._protocol.hung_up()
+            if self._last_word is not None:
+                self._last_word.ended(error)
             self.last_error = error.advice
             raise
         finally:
@@ -290,7 +291,7 @@ class Link:
             self._attention.set()
             return
         if self._last_word is not None:
-            self._last_mid = mid
+            self._last_word.sent(mid)
 
     def _received(self, inbound: Inbound) -> None:
         self.counters["received"] += 1
@@ -403,8 +404,8 @@ class Link:
         identifier, lane = self._in_flight.pop(mid, (0, 0))
         self._moved = self._clock.now().mono
         self._acked.set()
-        if self._last_word is not None and mid == self._last_mid and not self._last_word.done():
-            self._last_word.set_result(True)
+        if self._last_word is not None:
+            self._last_word.acknowledged(mid)
         if not identifier:
             return
         self._parts[identifier] -= 1

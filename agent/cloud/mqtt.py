@@ -51,6 +51,10 @@ class Leaves(MqttLost, Anew):
     """A connection was left on purpose, for another one."""
 
 
+class Refused(MqttLost):
+    """The broker is there and will not have this client."""
+
+
 class HungUp(MqttLost):
     """The broker closed the connection instead of answering CONNECT."""
 
@@ -321,8 +325,10 @@ class MqttConnection:
             self._connected.set_result(None)
             return
         text = str(reason)
-        kind = ProtocolRefused if text in _UNSUPPORTED_VERSION else MqttLost
         remedy = "check the user name, password or certificate" if text in _REFUSED_FOR_GOOD else ""
+        kind: type[MqttLost] = Refused if remedy else MqttLost
+        if text in _UNSUPPORTED_VERSION:
+            kind = ProtocolRefused
         self._connected.set_exception(kind(f"the broker refused: {text}", place=self._place, remedy=remedy))
 
     def _disconnected(self, _c: paho.Client, _u: Any, _flags: Any, reason: ReasonCode, _p: Any) -> None:
@@ -342,7 +348,7 @@ class MqttConnection:
 
     def _end(self, reason: str) -> None:
         if not self._connected.done():
-            kind = MqttLost if is_tls_trouble(reason) else HungUp
+            kind = Refused if is_tls_trouble(reason) else HungUp
             remedy = remedy_of(reason) or (CLOSED_AFTER_HANDSHAKE if self._endpoint.tls is not None else "")
             ended = kind(f"connection closed: {reason}", place=self._place, remedy=remedy)
             self._connected.set_exception(ended)
