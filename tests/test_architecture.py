@@ -33,6 +33,7 @@ PURE = (
     "agent/cloud/rest_policy.py",
     "agent/cloud/rest_request.py",
     "agent/cloud/managed_integrations.py",
+    *(f"agent/ota/{name}.py" for name in ("bucket", "mirrors", "ranges", "source", "trouble")),
     "drivers/zigbee/catalog",
     "drivers/zigbee/availability.py",
     "drivers/zigbee/installcode.py",
