@@ -23,9 +23,10 @@ from agent.cloud.rest_request import file_request
 from agent.errors import UsageError
 from agent.ota.bucket import Bucket
 from agent.ota.http_get import Line
-from agent.ota.image import BLOCK, DamagedError, Image, discard
+from agent.ota.image import DamagedError, Image, discard
 from agent.ota.mirrors import Mirror, Mirrors
 from agent.ota.ranges import Asked, Head, RangeError, Span, judge
+from agent.ota.readback import BLOCK
 from agent.ota.source import FetchPolicy, Source
 from agent.ota.trouble import (
     CanceledError,

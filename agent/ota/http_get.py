@@ -43,7 +43,7 @@ class Line:
         self._head_left = 0
         self._window_time, self._window_bytes = 0.0, 0
         self.trouble: HubError | None = None
-        self.place = ""
+        self.place = ""  # method and URL of the request, without its query
 
     # ---- time and its end -------------------------------------------------------------------------------------------
 

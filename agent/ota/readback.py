@@ -9,7 +9,7 @@ import os
 import threading
 from collections.abc import Callable
 
-BLOCK = 1 << 18  # bytes read at a time
+BLOCK = 1 << 18  # bytes read or received at a time
 _LOOK = 0.2  # seconds between two looks whether the download was canceled
 
 
