@@ -255,7 +255,9 @@ class Fetch:
         if other and image.done and not self._source.chunks:
             image.anew()
             if span.start:
-                raise UnavailableError("the file was changed at its server", place=self._line.place)
+                raise UnavailableError(
+                    "the file was changed at its server", place=self._line.place, remedy="see what was uploaded"
+                )
         image.mixed()
         image.origin = (mirror.key, span.validator)
 

@@ -3,7 +3,9 @@
 import asyncio
 import hashlib
 import os
+import socket
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +177,23 @@ async def test_mirrors_go_on_where_another_stopped(tmp_path: Path, mapped: bool)
     assert made.counters.again == 0
     assert one.asked
     assert two.asked
+
+
+async def test_an_address_that_is_silent_leaves_time_for_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a host has whose IPv6 goes nowhere."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, ExitStack() as callers, Server(DATA) as server:
+        for _ in range(3):  # nobody accepts: the kernel leaves the next one without an answer
+            caller = callers.enter_context(socket.socket())
+            caller.setblocking(False)
+            caller.connect_ex(full.getsockname())
+        both = [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", at) for at in (full.getsockname(), ("127.0.0.1", server.port))
+        ]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: both)
+        _, pauses = await download(tmp_path / "f", DATA, server.url, connect=0.4)
+    assert not pauses
 
 
 async def test_a_chunk_that_one_mirror_spoils_is_fetched_from_another(tmp_path: Path) -> None:
