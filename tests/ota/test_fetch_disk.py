@@ -16,7 +16,7 @@ from agent.errors import StorageError
 from agent.ota.fetch import Fetch, FetchPolicy, NoSpaceError
 from agent.ota.readback import BLOCK, ReadBack
 
-DATA = content(20_001)
+DATA = content(13_001)
 CHUNK = 4096
 BOTH = pytest.mark.parametrize("mapped", [True, False], ids=["mapped", "plain"])
 EXACT = FetchPolicy(**{**LIMITS, "unsynced": 0})  # the same calls in each run
@@ -157,6 +157,28 @@ async def test_a_chunk_that_is_read_back_as_something_else_is_fetched_again(tmp_
         made, _ = await download(path, DATA, server.url)
     assert made.counters.chunk_retries == 1
     assert [talk.offset for talk in server.asked] == [0, 2 * CHUNK]
+
+
+async def test_a_slow_disk_holds_the_network_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else all that came would wait in memory, and a power cut take it."""
+    really, data, ahead = os.pwrite, content(1 << 18), []
+
+    def pwrite(descriptor: int, piece: memoryview, at: int) -> int:
+        ahead.append(at - followed[0].at)
+        return really(descriptor, piece, at)
+
+    followed: list[ReadBack] = []
+    started = ReadBack._work
+
+    def work(back: ReadBack) -> None:
+        followed.append(back)
+        started(back)
+
+    monkeypatch.setattr(ReadBack, "_work", work)
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    with Server(data) as server:
+        await download(tmp_path / "f", data, server.url, unsynced=4 * CHUNK)
+    assert max(ahead) <= 4 * CHUNK
 
 
 # ---- power cuts -----------------------------------------------------------------------------------------------------
