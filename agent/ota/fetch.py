@@ -2,6 +2,7 @@
 
 The work is done by one thread: http.client, a buffer that is used again, a hash while it is written. `run` ends with a file that was read
 back through the very descriptor that `take` gives, so nobody can change it between check and use by giving its name to something else.
+Redirects follow the REST client's rules, so this needs the extra `rest`.
 """
 
 import asyncio
