@@ -33,6 +33,10 @@ PURE = (
     "agent/cloud/rest_policy.py",
     "agent/cloud/rest_request.py",
     "agent/cloud/managed_integrations.py",
+    *(
+        f"agent/ota/{name}.py"
+        for name in ("refusals", "documents", "manifest", "signatures", "roots", "floor", "trust")
+    ),
     "drivers/zigbee/catalog",
     "drivers/zigbee/availability.py",
     "drivers/zigbee/installcode.py",
@@ -142,6 +146,7 @@ ONE_PLACE = {  # third-party library -> where it may be imported
         "agent/cloud/rest_answer.py",
         "agent/cloud/nrf_rest.py",
         "agent/cloud/nrf_fota.py",
+        "agent/ota/",
         "agent/sim/managed_integrations/service.py",
         "agent/sim/bulk_certificates.py",
         "drivers/zigbee/",
@@ -155,6 +160,7 @@ ONE_PLACE = {  # third-party library -> where it may be imported
     "boto3": ("agent/demo/owner.py",),
     "cryptography": (
         "agent/identity/",
+        "agent/ota/signatures.py",
         "agent/sim/authority.py",
         "drivers/sim/zigbee/install_code.py",
         "drivers/zwave/security/primitives.py",
@@ -162,6 +168,7 @@ ONE_PLACE = {  # third-party library -> where it may be imported
     "pkcs11": ("agent/identity/stores/",),
     "jwt": (
         "agent/identity/tokens.py",
+        "agent/ota/signatures.py",
         "agent/sim/nrf/devices.py",
     ),
     "botocore": ("agent/sim/service_model.py",),
