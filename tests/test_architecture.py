@@ -37,6 +37,7 @@ PURE = (
         f"agent/ota/{name}.py"
         for name in ("refusals", "documents", "manifest", "signatures", "roots", "floor", "trust")
     ),
+    *(f"agent/ota/{name}.py" for name in ("bucket", "mirrors", "ranges", "source", "trouble")),
     "drivers/zigbee/catalog",
     "drivers/zigbee/availability.py",
     "drivers/zigbee/installcode.py",

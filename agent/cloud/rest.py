@@ -22,7 +22,7 @@ import aiohttp
 from agent.cloud.rest_answer import Answer, RestError, UnavailableError, UnusableError, clean, failure
 from agent.cloud.rest_body import Decoder, Download, EncodingError, Memory, Part, Sink, TooMuchError
 from agent.cloud.rest_policy import Policy, http_date, may_pass, retry_after
-from agent.cloud.rest_request import MOVED, Query, Request, base_url, parts, redirected, segment, url_of
+from agent.cloud.rest_request import AGENT, MOVED, Query, Request, base_url, parts, redirected, segment, url_of
 from agent.cloud.tls import remedy_of, tls_context
 from agent.errors import ConfigError, UsageError
 from agent.settings.secret import Secret
@@ -131,7 +131,7 @@ class Rest:
             timeout=aiohttp.ClientTimeout(
                 total=None, connect=None, sock_connect=policy.connect, sock_read=policy.stall
             ),
-            headers={"User-Agent": "hub-agent", "Accept-Encoding": "gzip, deflate"},
+            headers={"User-Agent": AGENT, "Accept-Encoding": "gzip, deflate"},
         )
         # aiohttp would send an idempotent request a second time by itself when a kept connection is lost: Policy counts attempts.
         self._session._retry_connection = False  # noqa: SLF001  there is no public name
