@@ -35,7 +35,18 @@ PURE = (
     "agent/cloud/managed_integrations.py",
     *(
         f"agent/ota/{name}.py"
-        for name in ("refusals", "documents", "manifest", "signatures", "roots", "floor", "trust")
+        for name in (
+            "refusals",
+            "documents",
+            "manifest",
+            "signatures",
+            "roots",
+            "floor",
+            "trust",
+            "offer",
+            "plan",
+            "windows",
+        )
     ),
     *(f"agent/ota/{name}.py" for name in ("bucket", "mirrors", "ranges", "source", "trouble")),
     "drivers/zigbee/catalog",
@@ -179,7 +190,7 @@ ONE_PLACE = {  # third-party library -> where it may be imported
     "aiocoap": ("agent/sim/coap.py",),
     "OpenSSL": ("agent/sim/dtls.py",),
     "jsonata": ("agent/sim/nrf/transform.py",),
-    "cronsim": ("agent/sim/iot/jobs.py",),
+    "cronsim": ("agent/sim/iot/jobs.py", "agent/ota/windows.py"),
 }
 CREATORS = {  # who may create tasks, and why
     "agent/supervise.py": "the one place",

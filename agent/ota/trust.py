@@ -108,6 +108,20 @@ def verify(
     return Verified(release, digest, signers, root.version, mine, devices, granted)
 
 
+def reread(data: bytes, digest: str, hub: Hub, place: str = "") -> Verified:
+    """A release that `verify` has found good before, whose installation is under way: its digest was written down then.
+
+    What has changed since (it has expired, the floor is higher) is no reason to leave it half done. Raises MixAndMatchError, RefusedError.
+    """
+    signed = open_envelope(data, LARGEST, place)
+    if hashlib.sha256(signed.payload).hexdigest() != digest:
+        text = "the release is not the one that was verified"
+        raise MixAndMatchError(text, place=place, remedy="the hub's disk may be damaged; let the update be rolled back")
+    release = read_release(signed.payload, place)
+    mine, devices = _matching(release, hub, place)
+    return Verified(release, digest, frozenset(), 0, mine, devices)
+
+
 def _check_offered(release: Release, root: Root, floor: Floor, now: Moment, place: str) -> None:
     """Product, expiry of root and release, and the times before which it is not to be installed."""
     _check_current(release, root, floor, now, place)

@@ -1,0 +1,32 @@
+"""A release that may be installed here, with where its files are. PURE."""
+
+from dataclasses import dataclass
+from urllib.parse import urljoin
+
+from agent.ota.manifest import Component, File, Release
+from agent.ota.trust import Verified
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """`base` is the address or path of the manifest, which its files lie beside; `envelope` is what was verified."""
+
+    verified: Verified
+    base: str
+    envelope: bytes
+
+    @property
+    def release(self) -> Release:
+        return self.verified.release
+
+    @property
+    def components(self) -> tuple[Component, ...]:
+        """Those for this hub, and then those for its devices, in their order."""
+        return self.verified.hub + self.verified.devices
+
+    def address(self, file: File) -> str:
+        """Where a file is: an address, or a path on this machine."""
+        name = file.url or file.name
+        if "://" in name or "://" in self.base:
+            return urljoin(self.base, name)
+        return f"{self.base.rpartition('/')[0]}/{name}"
