@@ -18,6 +18,14 @@ from typing import Annotated, Literal
 import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
 from pydantic import Field, model_validator
 
 from agent.ota.documents import KeyId, Many, Part, read
@@ -27,6 +35,7 @@ MOST_SIGNATURES, LONGEST_SIGNATURE = 32, 512
 ROOM = MOST_SIGNATURES * LONGEST_SIGNATURE + 1024  # bytes of an envelope beside its payload
 ES256, EDDSA = "ES256", "EdDSA"
 _SIGNER = jwt.PyJWS(algorithms=[ES256, EDDSA])
+_KINDS = "keys that sign updates are P-256 or Ed25519"
 _COORDINATE = r"^[A-Za-z0-9_-]{43}$"
 
 PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
@@ -104,38 +113,43 @@ class Verifier:
         self.threshold = threshold
 
     def check(self, signed: Signed, kind: str, place: str) -> frozenset[str]:
-        """The ids of the keys that signed. Raises UnsignedError, SignatureError, ThresholdError.
-
-        A signature of a key that the role does not have says nothing, and is passed over: the key may be of the next root. One that names a
-        key of the role and is not its signature is refused even where others would do: somebody has changed something.
-        """
+        """The ids of the keys that signed, at least `threshold`. Raises UnsignedError, SignatureError, ThresholdError, MalformedError."""
         if not signed.signatures:
             raise UnsignedError("nobody has signed it", place=place, remedy="sign it: agent ota sign")
-        found = [(header_of(text, kind, place), text) for text in signed.signatures]
-        content = url64(signed.payload)
-        good: set[str] = set()
-        for (kid, algorithm), text in found:
-            if kid not in self._keys:
-                continue
-            if kid in good:
-                raise SignatureError("a key has signed twice", place=place, remedy="take one of the signatures away")
-            pinned, key = self._keys[kid]
-            head, _, tail = text.partition("..")
-            try:
-                if algorithm != pinned:
-                    raise jwt.InvalidAlgorithmError("another algorithm than the key's")
-                _SIGNER.decode(f"{head}.{content}.{tail}", key, algorithms=[pinned])
-            except jwt.PyJWTError as error:
-                remedy = "fetch it again; if that does not help, it was tampered with"
-                raise SignatureError(
-                    f"the signature of key {kid} is wrong: {error}", place=place, remedy=remedy
-                ) from None
-            good.add(kid)
+        good = self.signers(signed, kind, place)
         if len(good) < self.threshold:
             text = f"{len(good)} of the {self.threshold} keys that must sign have signed"
             remedy = "have it signed by the keys of the role that the root names, or give the hub the newer root"
             raise ThresholdError(text, place=place, remedy=remedy)
+        return good
+
+    def signers(self, signed: Signed, kind: str, place: str) -> frozenset[str]:
+        """The ids of the keys of this role that have signed. Raises SignatureError, MalformedError.
+
+        A signature of a key that the role does not have says nothing, and is passed over: the key may be of the next root. One that names a
+        key of the role and is not its signature is refused even where others would do: somebody has changed something.
+        """
+        content = url64(signed.payload)
+        good: set[str] = set()
+        for (kid, algorithm), text in [(header_of(text, kind, place), text) for text in signed.signatures]:
+            if kid not in self._keys:
+                continue
+            if kid in good:
+                raise SignatureError("a key has signed twice", place=place, remedy="take one of the signatures away")
+            self._check_one(kid, algorithm, text, content, place)
+            good.add(kid)
         return frozenset(good)
+
+    def _check_one(self, kid: str, algorithm: str, text: str, content: str, place: str) -> None:
+        pinned, key = self._keys[kid]
+        head, _, tail = text.partition("..")
+        try:
+            if algorithm != pinned:
+                raise jwt.InvalidAlgorithmError("another algorithm than the key's")
+            _SIGNER.decode(f"{head}.{content}.{tail}", key, algorithms=[pinned])
+        except jwt.PyJWTError as error:
+            remedy = "fetch it again; if that does not help, it was tampered with"
+            raise SignatureError(f"the signature of key {kid} is wrong: {error}", place=place, remedy=remedy) from None
 
 
 def open_envelope(data: bytes, most: int, place: str) -> Signed:
@@ -195,7 +209,7 @@ def jwk(key: PublicKey) -> Key:
     if isinstance(key, ed25519.Ed25519PublicKey):
         return Key(kty="OKP", crv="Ed25519", x=url64(key.public_bytes_raw()))
     if not isinstance(key.curve, ec.SECP256R1):
-        raise ValueError("keys that sign are P-256 or Ed25519")  # noqa: TRY004  a value of the right type
+        raise ValueError(_KINDS)  # noqa: TRY004  a value of the right type
     numbers = key.public_numbers()
     return Key(kty="EC", crv="P-256", x=url64(numbers.x.to_bytes(32)), y=url64(numbers.y.to_bytes(32)))
 
@@ -208,3 +222,41 @@ def url64(data: bytes) -> str:
 def unurl64(text: str) -> bytes:
     """The opposite. Raises ValueError."""
     return base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True)
+
+
+def new_key(algorithm: str) -> PrivateKey:
+    """A key that signs updates: ES256 or EdDSA."""
+    return ec.generate_private_key(ec.SECP256R1()) if algorithm == ES256 else ed25519.Ed25519PrivateKey.generate()
+
+
+def private_pem(key: PrivateKey) -> bytes:
+    """PKCS #8, not encrypted."""
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def public_pem(key: PrivateKey) -> bytes:
+    """SubjectPublicKeyInfo of its public half."""
+    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def read_private(pem: bytes) -> PrivateKey:
+    """A P-256 or Ed25519 key. Raises ValueError for another, for an encrypted one and for what is none."""
+    try:
+        key = load_pem_private_key(pem, None)
+    except (TypeError, UnsupportedAlgorithm) as error:
+        raise ValueError(str(error)) from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey):
+        raise ValueError(_KINDS)  # noqa: TRY004  what the file holds is wrong, not what was called
+    jwk(key.public_key())
+    return key
+
+
+def read_public(pem: bytes) -> Key:
+    """As read_private, for a public key."""
+    try:
+        key = load_pem_public_key(pem)
+    except UnsupportedAlgorithm as error:
+        raise ValueError(str(error)) from None
+    if not isinstance(key, ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey):
+        raise ValueError(_KINDS)  # noqa: TRY004  as above
+    return jwk(key)

@@ -145,6 +145,15 @@ class IdentitySettings(Section):
     iotmi_config: FileName = Field("", description="iotmi_config.json of AWS's hub SDK, whose rw is kept in step")
 
 
+class OtaSettings(Section):
+    """[ota]: whose updates are taken. Without a root nothing that is signed can be verified, and nothing is installed."""
+
+    root: FileName = Field("", description="the root document that trust begins with")
+    unsigned: Literal["refuse", "accept-anyone-can-replace-my-firmware"] = Field(
+        "refuse", description="jobs that name a file beside which no signed release lies"
+    )
+
+
 class LoggingSettings(Section):
     level: Level = Field("info", description="debug, info, warning or error")
     format: Literal["auto", "journald", "json", "console"] = Field("auto", description="form of a log line")
@@ -162,6 +171,7 @@ class Settings(Section):
     store: StoreSettings = Field(default_factory=StoreSettings)
     commands: CommandSettings = Field(default_factory=CommandSettings)
     identity: IdentitySettings = Field(default_factory=IdentitySettings)
+    ota: OtaSettings = Field(default_factory=OtaSettings)
     logging: LoggingSettings = Field(default_factory=LoggingSettings)
     _origins: Mapping[str, str] = PrivateAttr(default_factory=lambda: MappingProxyType({}))
     _named: frozenset[Path] = PrivateAttr(default=frozenset())
