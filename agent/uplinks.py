@@ -21,6 +21,7 @@ from agent.runtime import ACQUAINTED, Runtime
 from agent.settings import Settings, UplinkSettings
 from agent.store import Store
 from agent.supervise import Supervisor, Unit
+from agent.updates import Updates
 from agent.wire.certificate_vendor import OPERATION
 
 if TYPE_CHECKING:
@@ -44,8 +45,11 @@ class WornOutError(TryAgainError):
 class Uplinks:
     """Adds them to the runtime, as units of the supervisor. `watch` is there once the hub has an identity of its own."""
 
-    def __init__(self, settings: Settings, runtime: Runtime, store: Store, supervisor: Supervisor) -> None:
+    def __init__(
+        self, settings: Settings, runtime: Runtime, store: Store, supervisor: Supervisor, updates: Updates
+    ) -> None:
         self._settings, self._runtime, self._store, self._supervisor = settings, runtime, store, supervisor
+        self._updates = updates
         self._clock: Clock = runtime.clock
         self.watch: Watch | None = None
         self._credentials: Credentials | None = None
@@ -175,7 +179,7 @@ class Uplinks:
     def _take_jobs(self, name: str, channel: Channel, connects: "_Connects") -> None:
         """Jobs of AWS IoT for this hub's thing."""
         thing = connects.thing
-        handlers: dict[str, Handler] = {}
+        handlers: dict[str, Handler] = self._updates.refusing()
         watch, identity = self.watch, self._identity
         if watch is not None and identity is not None and connects.leads:
             from agent.identity.vendor import CertificateVendor, RotationJobs  # noqa: PLC0415  as the identity itself
@@ -190,6 +194,7 @@ class Uplinks:
             self._vendors[vendor.name] = vendor
             handlers[OPERATION] = RotationJobs(watch.renew, vendor)
         jobs = Jobs(channel, thing, handlers)
+        self._updates.take_jobs(name, jobs)
         self._supervisor.spawn(f"jobs of {name}", jobs.live())
 
 

@@ -150,6 +150,7 @@ ONE_PLACE = {  # third-party library -> where it may be imported
         "agent/wire/",
         "agent/settings/",
         "agent/console_api.py",
+        "agent/console_ota.py",
         "agent/offboard_mark.py",
         "agent/cloud/managed_integrations.py",
         "agent/cloud/channel.py",
@@ -190,7 +191,7 @@ ONE_PLACE = {  # third-party library -> where it may be imported
     "aiocoap": ("agent/sim/coap.py",),
     "OpenSSL": ("agent/sim/dtls.py",),
     "jsonata": ("agent/sim/nrf/transform.py",),
-    "cronsim": ("agent/sim/iot/jobs.py", "agent/ota/windows.py"),
+    "cronsim": ("agent/sim/iot/jobs.py", "agent/ota/windows.py", "agent/settings/values.py"),
 }
 CREATORS = {  # who may create tasks, and why
     "agent/supervise.py": "the one place",
