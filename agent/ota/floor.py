@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from pydantic import TypeAdapter, ValidationError
+
 from agent.clock import BUILD_TIME, TRUSTED, Moment
-from agent.ota.manifest import Release
+from agent.ota.refusals import MalformedError
 from agent.ota.roots import Root
 
 
@@ -57,27 +59,24 @@ def recovered(floor: Floor, root: Root) -> Floor:
     return replace(floor, number=told.number, digest="", epochs=epochs, root=told.root)
 
 
-def raised(floor: Floor, release: Release, digest: str, root: int) -> Floor:
-    """The floor after `release` was CONFIRMED, and never earlier: the version before must stay one that may be gone back to.
-
-    `digest` and `root` are those of Verified. A permitted downgrade changes what is installed, and lowers nothing.
-    """
-    mine = {component.name: component for component in release.components if component.for_hub}
-    epochs = dict(floor.epochs)
-    for component in release.components:
-        epochs[component.name] = max(component.security_epoch, epochs.get(component.name, 0))
-    higher = release.number > floor.number or (release.number == floor.number and not floor.digest)
-    return Floor(
-        number=max(floor.number, release.number),
-        digest=digest if higher else floor.digest,
-        epochs=epochs,
-        root=max(floor.root, root),
-        installed={**floor.installed, **{name: component.version for name, component in mine.items()}},
-        time=max(floor.time, release.created),
-    )
-
-
 def judged(moment: Moment, floor: Floor) -> tuple[float, bool]:
     """The time by which expiry is judged, and whether it is known. A clock that is behind the floor is wrong, whoever set it."""
     known = moment.quality == TRUSTED and moment.wall >= floor.time
     return (moment.wall if known else floor.time), known
+
+
+def encoded(floor: Floor) -> bytes:
+    """JSON, for the journal and for files."""
+    return _FORM.dump_json(floor)
+
+
+def decoded(data: bytes, place: str = "") -> Floor:
+    """The opposite. Raises MalformedError."""
+    try:
+        return _FORM.validate_json(data, strict=True)
+    except ValidationError:
+        remedy = "it is written anew at the next confirmed update; the other places where the floor is kept still hold"
+        raise MalformedError("it is no floor of updates", place=place, remedy=remedy) from None
+
+
+_FORM: TypeAdapter[Floor] = TypeAdapter(Floor)

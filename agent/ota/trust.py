@@ -36,6 +36,9 @@ SUFFIX = ".release.json"  # of the manifest that lies beside a file
 REFUSE, ACCEPT = "refuse", "accept-anyone-can-replace-my-firmware"
 Policy = Literal["refuse", "accept-anyone-can-replace-my-firmware"]
 SKEW = 86_400  # seconds that the clock of who signs may be ahead of ours
+# Seconds that one release moves the time floor at most. A hub without a clock learns the time from signed dates only; who signs with a clock
+# that is decades ahead would else make every later release look expired.
+AHEAD = 366 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,19 @@ class Verified:
     permission: Downgrade | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Vouched:
+    """A document whose signatures were checked: by `verify` with our own root, or by another way to trust (agent/ota/tuf_source.py).
+
+    `product`: of the root; `root`: its version, 0 for one that is not ours; `signers`: ids of the keys.
+    """
+
+    payload: bytes
+    product: str
+    signers: frozenset[str]
+    root: int = 0
+
+
 def verify(
     data: bytes, root: Root, hub: Hub, floor: Floor, now: Moment, *, permission: bytes | None = None, place: str = ""
 ) -> Verified:
@@ -90,22 +106,42 @@ def verify(
     floor = recovered(floor, root)
     signed = open_envelope(data, LARGEST, place)
     signers = root.verifiers[RELEASE].check(signed, RELEASE, place)
-    release = read_release(signed.payload, place)
-    _check_offered(release, root, floor, now, place)
+    if root.document.expires <= judged(now, floor)[0]:
+        text = f"root {root.version} expired at {instant(root.document.expires)}"
+        raise RootExpiredError(
+            text, place=place, remedy="give the hub the next root; if there is none, have one signed"
+        )
+    vouched = Vouched(signed.payload, root.document.product, signers, root.version)
+    return admit(vouched, hub, floor, now, root=root, permission=permission, place=place)
+
+
+def admit(
+    vouched: Vouched,
+    hub: Hub,
+    floor: Floor,
+    now: Moment,
+    *,
+    root: Root | None = None,
+    permission: bytes | None = None,
+    place: str = "",
+) -> Verified:
+    """Everything after the signatures; `root` is whose keys may permit a downgrade. Raises as `verify`."""
+    release = read_release(vouched.payload, place)
+    _check_offered(release, vouched.product, floor, now, place)
     mine, devices = _matching(release, hub, place)
     _check_dependencies(mine + devices, floor, place)
-    digest = hashlib.sha256(signed.payload).hexdigest()
-    allowed = _check_floor(release, digest, mine, floor, place)
+    digest = hashlib.sha256(vouched.payload).hexdigest()
+    back = _check_floor(mine + devices, release, digest, floor, place)
     granted = None
-    if allowed is not None:
+    if back is not None:
         if permission is None:
-            raise allowed
+            raise back
         granted = _permitted(permission, release, root, hub, floor, now, place)
     elif release.number <= floor.number and not judged(now, floor)[1]:
         remedy = "wait for the time to be synchronised (chrony or systemd-timesyncd)"
         text = f"release {release.number} is not newer than {floor.number}, and its expiry cannot be judged"
         raise TimeUnknownError(text, place=place, remedy=remedy)
-    return Verified(release, digest, signers, root.version, mine, devices, granted)
+    return Verified(release, digest, vouched.signers, vouched.root, mine, devices, granted)
 
 
 def reread(data: bytes, digest: str, hub: Hub, place: str = "") -> Verified:
@@ -122,9 +158,30 @@ def reread(data: bytes, digest: str, hub: Hub, place: str = "") -> Verified:
     return Verified(release, digest, frozenset(), 0, mine, devices)
 
 
-def _check_offered(release: Release, root: Root, floor: Floor, now: Moment, place: str) -> None:
-    """Product, expiry of root and release, and the times before which it is not to be installed."""
-    _check_current(release, root, floor, now, place)
+def raised(floor: Floor, verified: Verified) -> Floor:
+    """The floor once this release is CONFIRMED, and never earlier: the version before must stay one that may be gone back to.
+
+    Compute it when the release is verified, keep it in the journal, and put it in force at CONFIRMED: by then the release may have expired.
+    A permitted downgrade changes what is installed, and lowers nothing.
+    """
+    release = verified.release
+    epochs = dict(floor.epochs)
+    for component in verified.hub + verified.devices:
+        epochs[component.name] = max(component.security_epoch, epochs.get(component.name, 0))
+    higher = release.number > floor.number or (release.number == floor.number and not floor.digest)
+    return Floor(
+        number=max(floor.number, release.number),
+        digest=verified.digest if higher else floor.digest,
+        epochs=epochs,
+        root=max(floor.root, verified.root),
+        installed={**floor.installed, **{component.name: component.version for component in verified.hub}},
+        time=max(floor.time, min(release.created, floor.time + AHEAD)),
+    )
+
+
+def _check_offered(release: Release, product: str, floor: Floor, now: Moment, place: str) -> None:
+    """Product and expiry, and the times before which it is not to be installed: those wait for nobody who cannot know the time."""
+    _check_current(release, product, floor, now, place)
     time, known = judged(now, floor)
     begins = max(release.created - SKEW, release.not_before or 0)
     if known and time < begins:
@@ -132,17 +189,11 @@ def _check_offered(release: Release, root: Root, floor: Floor, now: Moment, plac
         raise NotYetError(f"not to be installed before {instant(int(begins))}", begins, place=place, remedy=remedy)
 
 
-def _check_current(document: Document, root: Root, floor: Floor, now: Moment, place: str) -> None:
-    time, _ = judged(now, floor)
-    if root.document.expires <= time:
-        text = f"root {root.version} expired at {instant(root.document.expires)}"
-        raise RootExpiredError(
-            text, place=place, remedy="give the hub the next root; if there is none, have one signed"
-        )
-    if document.product != root.document.product:
-        text = f"it is for {document.product}, and this hub is a {root.document.product}"
+def _check_current(document: Document, product: str, floor: Floor, now: Moment, place: str) -> None:
+    if document.product != product:
+        text = f"it is for {document.product}, and this hub is a {product}"
         raise WrongProductError(text, place=place, remedy="take the release of this product")
-    if document.expires <= time:
+    if document.expires <= judged(now, floor)[0]:
         remedy = "take a newer release; if there is none, look at the hub's clock"
         raise ExpiredError(f"it expired at {instant(document.expires)}", place=place, remedy=remedy)
 
@@ -152,7 +203,7 @@ def _matching(release: Release, hub: Hub, place: str) -> tuple[tuple[Component, 
     ordered = in_order(release.components)
     mine = tuple(c for c in ordered if c.hub and any(_is_board(pattern, hub) for pattern in c.hub.boards))
     devices = tuple(c for c in ordered if c.device)
-    if not mine and not devices:
+    if not mine and any(c.hub for c in ordered):  # even if there are images for devices: it is of another board's hubs
         text = f"nothing in release {release.release} is for {' or '.join(hub.boards) or 'a hub of no known board'}"
         raise WrongHardwareError(text, place=place, remedy="take the release for this board")
     return mine, devices
@@ -175,10 +226,10 @@ def _check_dependencies(components: tuple[Component, ...], floor: Floor, place: 
 
 
 def _check_floor(
-    release: Release, digest: str, mine: tuple[Component, ...], floor: Floor, place: str
+    components: tuple[Component, ...], release: Release, digest: str, floor: Floor, place: str
 ) -> RollbackError | None:
     """Why it goes back, which a permission may allow. Raises what no permission allows: EpochError, MixAndMatchError."""
-    for component in release.components:
+    for component in components:
         least = floor.epochs.get(component.name, 0)
         if component.security_epoch < least:
             text = f"{component.name} {component.version} is of security epoch {component.security_epoch}, and {least} was confirmed"
@@ -191,12 +242,16 @@ def _check_floor(
     if release.number < floor.number:
         text = f"release {release.number} is older than {floor.number}, which was confirmed"
         return RollbackError(text, place=place, remedy=remedy)
-    for component in mine:
+    for component in filter(_for_hub, components):
         here = floor.installed.get(component.name)
         if here is not None and order(component.version) < _order(here, place):
             text = f"{component.name} {component.version} is older than {here}, which is installed"
             return RollbackError(text, place=place, remedy=remedy)
     return None
+
+
+def _for_hub(component: Component) -> bool:
+    return component.for_hub
 
 
 def _order(installed: str, place: str) -> tuple[object, ...]:
@@ -207,16 +262,18 @@ def _order(installed: str, place: str) -> tuple[object, ...]:
         raise DependencyError(f"what is installed cannot be compared: {error}", place=place, remedy=remedy) from None
 
 
-def _permitted(data: bytes, release: Release, root: Root, hub: Hub, floor: Floor, now: Moment, place: str) -> Downgrade:
+def _permitted(
+    data: bytes, release: Release, root: Root | None, hub: Hub, floor: Floor, now: Moment, place: str
+) -> Downgrade:
     """The permission for this step back. Raises RefusedError."""
-    verifier = root.verifiers.get(DOWNGRADE)
-    if verifier is None:
+    verifier = None if root is None else root.verifiers.get(DOWNGRADE)
+    if root is None or verifier is None:
         remedy = "have a root signed that names keys for downgrades"
         raise DowngradeError("the root permits no downgrades", place=place, remedy=remedy)
     signed = open_envelope(data, LARGEST, place)
     verifier.check(signed, DOWNGRADE, place)
     permission = read_downgrade(signed.payload, place)
-    _check_current(permission, root, floor, now, place)
+    _check_current(permission, root.document.product, floor, now, place)
     if not judged(now, floor)[1]:
         remedy = "wait for the time to be synchronised (chrony or systemd-timesyncd)"
         raise TimeUnknownError("a downgrade is permitted for a time, and nobody knows it", place=place, remedy=remedy)

@@ -31,7 +31,7 @@ from ota_rig import (
 
 from agent.clock import ESTIMATED
 from agent.ota.documents import DEEPEST, instant
-from agent.ota.floor import Floor, merged, raised
+from agent.ota.floor import Floor, merged
 from agent.ota.manifest import LARGEST
 from agent.ota.refusals import (
     DependencyError,
@@ -53,7 +53,7 @@ from agent.ota.refusals import (
 )
 from agent.ota.roots import LARGEST_ROOT, LONGEST_CHAIN, Root, chained, pinned, rotated
 from agent.ota.signatures import ROOM, header_of, open_envelope, seal, url64
-from agent.ota.trust import Hub
+from agent.ota.trust import Hub, raised
 
 
 def clock(year: int) -> float:
@@ -126,7 +126,7 @@ class TestFastForward:
 
     def poisoned(self) -> Floor:
         found = check(release(self.absurd, components=[agent(security_epoch=self.absurd)]))
-        return raised(FLOOR, found.release, found.digest, found.root)
+        return raised(FLOOR, found)
 
     def healed(self) -> Root:
         recovery = {"root": 2, "number": 6, "security_epochs": {"agent": 2}}
@@ -138,11 +138,11 @@ class TestFastForward:
             with pytest.raises(RollbackError):
                 check(release(number), floor=after)
         found = check(release(7, ("p-n", "ed-m")), root=self.healed(), floor=after)
-        assert raised(after, found.release, found.digest, found.root).root == 2
+        assert raised(after, found).root == 2
 
     def test_a_place_that_kept_the_absurd_number_does_not_bring_it_back(self) -> None:
         found = check(release(9, ("p-n", "ed-m")), root=self.healed(), floor=self.poisoned())
-        healed = raised(merged([self.poisoned()], self.healed()), found.release, found.digest, found.root)
+        healed = raised(merged([self.poisoned()], self.healed()), found)
         both = merged([self.poisoned(), healed], self.healed())
         assert (both.number, both.epochs["agent"], both.digest) == (9, 2, found.digest)
 
@@ -182,8 +182,10 @@ class TestEndlessData:
             rotated(trusted(), b"x" * (LARGEST_ROOT * 4 // 3 + ROOM + 10))
 
     def test_roots_without_end(self) -> None:
-        first = pinned(signed(root_document(), ("ed-a", "ed-b")))
-        chain = [signed(root_document(n), ("ed-a", "ed-b")) for n in range(2, LONGEST_CHAIN + 3)]
+        keys = ("ed-a", "ed-b")
+        small = {"roots": keys, "releases": keys}
+        first = trusted(**small)
+        chain = [root(n, keys, **small) for n in range(2, LONGEST_CHAIN + 3)]
         assert chained(first, chain[:LONGEST_CHAIN]).version == LONGEST_CHAIN + 1
         with pytest.raises(RootChainError, match="256"):
             chained(first, iter(chain))
@@ -212,7 +214,7 @@ class TestEndlessData:
 class TestMixAndMatch:
     def test_two_releases_under_one_number(self) -> None:
         first = check(release())
-        after = raised(FLOOR, first.release, first.digest, first.root)
+        after = raised(FLOOR, first)
         with pytest.raises(MixAndMatchError):
             check(release(components=[agent(options={"other": True}), bulb()]), floor=after)
 

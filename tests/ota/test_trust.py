@@ -27,7 +27,7 @@ from ota_rig import (
 )
 
 from agent.ota.documents import instant
-from agent.ota.floor import Floor, merged, raised
+from agent.ota.floor import Floor, decoded, encoded, merged
 from agent.ota.manifest import File, read_release
 from agent.ota.refusals import (
     ContentError,
@@ -49,7 +49,7 @@ from agent.ota.refusals import (
 )
 from agent.ota.roots import chained, pinned
 from agent.ota.signatures import open_envelope, seal
-from agent.ota.trust import ACCEPT, REFUSE, Device, Hub, beside, check_device, unsigned
+from agent.ota.trust import ACCEPT, REFUSE, Device, Hub, beside, check_device, raised, unsigned
 
 BULB = Device("zb.1a62+3f01", "zigbee", 4476, 8454, 12, hardware=2)
 
@@ -64,7 +64,7 @@ def test_a_good_release_is_taken() -> None:
 
 def test_the_same_release_is_taken_again_for_devices_that_come_later() -> None:
     first = check(release())
-    after = raised(FLOOR, first.release, first.digest, first.root)
+    after = raised(FLOOR, first)
     assert check(signed(release_document(), ("p-t", "ed-s")), floor=after).digest == first.digest
 
 
@@ -131,11 +131,10 @@ def test_a_component_for_another_board_satisfies_no_dependency() -> None:
         check(release(components=[agent(requires=[{"component": "os", "minimum": "6"}]), os]))
 
 
-def test_a_board_without_a_name_matches_nothing_but_devices_are_served() -> None:
-    found = check(release(), hub=Hub("hub-1", ()), floor=replace(FLOOR))
-    assert not found.hub
+def test_a_board_without_a_name_matches_nothing() -> None:
     with pytest.raises(WrongHardwareError):
-        check(release(components=[agent()]), hub=Hub("hub-1", ()))
+        check(release(), hub=Hub("hub-1", ()))
+    assert check(release(components=[bulb()]), hub=Hub("hub-1", ())).devices
 
 
 @pytest.mark.parametrize(
@@ -234,14 +233,14 @@ class TestDowngrade:
 
     def test_lowers_no_floor(self) -> None:
         found = check(self.older, floor=self.floor, permission=permission())
-        after = raised(self.floor, found.release, found.digest, found.root)
+        after = raised(self.floor, found)
         assert (after.number, after.digest, after.installed["agent"]) == (7, "", "2.1.0")
 
 
 class TestFloor:
     def test_rises_with_what_was_confirmed(self) -> None:
         found = check(release())
-        after = raised(Floor(), found.release, found.digest, found.root)
+        after = raised(Floor(), found)
         assert after == Floor(7, found.digest, {"agent": 2, "bulb": 0}, 1, {"agent": "2.1.0"}, found.release.created)
 
     def test_of_several_places_the_highest_wins(self) -> None:
@@ -250,6 +249,22 @@ class TestFloor:
         assert merged([one, other], trusted()) == Floor(6, "", {"agent": 3, "os": 4}, 2, {"agent": "2"}, NOW)
         assert merged([other, Floor(6, "b")], trusted()).digest == "b"
         assert merged([], trusted()) == Floor()
+
+    def test_a_date_that_is_far_ahead_does_not_make_every_later_release_look_expired(self) -> None:
+        far = release(created=instant(int(NOW) + 9000 * DAY), expires=instant(int(NOW) + 9100 * DAY))
+        found = check(far, now=UNKNOWN, root=trusted(expires=instant(int(NOW) + 9999 * DAY)))
+        assert raised(FLOOR, found).time == FLOOR.time + 366 * DAY
+
+    def test_is_kept_as_json(self) -> None:
+        assert decoded(encoded(FLOOR)) == FLOOR
+        for wrong in (b"", b"{}x", b'{"number": "7"}', encoded(FLOOR)[:-9]):
+            with pytest.raises(MalformedError):
+                decoded(wrong)
+
+    def test_what_is_for_other_boards_is_not_installed_here(self) -> None:
+        os = {**agent("6.2", hub={"boards": ["other"]}), "name": "os", "kind": "rauc", "files": [file("os.raucb")]}
+        after = raised(Floor(), check(release(components=[agent(), os])))
+        assert (dict(after.installed), dict(after.epochs)) == ({"agent": "2.1.0"}, {"agent": 2})
 
     def test_a_trial_that_fails_leaves_the_version_before_installable(self) -> None:
         check(release(8))
