@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from agent.ota.fetch import Fetch, FetchPolicy, Source
 
-LIMITS: dict[str, Any] = {"connect": 2.0, "head": 0.2, "stall": 0.2, "sync_every": 16_384}
+LIMITS: dict[str, Any] = {"connect": 2.0, "head": 0.2, "stall": 0.2, "unsynced": 16_384}
 TAG = '"one"'
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close sends RST
 

@@ -113,7 +113,7 @@ class Fetch:
         self._limits = own + ([shared] if shared is not None else [])
         self._block = min([BLOCK, *(limit.step for limit in self._limits if limit.step)])
         self._buffer = memoryview(bytearray(self._block))
-        self._image = Image(path, source, tries=policy.chunk_tries, sync_every=policy.sync_every)
+        self._image = Image(path, source, tries=policy.chunk_tries, unsynced=policy.unsynced, check=self._line.check)
         self._tell: Callable[[int], object] = _nothing
         self._told = -1
         self._started = self._verified = False

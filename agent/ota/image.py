@@ -1,7 +1,7 @@
 """The file of one download: room taken first, checked chunk by chunk as it is written, and read back through the one descriptor that is used.
 
 The file has its full length from the start, so its length tells nothing: what it holds is told by the hashes of its chunks, or, where there
-is no chunk map, by a note beside it that is written after each sync. Not for two threads at once.
+is no chunk map, by a note beside it. Not for two threads at once, beside the one that reads back (agent/ota/readback.py).
 """
 
 import errno
@@ -10,12 +10,13 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from agent.errors import HubError, StorageError, TryAgainError
+from agent.errors import HubError, StorageError, TryAgainError, UsageError
 from agent.files import sync_folder, write_atomic
+from agent.ota.readback import ReadBack
 from agent.ota.source import Chunk, Source
 from agent.ota.trouble import CorruptError, NoSpaceError
 
@@ -36,14 +37,15 @@ class Image:
     `origin` is (mirror's key, validator) of what was written, for a download without a chunk map.
     """
 
-    def __init__(self, path: Path, source: Source, *, tries: int, sync_every: int) -> None:
-        self.path, self._source, self._tries, self._sync_every = path, source, tries, sync_every
+    def __init__(self, path: Path, source: Source, *, tries: int, unsynced: int, check: Callable[[], object]) -> None:
+        self.path, self._source, self._tries, self._unsynced, self._check = path, source, tries, unsynced, check
         self.done = self.verified = self.best = 0
         self.origin = ("", "")
-        self._synced = 0
+        self._handed = self._noted = 0
         self._again: dict[int, int] = {}
         self._mixed = False
         self._descriptor = -1
+        self._back: ReadBack | None = None
         self._buffer = memoryview(bytearray(BLOCK))
         self._note = path.with_name(path.name + _NOTE)
         self._begin(0)
@@ -67,18 +69,21 @@ class Image:
                 self._take_room()
                 os.fsync(self._descriptor)
                 sync_folder(self.path.parent)
-                self._synced = self.done
+            self._back = ReadBack(self._descriptor, ahead=self._unsynced, note=self._write_note, check=self._check)
+            self._hand_over()
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
+        self._end_back()
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
     def detach(self) -> int:
         """The descriptor, at offset 0; the caller closes it."""
+        self._end_back()
         found, self._descriptor = self._descriptor, -1
         os.lseek(found, 0, os.SEEK_SET)
         return found
@@ -103,57 +108,45 @@ class Image:
         self.best = max(self.best, self.done)
         if self.done == self._chunk.end:
             self._end_chunk()
-        if self.done - self._synced >= self._sync_every:
-            self.sync()
+        if self.verified > self._handed or self.done - self._handed >= self._source.chunk_size:
+            self._hand_over()
 
     def anew(self) -> None:
         """Begin again: the server has another file now."""
         if not self._source.chunks:
-            with self._disk():
-                self._forget_note()
             self._mixed = False
+            self._forget()
             self._begin(0)
 
     def mixed(self) -> None:
         """What follows comes from another answer than what is there."""
         self._mixed = self._mixed or self.done > 0
 
-    def sync(self) -> None:
-        """Everything so far is on the disk. Raises StorageError, and then nothing counts that was not there before.
-
-        After a failed fsync the kernel may call its pages clean: a second one would lie. They are cut off the file instead.
-        """
-        with self._disk():
-            try:
-                os.fsync(self._descriptor)
-            except OSError:
-                with suppress(OSError):
-                    os.ftruncate(self._descriptor, self._synced)
-                raise
-            self._synced = self.done
-            if not self._source.chunks and self.done < self._source.size:
-                self._write_note()
-
     def finish(self) -> bool:
-        """Sync, and read the whole back from the disk. False when a part of it is wrong and must be fetched again.
+        """All is written: whether the disk gives the right whole. False when a part of it is wrong and must be fetched again.
 
         Raises CorruptError when that cannot help, StorageError.
         """
-        self.sync()
-        with self._disk():
-            os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_DONTNEED)  # from the disk, not from memory
-            whole = self._digest(0, self._source.size)
-            if whole == self._source.sha256:
+        with self._disk(), self._durable() as back:
+            whole = back.digest(self._source.size)
+        if whole == self._source.sha256:
+            with self._disk():
                 self._forget_note()
-                self.verified = self.done
-                return True
+            self.verified = self.done
+            return True
+        with self._disk():
             return self._find_damage()
 
     # ---- inside -----------------------------------------------------------------------------------------------------
 
+    def _end_back(self) -> None:
+        if self._back is not None:
+            self._back.end()
+            self._back = None
+
     def _begin(self, offset: int) -> None:
         self.done = self.verified = offset
-        self._synced = min(self._synced, offset)
+        self._handed = min(self._handed, offset)
         if offset < self._source.size:
             self._chunk = self._source.chunk_at(offset)
             self._hash = hashlib.sha256()
@@ -164,6 +157,31 @@ class Image:
             self._damaged(chunk, "is not what was signed")
         if self._source.chunks:
             self._begin(self.done)
+
+    def _hand_over(self) -> None:
+        """What may be synced and read back: what is right, or, without a chunk map, all there is."""
+        self._handed = self.verified if self._source.chunks else self.done
+        with self._disk(), self._durable() as back:
+            back.reach(self._handed)
+
+    @contextmanager
+    def _durable(self) -> Iterator[ReadBack]:
+        """After a failed fsync the kernel may call its pages clean: a second one would lie. They are cut off the file instead."""
+        if self._back is None:
+            raise UsageError("the image is not open", place=str(self.path))
+        try:
+            yield self._back
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(self._descriptor, self._back.at)
+            raise
+
+    def _forget(self) -> None:
+        """What was read back does not count."""
+        with self._disk(), self._durable() as back:
+            back.anew()
+            self._noted = 0
+            self._forget_note()
 
     def _damaged(self, chunk: Chunk, what: str) -> None:
         self._begin(chunk.start)
@@ -181,6 +199,7 @@ class Image:
             self._again[0] = self._again.get(0, 0) + 1
             self.anew()
             return False
+        self._forget()
         good = self._good_chunks()
         if good == self._source.size:
             text = "each chunk is what was signed, but the whole is not: the manifest contradicts itself"
@@ -192,14 +211,14 @@ class Image:
     def _keep(self) -> None:
         """What a former run left: chunks up to the first that is wrong, or what the note tells of."""
         size = os.fstat(self._descriptor).st_size
-        offset = self._good_chunks() if self._source.chunks else self._noted(size)
+        offset = self._good_chunks() if self._source.chunks else self._from_note(size)
         if offset < size:
             os.ftruncate(self._descriptor, offset)
         self._mixed = offset > 0
         self._begin(offset)
         self.best = offset
 
-    def _noted(self, size: int) -> int:
+    def _from_note(self, size: int) -> int:
         length = self._read_note()
         if not length and size == self._source.size and self._digest(0, size) == self._source.sha256:
             return size  # it was finished, which takes the note away
@@ -225,6 +244,7 @@ class Image:
                 break
             found.update(self._buffer[:count])
             start += count
+            self._check()
         return found.hexdigest()
 
     def _take_room(self) -> None:
@@ -274,10 +294,14 @@ class Image:
 
     # ---- the note ---------------------------------------------------------------------------------------------------
 
-    def _write_note(self) -> None:
+    def _write_note(self, length: int) -> None:
+        """Called by the thread that reads back, with what is on the disk by then."""
+        if self._source.chunks or length >= self._source.size or length - self._noted < self._unsynced:
+            return
         key, validator = self.origin
-        told = {"sha256": self._source.sha256, "length": self._synced, "mirror": key, "validator": validator}
+        told = {"sha256": self._source.sha256, "length": length, "mirror": key, "validator": validator}
         write_atomic(self._note, json.dumps(told).encode())
+        self._noted = length
 
     def _read_note(self) -> int:
         """How many bytes are known to be there; 0 for a note that is none, or of another file."""

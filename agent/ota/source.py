@@ -82,6 +82,6 @@ class FetchPolicy:
     resumes: int = 20  # without a new byte
     chunk_tries: int = 3  # times that one chunk is fetched again
     strikes: int = 3  # answers of one mirror that cannot be used
-    sync_every: int = 8 * MIB  # what a power cut can take, beside the chunk that was being fetched
+    unsynced: int = 8 * MIB  # what may be written and not yet be on the disk, and so what a power cut can take
     ca: str = ""  # PEM file of the authorities, "" for the system's
     plain_http: bool = False
