@@ -122,7 +122,9 @@ class Daemon:
         self.supervisor.on_end = self.failures.append
         self.runtime = Runtime(hub, self.store, SystemClock(), self.supervisor)
         self.runtime.pulses["zigbee"] = Pulse(60.0)
-        self.server = ControlServer(folder, ConsoleApi(self.runtime, "1.2.3", ConsoleOta(lambda: None, lambda: 0.0)), patience=5.0)
+        self.server = ControlServer(
+            folder, ConsoleApi(self.runtime, "1.2.3", ConsoleOta(lambda: None, lambda: 0.0)), patience=5.0
+        )
         self.client = Client(folder)
 
     async def plug_in(self, *devices: Device) -> None:

@@ -43,9 +43,10 @@ class Machine:
     """`board` has the slots; `checks` are the health of the version that runs."""
 
     def __init__(self, folder: Path, *, checks: Mapping[str, Callable[[], Awaitable[str]]] | None = None) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.board = folder, Board(folder)
         self.state = folder / "state"
-        self.state.mkdir()
+        self.state.mkdir(parents=True)
         (folder / "root.json").write_bytes(root())
         self.checks = checks or {"uplink": well}
         self.terms, self.policy = QUICK, Policy(hub="hub-1")
@@ -94,15 +95,15 @@ class Machine:
         finally:
             await store.close()
 
-    async def to_the_end(self, document: Mapping[str, Any], lives: int = 12) -> Task:
-        """Have it done, over as many processes as it takes; the task at its end."""
+    async def to_the_end(self, document: Mapping[str, Any], lives: int = 12, *, start: bool = True) -> Task:
+        """Have it done, over as many processes as it takes; the task at its end. Without `start` the launcher has chosen already."""
 
         async def work(engine: Engine) -> None:
             await engine.offer(LOCAL, "1", 1, document)
             await until(lambda: engine.tasks[KEY].over, 25.0)
 
         for _ in range(lives):
-            said = self.board.start()
+            said = self.board.start() if start else "started"
             self.starts.append(said)
             if said and not await self.life(work):
                 return self.task

@@ -90,10 +90,12 @@ class Engine:
 
     async def _found(self, task: Task) -> None:
         """Apply the table of what a restart means."""
-        runs = await self._steps.runs(task) if task.state in (State.ACTIVATING, State.TRIAL) else Runs.OLD
+        asked = task.state in (State.ACTIVATING, State.TRIAL)
+        runs = await self._steps.runs(task) if asked else Runs.OLD
         after = plan.at_start(task, runs)
         if after != task:
-            log.info("update %s: %s, and %s runs: it goes on as %s", task.key, task.state, runs, after.state)
+            fact = f", and what is found is: {runs}" if asked else ""
+            log.info("update %s was cut off as %s%s: it goes on as %s", task.key, task.state, fact, after.state)
             await self.desk.keep(after)
 
     async def _advance(self, task: Task) -> None:

@@ -1,13 +1,12 @@
 """Where the version floor is kept: in the journal, and in a file beside the slots that outlives a lost database. The highest wins."""
 
-import json
 import logging
-from dataclasses import asdict, fields
 from pathlib import Path
 
 from agent.errors import StorageError
 from agent.files import disk_trouble, write_atomic
-from agent.ota.floor import Floor, merged
+from agent.ota.floor import Floor, decoded, encoded, merged
+from agent.ota.refusals import MalformedError
 from agent.ota.roots import Root
 
 log = logging.getLogger(__name__)
@@ -34,14 +33,13 @@ class Floors:
         """The floor, with what this root says of a compromise."""
         return merged(self._floors, root)
 
-    def raise_to(self, floor: Floor) -> str:
-        """Keep it in the file; the text for the journal. Raises StorageError."""
-        self._floors = [floor]
-        text = json.dumps(asdict(floor))
+    def raise_to(self, text: str) -> None:
+        """From now on it is this one, in the file too. Raises StorageError, MalformedError."""
+        floor = decoded(text.encode(), "the journal")
         with disk_trouble():
             self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            write_atomic(self._path, text.encode(), mode=0o644)
-        return text
+            write_atomic(self._path, encoded(floor), mode=0o644)
+        self._floors = [floor]
 
 
 def _read(text: str, place: str) -> Floor:
@@ -49,8 +47,7 @@ def _read(text: str, place: str) -> Floor:
     if not text:
         return Floor()
     try:
-        told = json.loads(text)
-        return Floor(**{field.name: told[field.name] for field in fields(Floor)})
-    except (ValueError, TypeError, KeyError) as error:
-        log.error("the version floor in %s cannot be read: %s", place, error)  # noqa: TRY400  no bug
+        return decoded(text.encode(), place)
+    except MalformedError as error:
+        log.error("%s", error.advice)  # noqa: TRY400  no bug
         return Floor()

@@ -14,6 +14,7 @@ class Offer:
     verified: Verified
     base: str
     envelope: bytes
+    floor: str = ""  # what it raises the floor to once it is confirmed, JSON; "" for one that is read again
 
     @property
     def release(self) -> Release:

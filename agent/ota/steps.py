@@ -36,8 +36,8 @@ class Verifier(Protocol):
         A task that has been activated is only read again: that its release expires in its trial is no reason to go back.
         """
 
-    async def confirmed(self, offer: Offer) -> str:
-        """The floor once all of a release is confirmed, for the journal. Raises StorageError."""
+    async def confirmed(self, floor: str) -> None:
+        """All of a release is confirmed: this is the floor now. Raises StorageError."""
 
 
 class Fetcher(Protocol):
@@ -117,7 +117,7 @@ class Steps:
 
     async def _received(self, task: Task) -> Task:
         offer = await self._offer(task)
-        facts = {**task.facts, "digest": offer.verified.digest, MANIFEST: offer.envelope.decode()}
+        facts = {"digest": offer.verified.digest, MANIFEST: offer.envelope.decode(), "floor": offer.floor}
         return moved(task, State.CHECKED, release=offer.release.release, facts=facts)
 
     async def _checked(self, task: Task) -> Task:
@@ -225,11 +225,12 @@ class Steps:
         await self._applier(component).confirm(component)
         await self._fetcher.clean()
         done = (*task.done, component.name)
-        kept = {name: task.facts[name] for name in ("digest", MANIFEST)}
+        kept = {name: task.facts[name] for name in ("digest", MANIFEST, "floor")}
         if any(one.name not in done for one in offer.components):
             return moved(task, State.CHECKED, done=done, trial_spent=0.0, facts=kept)
         after = plan.ended(replace(task, done=done), State.SUCCEEDED, "", f"{task.release} is installed")
-        return await self._desk.keep(after, floor=await self._verifier.confirmed(offer))
+        await self._verifier.confirmed(task.facts["floor"])
+        return await self._desk.keep(after, floor=task.facts["floor"])
 
     async def _rolling_back(self, task: Task) -> Task:
         component = await self._component(task)

@@ -16,7 +16,7 @@ from typing import Any
 from agent.clock import Clock
 from agent.errors import StorageError
 from agent.ota.fetch import FetchPolicy
-from agent.ota.floor import Floor, raised
+from agent.ota.floor import Floor, encoded
 from agent.ota.floors import Floors
 from agent.ota.manifest import LARGEST
 from agent.ota.manifest_get import get
@@ -25,7 +25,7 @@ from agent.ota.plan import HARMLESS, MANIFEST, Task
 from agent.ota.refusals import MalformedError, UnsignedError
 from agent.ota.roots import Root, chained, pinned
 from agent.ota.signatures import ROOM
-from agent.ota.trust import Hub, Policy, reread, unsigned, verify
+from agent.ota.trust import Hub, Policy, raised, reread, unsigned, verify
 
 LOCAL = "local"  # the source of what a person asks for
 PERMISSION = "permission"
@@ -70,17 +70,14 @@ class Verifier:
         data, base = await self._envelope(task)
         if task.state not in HARMLESS:
             return Offer(reread(data, task.facts.get("digest", ""), self._hub, task.key), base, data)
-        root = self._trust.root()
-        permission = _inline(task.document, PERMISSION)
-        now = self._clock.now()
-        verified = verify(data, root, self._hub, self._floor(root), now, permission=permission, place=task.key)
-        return Offer(verified, base, data)
+        root, now = self._trust.root(), self._clock.now()
+        floor, permission = self._floor(root), _inline(task.document, PERMISSION)
+        verified = verify(data, root, self._hub, floor, now, permission=permission, place=task.key)
+        return Offer(verified, base, data, encoded(raised(floor, verified)).decode())
 
-    async def confirmed(self, offer: Offer) -> str:
+    async def confirmed(self, floor: str) -> None:
         """See agent.ota.steps.Verifier."""
-        root = self._trust.root()
-        floor = raised(self._floor(root), offer.release, offer.verified.digest, root.version)
-        return self._floors.raise_to(floor)
+        self._floors.raise_to(floor)
 
     def _floor(self, root: Root) -> Floor:
         """With what runs now, where no update has said so yet."""
