@@ -3,7 +3,8 @@
 What a job's document may be: {"operation": "firmware-update", and one of
     "manifest": the envelope itself, with "base": the address that its files lie beside
     "manifestUrl": the address of the envelope, which its files lie beside
-    "path": the same on this machine, from a person at the control socket only}
+    "path": the same on this machine, from a person at the control socket only
+and where files have addresses of their own, "urls": {name: address}, which presigned ones need}
 """
 
 import asyncio
@@ -69,11 +70,11 @@ class Verifier:
         """See agent.ota.steps.Verifier. Raises RefusedError, RestError, StorageError."""
         data, base = await self._envelope(task)
         if task.state not in HARMLESS:
-            return Offer(reread(data, task.facts.get("digest", ""), self._hub, task.key), base, data)
+            return Offer(reread(data, task.facts.get("digest", ""), self._hub, task.key), base, data, _addresses(task))
         root, now = self._trust.root(), self._clock.now()
         floor, permission = self._floor(root), _inline(task.document, PERMISSION)
         verified = verify(data, root, self._hub, floor, now, permission=permission, place=task.key)
-        return Offer(verified, base, data, encoded(raised(floor, verified)).decode())
+        return Offer(verified, base, data, _addresses(task), encoded(raised(floor, verified)).decode())
 
     async def confirmed(self, floor: str) -> None:
         """See agent.ota.steps.Verifier."""
@@ -110,6 +111,13 @@ def _inline(document: Mapping[str, Any], name: str) -> bytes | None:
     if isinstance(given, str) and given:
         return given.encode()
     return json.dumps(given).encode() if isinstance(given, dict) else None
+
+
+def _addresses(task: Task) -> dict[str, str]:
+    given = task.document.get("urls")
+    if task.source == LOCAL or not isinstance(given, dict):
+        return {}
+    return {str(name): url for name, url in given.items() if isinstance(url, str) and "://" in url}
 
 
 def _read(path: Path) -> bytes:
