@@ -191,6 +191,7 @@ ONE_PLACE = {  # third-party library -> where it may be imported
     "aiocoap": ("agent/sim/coap.py",),
     "OpenSSL": ("agent/sim/dtls.py",),
     "jsonata": ("agent/sim/nrf/transform.py",),
+    "dbus_fast": ("agent/ota/appliers/rauc.py",),
     "cronsim": ("agent/sim/iot/jobs.py", "agent/ota/windows.py", "agent/settings/values.py"),
 }
 CREATORS = {  # who may create tasks, and why

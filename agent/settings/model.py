@@ -155,6 +155,8 @@ class OtaSettings(Section):
     )
     boards: Texts = Field((), description="names of this board, where the system does not know them")
     slots: FileName = Field("", description="launcher and slots; default: slots in hub.state_dir")
+    rauc: bool = Field(False, description="install whole systems through RAUC")
+    reboot: str = Field("systemctl reboot", max_length=1024, description="what is run to boot such a system")
     automatic: bool = Field(True, description="install without asking; else `agent ota approve`")
     window: Annotated[str, AfterValidator(values.cron)] = Field("", description="cron line that opens the window")
     window_length: Seconds = Field(7200.0, ge=60, le=86_400, description="how long the window is open")
