@@ -131,6 +131,7 @@ PURE = (
             "satellites",
             "pages",
             "cbor",
+            "jitp",
             "identities",
             "provisioning",
         )
