@@ -8,7 +8,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -16,9 +16,10 @@ from pydantic import ValidationError
 from agent.clock import plausible
 from agent.errors import ConfigError, HubError, TryAgainError
 from agent.files import disk_trouble, locked, sync_folder, write_atomic
-from agent.identity.certificates import CertificateTroubleError, Checked, check
-from agent.identity.keys import KeyStore, KeyStoreAwayError
+from agent.identity.certificates import CertificateTroubleError, Checked, check, public_of
+from agent.identity.keys import KeyStore, KeyStoreAwayError, public_pem
 from agent.identity.record import Held, Record, Slot
+from agent.identity.stores.file import parse
 from agent.wire.fleet_provisioning import THING_NAME
 
 log = logging.getLogger(__name__)
@@ -129,6 +130,47 @@ class Slots:
             write_atomic(self.chain(asked.free), checked.pem.encode())
             self._write(asked.arrived(held))
             return held
+
+    # ---- backups ----------------------------------------------------------------------------------------------------
+
+    def usable(self) -> Held | None:
+        """The certificate in use, if it and its key are there and belong together. Raises KeyStoreAwayError, ConfigError."""
+        try:
+            record = self.record
+        except CertificateTroubleError:
+            return None
+        return record.identity if record.current and self.sound(record.current) else None
+
+    def slot_of(self, chain: str) -> Slot | None:
+        """The slot whose key in the store is this chain's."""
+        for slot in SLOTS:
+            if self.keys.has(self.key(slot)):
+                with suppress(CertificateTroubleError):
+                    check(chain, self.keys.public_key(self.key(slot)), None)
+                    return slot
+        return None
+
+    def check_whole(self, held: Held, chain: str, key: str) -> None:
+        """Whether the parts of an identity are of one certificate; `key` may be empty. Raises CertificateTroubleError, KeyTroubleError."""
+        public = public_pem(parse(key.encode(), "the backup").public_key()) if key else public_of(chain)
+        if check(chain, public, None).certificate_id != held.certificate_id:
+            remedy = "try again; if it stays so: `agent identity show`"
+            raise CertificateTroubleError("the chain is not the certificate that the record names", remedy=remedy)
+
+    def give_back(self, chain: str, key: str, held: Held) -> None:
+        """Put an identity back, in the place of one that cannot be used. May be repeated. Raises KeyTroubleError."""
+        slot = self.slot_of(chain)
+        with self._locked():
+            if slot is None:
+                slot = "a"
+                self._write(
+                    Record()
+                )  # a record that names no key: a power cut before the next one leaves none that is wrong
+                self._tidy()
+                self.keys.adopt(self.key(slot), key)
+            write_atomic(self.chain(slot), chain.encode())
+            self._write(Record(held={slot: held}, current=slot))
+            self._tidy()
 
     def tell(self) -> None:
         """Tell `on_record` what is there: a power cut may have come between a write and its telling."""
