@@ -17,10 +17,10 @@ from agent.client import Client, NotRunningError
 from agent.errors import HubError, PermissionDeniedError, TryAgainError, UsageError
 from agent.identity.stores import open_secrets
 from agent.settings import Settings
+from agent.uplinks import DEVICES
 
 PENDING = "restore"  # the secret: a radio's own begin with its name and a dot
 _PATIENCE = 5.0  # seconds
-_DEVICES = ("pkcs11", "tpm")  # stores whose keys never were outside
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,7 @@ def _judge(settings: Settings, kept: Kept, backup: Identity | None, *, take_over
         remedy = "--without-identity, and provision the hub anew"
         raise UsageError(text, place="identity", remedy=remedy)
     slots.check_whole(held, backup.chain, backup.key)
-    if settings.identity.store in _DEVICES:
+    if settings.identity.store in DEVICES:
         raise refused_to_adopt("identity.store")
     here = saved.meta(settings.hub.state_dir).get(saved.DATABASE_ID, "")
     if not take_over and (here != kept.database or not here):
