@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from agent.clock import plausible
-from agent.errors import ConfigError, HubError, TryAgainError
+from agent.errors import ConfigError, Exit, HubError, TryAgainError
 from agent.files import disk_trouble, locked, sync_folder, write_atomic
 from agent.identity.certificates import CertificateTroubleError, Checked, check, public_of
 from agent.identity.keys import KeyStore, KeyStoreAwayError, public_pem
@@ -29,6 +29,12 @@ LOCK_WAIT = 10.0  # seconds; a change takes milliseconds, a key in a slow TPM so
 Now = Callable[[], float | None]  # seconds since 1970, None while the clock was never set
 
 
+class DamagedRecordError(CertificateTroubleError):
+    """The record is no record: no start mends that, so that the service manager shall not try (exit code 78)."""
+
+    exit_code = Exit.CONFIG
+
+
 class Slots:
     """Keys and certificates of one identity in `folder`. Raises KeyTroubleError, CertificateTroubleError, StorageError."""
 
@@ -41,19 +47,20 @@ class Slots:
 
     @property
     def record(self) -> Record:
-        """What is there. Raises CertificateTroubleError for a record that cannot be read."""
+        """What is there. Raises DamagedRecordError for a record that is none, CertificateTroubleError for one that cannot be read."""
+        remedy = "`agent restore` of a backup puts it back; or delete it: the hub is then provisioned again"
         try:
-            return Record.model_validate_json(self._path.read_bytes())
+            found = Record.model_validate_json(self._path.read_bytes())
         except FileNotFoundError:
             return Record()
-        except (ValidationError, OSError) as error:
-            first = (
-                error.errors(include_input=False, include_url=False)[0]["msg"]
-                if isinstance(error, ValidationError)
-                else error
-            )
-            remedy = "restore it from a backup, or delete it: the hub is then provisioned again"
-            raise CertificateTroubleError(f"cannot be read: {first}", place=str(self._path), remedy=remedy) from None
+        except OSError as error:
+            raise CertificateTroubleError(f"cannot be read: {error}", place=str(self._path), remedy=remedy) from None
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]["msg"]
+            raise DamagedRecordError(f"cannot be read: {first}", place=str(self._path), remedy=remedy) from None
+        if "version" not in found.model_fields_set:  # `{}` would be a hub without keys, whose keys are then tidied away
+            raise DamagedRecordError("cannot be read: it has no version", place=str(self._path), remedy=remedy)
+        return found
 
     @staticmethod
     def key(slot: Slot) -> str:
