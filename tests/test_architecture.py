@@ -131,6 +131,7 @@ PURE = (
             "satellites",
             "pages",
             "cbor",
+            "jitp",
             "identities",
             "provisioning",
         )
@@ -152,6 +153,7 @@ ONE_PLACE = {  # third-party library -> where it may be imported
         "agent/console_api.py",
         "agent/console_ota.py",
         "agent/offboard_mark.py",
+        "agent/backup_form.py",
         "agent/cloud/managed_integrations.py",
         "agent/cloud/channel.py",
         "agent/cloud/jobs.py",

@@ -118,7 +118,9 @@ async def test_a_backup_of_the_radio_is_for_its_owner_and_can_be_restored(house:
     assert file.stat().st_mode & 0o777 == 0o600
     key = json.loads(file.read_text())["radios"]["zigbee"]["network"]["network_key"]["key"]
     assert key not in taken.stdout + taken.stderr + (tmp_path / "agent.log").read_text()
-    restored = await loop.run_in_executor(None, agent, "restore", str(file), "--json")
+    whole_hub = await loop.run_in_executor(None, agent, "restore", str(file))
+    assert (whole_hub.returncode, "the agent runs" in whole_hub.stderr) == (75, True), "what it holds is not replaced"
+    restored = await loop.run_in_executor(None, agent, "restore", str(file), "--radios", "--json")
     assert (restored.returncode, json.loads(restored.stdout)) == (0, {"radios": ["zigbee"]}), restored.stderr
     await house.online()
     bulb = await house.device("SIM-BULB-RGB")
@@ -137,20 +139,22 @@ async def test_a_backup_of_the_radio_is_for_its_owner_and_can_be_restored(house:
         ("--passphrase-file", ()),
         ("another passphrase", ("--passphrase-file", str(other))),
     ):
-        refused = await loop.run_in_executor(None, agent, "restore", str(sealed), *more)
+        refused = await loop.run_in_executor(None, agent, "restore", "--radios", str(sealed), *more)
         assert refused.returncode == 64
         assert words in refused.stderr
-    restored = await loop.run_in_executor(None, agent, "restore", str(sealed), "--passphrase-file", str(secret))
+    restored = await loop.run_in_executor(
+        None, agent, "restore", "--radios", str(sealed), "--passphrase-file", str(secret)
+    )
     assert restored.returncode == 0, restored.stderr
     for wrong, words in (
         ("{}", "is no backup of a hub"),
         ("[", "is no JSON"),
         (json.dumps({**whole, "version": 9}), "has version 9"),
-        (json.dumps({**whole, "radios": {}}), "holds no networks"),
+        (json.dumps({**whole, "radios": {}, "kept": None}), "holds no networks"),
         (json.dumps({**whole, "radios": {"zigbee": {"network": {"a": 1}}}}), "not a network backup"),
         (json.dumps({**whole, "radios": {"other": {"network": {}}}}), "is away"),
     ):
         file.write_text(wrong)
-        refused = await loop.run_in_executor(None, agent, "restore", str(file))
+        refused = await loop.run_in_executor(None, agent, "restore", "--radios", str(file))
         assert refused.returncode in (64, 69), refused.stderr
         assert words in " ".join(refused.stderr.split())

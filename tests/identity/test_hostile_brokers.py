@@ -24,11 +24,12 @@ QUICK = """
 import sys
 from agent import cli, supervise
 from agent.cloud import mqtt
-from agent.identity import credentials, trial, watch
+from agent.identity import credentials, presence, trial, watch
 mqtt.HANDSHAKE_TIMEOUT = 1.0
 credentials.SHORT = trial.SHORT = 2.0
 trial.WAITS = (0.2, 0.2, 0.2)
 watch.FIRST = 0.5
+presence.LOOK = 0.2
 supervise.Supervisor._delay = lambda self, unit: 0.05
 sys.exit(cli.main(sys.argv[1:]))
 """
