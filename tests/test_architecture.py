@@ -44,6 +44,7 @@ PURE = (
     "drivers/zwave/commands/",
     "drivers/zwave/catalog",
     "drivers/zwave/security/",
+    "drivers/zwave/own.py",
     "drivers/zwave/encapsulation.py",
     "drivers/zwave/supervision.py",
     "drivers/zwave/transport_service.py",
