@@ -146,6 +146,7 @@ ONE_PLACE = {  # third-party library -> where it may be imported
         "agent/sim/managed_integrations/service.py",
         "agent/sim/bulk_certificates.py",
         "drivers/zigbee/",
+        "drivers/zwave/settings.py",
     ),
     "zigpy": ("drivers/zigbee/",),
     "bellows": ("drivers/zigbee/",),
