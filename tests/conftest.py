@@ -11,6 +11,11 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Four tests share two cores: how long an example takes says nothing of the code.
+settings.register_profile("hub", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("hub")
 
 _given: set[int] = set()
 
