@@ -94,6 +94,10 @@ class Updates:
             from agent.ota.appliers.rauc import Rauc  # noqa: PLC0415
 
             appliers["rauc"] = Rauc(folder, self._runtime.clock.now().boot)
+        if told.command:
+            from agent.ota.appliers.command import Command  # noqa: PLC0415
+
+            appliers["command"] = Command(Path(told.command))
         return Steps(
             desk,
             self._runtime.clock,

@@ -156,6 +156,7 @@ class OtaSettings(Section):
     boards: Texts = Field((), description="names of this board, where the system does not know them")
     slots: FileName = Field("", description="launcher and slots; default: slots in hub.state_dir")
     rauc: bool = Field(False, description="install whole systems through RAUC")
+    command: FileName = Field("", description="program that installs whole systems: SWUpdate, Mender, the board's own")
     reboot: str = Field("systemctl reboot", max_length=1024, description="what is run to boot such a system")
     automatic: bool = Field(True, description="install without asking; else `agent ota approve`")
     window: Annotated[str, AfterValidator(values.cron)] = Field("", description="cron line that opens the window")
