@@ -1,6 +1,7 @@
-"""Shared by all tests: real brokers, and waiting on conditions instead of sleeping."""
+"""Shared by all tests: real brokers, waiting on conditions instead of sleeping, and how many examples a property is tried with."""
 
 import asyncio
+import os
 import shutil
 import signal
 import socket
@@ -11,8 +12,27 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
+from hypothesis import HealthCheck, settings
 
+# One knob for every property: few examples in `make test`, other ones in each run; many in `make faults`.
+# No deadline, no complaint of slowness: a loaded machine is no fault of what is tested.
+for _name, _count in (("short", 25), ("long", 500)):
+    settings.register_profile(
+        _name,
+        settings.get_profile("default"),
+        max_examples=_count,
+        deadline=None,
+        derandomize=False,
+        print_blob=True,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+settings.load_profile("long" if "HUB_AGENT_FAULT_CYCLES" in os.environ else "short")
 _given: set[int] = set()
+
+
+def examples(times: float = 1.0, **more: Any) -> settings:
+    """So many times the examples of this run: more where one costs next to nothing, fewer where it costs much."""
+    return settings(max_examples=max(1, round(settings().max_examples * times)), **more)
 
 
 def free_port() -> int:

@@ -16,9 +16,9 @@ from typing import Any
 
 import h11
 import pytest
-from conftest import until, until_async
+from conftest import examples, until, until_async
 from daemon import ask
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agent import control
@@ -412,7 +412,7 @@ async def _feed(chunks: list[bytes]) -> bytes:
     return answer
 
 
-@settings(max_examples=150, deadline=None)
+@examples(4)
 @given(st.lists(st.one_of(PIECES, st.binary(max_size=40)), max_size=8))
 @example([b"HEAD / HTTP/1.1\r\nhost: hub\r\ncontent-length: 1\r\n\r\n{"])
 @example([b"\r\n\r\n"])

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 import urllib3
-from hypothesis import given, settings
+from conftest import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from onboarding_rig import CANARY, Agent, holding, secret_file
 from raw_http import Asked, RawHttp, Write, answer
@@ -117,7 +118,7 @@ def test_every_line_that_the_vault_would_refuse_is_named(tmp_path: Path, line: s
     assert problem.place == f"{table}:{4 if 'same' in word else 3}"
 
 
-@settings(max_examples=100, deadline=None)
+@examples(2)
 @given(
     st.one_of(
         st.binary(max_size=200), st.text(alphabet='a,"\n\r@.', max_size=80).map(lambda text: (HEADER + text).encode())
