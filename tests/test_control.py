@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import forked
 import h11
 import pytest
 from conftest import examples, until, until_async
@@ -353,7 +354,7 @@ async def test_two_daemons_and_a_kill_9(tmp_path: Path) -> None:
     with ExitStack() as processes:
 
         def start() -> "subprocess.Popen[bytes]":
-            process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+            process = forked.Popen(command, stderr=subprocess.DEVNULL)
             processes.callback(process.wait)
             processes.callback(process.kill)
             return process

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 import urllib3
 from conftest import examples
@@ -261,7 +262,7 @@ async def test_after_a_kill_only_the_file_under_way_is_uploaded_again(
 
     async with RawHttp(serve) as service:
         command = [sys.executable, "-m", "agent.cli", *map(str, vault(service, "upload", token, table))]
-        process = subprocess.Popen(
+        process = forked.Popen(
             command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE
         )
         await asyncio.wait_for(held.wait(), 30)
