@@ -16,9 +16,15 @@ from house import HOME, House
 from drivers.sim.zigbee.server import start
 
 
-@pytest.fixture(params=["default", "strict"])
-async def house(request: pytest.FixtureRequest, tmp_path: Path, broker: Broker) -> AsyncIterator[House]:
-    made = House(tmp_path, broker, request.param)
+@pytest.fixture
+def durability() -> str:
+    """Tests that end a process say both; faults/test_storm.py goes through all else in both."""
+    return "default"
+
+
+@pytest.fixture
+async def house(durability: str, tmp_path: Path, broker: Broker) -> AsyncIterator[House]:
+    made = House(tmp_path, broker, durability)
     made.sim = await start("zigbee", HOME, link=tmp_path / "stick", state=None, faults="", seed=1)
     made.run()
     await made.online()
@@ -70,6 +76,7 @@ async def test_expired_retained_and_hostile_messages_do_nothing_but_are_answered
     await until(lambda: house.outcomes("fine") == ["succeeded"])
 
 
+@pytest.mark.parametrize("durability", ["default", "strict"])
 async def test_an_orderly_stop_is_quick_and_says_offline(house: House) -> None:
     assert house.process is not None
     house.process.send_signal(signal.SIGTERM)
@@ -78,6 +85,7 @@ async def test_an_orderly_stop_is_quick_and_says_offline(house: House) -> None:
     assert house.told("HUB_STATUS")[-1]["payload"]["reason"] == "stopped"
 
 
+@pytest.mark.parametrize("durability", ["default", "strict"])
 async def test_a_cloud_that_is_added_later_is_told_of_the_home(house: House) -> None:
     """Once: capabilities, lifecycle and state of every device, in its own topics."""
     assert house.process is not None

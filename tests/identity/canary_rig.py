@@ -126,7 +126,7 @@ class Eyes:
                         self.seen.add((process / name).read_bytes())
                     except OSError:
                         continue
-            self._end.wait(0.01)
+            self._end.wait(0.05)
 
     def close(self) -> bytes:
         self._end.set()
