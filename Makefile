@@ -18,7 +18,7 @@ demo: ## The main job on one machine: cloud, simulated radios, hub, a power cut 
 test: ## All tests, with the foreign counterparties
 	@scripts/setup.sh test $(VENV)
 	@$(MAKE) --no-print-directory check-only
-	@$(PYTHON) -m pytest -n 4 $(PYTEST_ARGS)
+	@$(PYTHON) -m pytest -n 4 --dist loadgroup $(PYTEST_ARGS)
 
 check: ## Lint and types
 	@scripts/setup.sh test $(VENV)
@@ -36,7 +36,7 @@ bench: ## Figures, as ratios inside one run
 faults: ## The long runs: CYCLES=100 kills, with broker kills, unplugs and corrupted bytes; then every property with many examples
 	@scripts/setup.sh test $(VENV)
 	@HUB_AGENT_FAULT_CYCLES=$(or $(CYCLES),100) $(PYTHON) -m pytest -s tests/faults --timeout 3600 $(PYTEST_ARGS)
-	@HUB_AGENT_FAULT_CYCLES=$(or $(CYCLES),100) $(PYTHON) -m pytest -n 4 -m hypothesis --timeout 3600 $(PYTEST_ARGS)
+	@HUB_AGENT_FAULT_CYCLES=$(or $(CYCLES),100) $(PYTHON) -m pytest -n 4 --dist loadgroup -m hypothesis --timeout 3600 $(PYTEST_ARGS)
 
 clean: ## Remove what was made
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/conformance/*/node_modules

@@ -51,6 +51,15 @@ def free_port() -> int:
             return port
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """Tests that share what is made once for their file run in one worker: four would start four clouds for it."""
+    for item in items:
+        made = item._fixtureinfo.name2fixturedefs.values()
+        if any(found[-1].scope == "module" for found in made if found):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+
+
 async def until(condition: Callable[[], object], timeout: float = 10.0, what: str = "") -> None:
     """Wait until `condition()` is true, or fail with `what`."""
     end = time.monotonic() + timeout
