@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("architecture")  # one worker parses all files
 ROOT = Path(__file__).parent.parent
 FILES = sorted(path for top in ("agent", "drivers") for path in (ROOT / top).rglob("*.py"))
 
