@@ -1,13 +1,14 @@
 """Rules of the architecture that a machine can hold, each with its reason."""
 
 import ast
-import functools
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("architecture")  # one worker parses all files
 ROOT = Path(__file__).parent.parent
 FILES = sorted(path for top in ("agent", "drivers") for path in (ROOT / top).rglob("*.py"))
 
@@ -220,11 +221,12 @@ def name(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
+@cache
 def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-@functools.cache
+@cache
 def imports(path: Path) -> tuple[str, ...]:
     found: list[str] = []
     for node in ast.walk(tree(path)):
