@@ -126,7 +126,7 @@ class TestFastForward:
 
     def poisoned(self) -> Floor:
         found = check(release(self.absurd, components=[agent(security_epoch=self.absurd)]))
-        return raised(FLOOR, found)
+        return raised(FLOOR, found, trusted())
 
     def healed(self) -> Root:
         recovery = {"root": 2, "number": 6, "security_epochs": {"agent": 2}}
@@ -138,11 +138,13 @@ class TestFastForward:
             with pytest.raises(RollbackError):
                 check(release(number), floor=after)
         found = check(release(7, ("p-n", "ed-m")), root=self.healed(), floor=after)
-        assert raised(after, found).root == 2
+        assert raised(after, found, self.healed()) == Floor(
+            7, found.digest, {"agent": 2, "bulb": 0}, 2, {"agent": "2.1.0"}, max(FLOOR.time, found.release.created)
+        )
 
     def test_a_place_that_kept_the_absurd_number_does_not_bring_it_back(self) -> None:
         found = check(release(9, ("p-n", "ed-m")), root=self.healed(), floor=self.poisoned())
-        healed = raised(merged([self.poisoned()], self.healed()), found)
+        healed = raised(merged([self.poisoned()], self.healed()), found, self.healed())
         both = merged([self.poisoned(), healed], self.healed())
         assert (both.number, both.epochs["agent"], both.digest) == (9, 2, found.digest)
 
@@ -214,7 +216,7 @@ class TestEndlessData:
 class TestMixAndMatch:
     def test_two_releases_under_one_number(self) -> None:
         first = check(release())
-        after = raised(FLOOR, first)
+        after = raised(FLOOR, first, trusted())
         with pytest.raises(MixAndMatchError):
             check(release(components=[agent(options={"other": True}), bulb()]), floor=after)
 
