@@ -304,6 +304,7 @@ def test_without_a_signature_nothing_is_installed_unless_the_owner_says_so_in_th
         ("https://h", "https://h/2.root.json"),
         ("/media/usb/release.json", "/media/usb/2.root.json"),
         ("release.json", "2.root.json"),
+        ("/media/what?/release.json", "/media/what?/2.root.json"),
     ],
 )
 def test_the_next_root_lies_beside_the_manifest(manifest: str, following: str) -> None:
