@@ -422,5 +422,5 @@ class TestOneForm:
         "wrong", ["1969-12-31T23:59:59Z", "2027-01-01T00:00:00+00:00", "2027-01-01T00:00:60Z", "2027-01-01", 1]
     )
     def test_of_a_time(self, wrong: object) -> None:
-        with pytest.raises(MalformedError, match="expires"):
-            check(release(expires=wrong))
+        with pytest.raises(MalformedError, match="created: "):
+            check(release(created=wrong))
