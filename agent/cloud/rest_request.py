@@ -21,6 +21,7 @@ MOVED, SEE_OTHER = (301, 302, 303, 307, 308), 303
 _CHANGES_METHOD = (301, 302)  # some clients turn a POST into a GET here, some do not
 _SAFE = ("GET", "HEAD")
 _NO_URL = (ValueError, IndexError)  # yarl 1.25 raises IndexError for "//[]@"
+AGENT = "hub-agent"  # how this client calls itself
 LONGEST_PLACE = 300  # characters
 
 Query = Mapping[str, str | int | float | bool]
@@ -61,17 +62,17 @@ def segment(text: str) -> str:
     return quote(text, safe="", errors="surrogatepass")
 
 
-def base_url(text: str) -> URL:
-    """Raises ConfigError."""
+def base_url(text: str, *, plain: bool = False) -> URL:
+    """`plain`: also without encryption to any host. Raises ConfigError."""
     try:
         url = URL(text.rstrip("/"), encoded=True)
-        plain = (url.scheme in ("http", "https") and url.host) and not (url.user or url.query_string or url.fragment)
+        bare = (url.scheme in ("http", "https") and url.host) and not (url.user or url.query_string or url.fragment)
     except _NO_URL:
-        plain = None
-    if not plain:
+        bare = None
+    if not bare:
         remedy = "https://host or https://host/prefix; a key has its own setting"
         raise ConfigError("the service's URL is none that can be used", remedy=remedy)
-    if url.scheme == "http" and not _is_loopback(url.host or ""):
+    if url.scheme == "http" and not plain and not _is_loopback(url.host or ""):
         raise ConfigError("the service's URL is not encrypted", place=text, remedy="use https, or a loopback address")
     return url
 
@@ -79,6 +80,13 @@ def base_url(text: str) -> URL:
 def origin_of(url: str) -> str:
     """The base of a client for a whole URL of another service, for example a presigned one. Raises ConfigError."""
     return str(base_url(url.partition("?")[0]).origin())
+
+
+def file_request(url: str, *, plain: bool = False) -> Request:
+    """A GET of a whole URL, presigned or not, that goes without a token and may be led to other hosts. Raises ConfigError, UsageError."""
+    base = base_url(url.partition("?")[0].partition("#")[0], plain=plain)
+    headers = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": AGENT}
+    return Request("GET", url_of(base, url, None).with_fragment(None), headers, None, None, None, foreign=True)
 
 
 def _is_loopback(host: str) -> bool:

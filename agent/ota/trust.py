@@ -149,6 +149,20 @@ def admit(
     return Verified(release, digest, vouched.signers, vouched.root, mine, devices, granted)
 
 
+def reread(data: bytes, digest: str, hub: Hub, place: str = "") -> Verified:
+    """A release that `verify` has found good before, whose installation is under way: its digest was written down then.
+
+    What has changed since (it has expired, the floor is higher) is no reason to leave it half done. Raises MixAndMatchError, RefusedError.
+    """
+    signed = open_envelope(data, LARGEST, place)
+    if hashlib.sha256(signed.payload).hexdigest() != digest:
+        text = "the release is not the one that was verified"
+        raise MixAndMatchError(text, place=place, remedy="the hub's disk may be damaged; let the update be rolled back")
+    release = read_release(signed.payload, place)
+    mine, devices = _matching(release, hub, place)
+    return Verified(release, digest, frozenset(), 0, mine, devices)
+
+
 def raised(floor: Floor, verified: Verified, root: Root | None) -> Floor:
     """The floor once this release is CONFIRMED, and never earlier: the version before must stay one that may be gone back to.
 

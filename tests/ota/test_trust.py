@@ -36,6 +36,7 @@ from agent.ota.refusals import (
     EpochError,
     ExpiredError,
     MalformedError,
+    MixAndMatchError,
     NotYetError,
     RefusedError,
     RollbackError,
@@ -49,7 +50,7 @@ from agent.ota.refusals import (
 )
 from agent.ota.roots import chained, pinned
 from agent.ota.signatures import open_envelope, seal
-from agent.ota.trust import ACCEPT, REFUSE, Device, Hub, beside, check_device, next_root, raised, unsigned
+from agent.ota.trust import ACCEPT, REFUSE, Device, Hub, beside, check_device, next_root, raised, reread, unsigned
 
 BULB = Device("zb.1a62+3f01", "zigbee", 4476, 8454, 12, hardware=2)
 
@@ -312,6 +313,14 @@ def test_without_a_signature_nothing_is_installed_unless_the_owner_says_so_in_th
 )
 def test_the_next_root_lies_beside_the_manifest(manifest: str, following: str) -> None:
     assert next_root(manifest, trusted()) == following
+
+
+def test_what_was_begun_is_gone_on_with_even_if_it_has_expired() -> None:
+    first = check(release())
+    again = reread(release(labels=()), first.digest, HUB)
+    assert (again.release, again.hub, again.devices) == (first.release, first.hub, first.devices)
+    with pytest.raises(MixAndMatchError):
+        reread(release(8), first.digest, HUB)
 
 
 def test_a_root_follows_a_root() -> None:

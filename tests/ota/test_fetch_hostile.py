@@ -1,0 +1,51 @@
+"""The hostile file server: with each of its manners a download ends with the right bytes, or with the right error, within its limits."""
+
+import logging
+import time
+import tracemalloc
+from pathlib import Path
+
+import pytest
+from hostile_files import Server, content, download
+from hostile_manners import CASES, Case
+
+from agent.errors import HubError
+
+DATA = content(70_001)
+QUERY = "?X-Sig=CANARY-of-a-signature"
+LONGEST = 10.0  # seconds of a case, on a machine that has other work
+MEMORY = 2_000_000  # bytes that client and server may take together; the bomb holds 16 MiB
+
+
+@pytest.mark.parametrize("mapped", [True, False], ids=["mapped", "plain"])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+async def test_a_manner(case: Case, mapped: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:  # noqa: FBT001
+    caplog.set_level(logging.DEBUG)
+    expected, path, begin = case.ends(mapped=mapped), tmp_path / "image", time.monotonic()
+    tracemalloc.start()
+    try:
+        with Server(DATA) as other, Server(DATA, case.manner) as server:
+            server.other = other.url
+            url = f"{server.url}/f{QUERY}"
+            if expected is None:
+                await download(path, DATA, url, mapped=mapped, **case.policy)
+                assert sorted(entry.name for entry in tmp_path.iterdir()) == ["image"]
+            else:
+                with pytest.raises(HubError) as raised:
+                    await download(path, DATA, url, mapped=mapped, **case.policy)
+                assert type(raised.value) is expected, raised.value
+                assert case.words in str(raised.value)
+                assert raised.value.place.startswith(("GET http", str(path)))
+                assert "CANARY" not in raised.value.advice + repr(raised.value)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert "CANARY" not in caplog.text
+    assert peak < MEMORY
+    assert time.monotonic() - begin < LONGEST
+    assert path.stat().st_size <= len(DATA)
+
+
+def test_there_are_thirty_manners_and_more() -> None:
+    assert len({case.name for case in CASES}) == len(CASES) >= 30
+    print(f"hostile file server: {len(CASES)} manners x 2 kinds of source")
