@@ -196,6 +196,7 @@ ONE_PLACE = {  # third-party library -> where it may be imported
     "aiocoap": ("agent/sim/coap.py",),
     "OpenSSL": ("agent/sim/dtls.py",),
     "jsonata": ("agent/sim/nrf/transform.py",),
+    "tuf": ("agent/ota/tuf_source.py",),
     "dbus_fast": ("agent/ota/appliers/rauc.py",),
     "cronsim": ("agent/sim/iot/jobs.py", "agent/ota/windows.py", "agent/settings/values.py"),
 }
@@ -355,7 +356,7 @@ def test_no_handler_swallows_everything() -> None:
 
 
 def test_the_daemon_does_not_import_what_is_not_configured() -> None:
-    absent = ("zigpy", "bellows", "bleak", "aiocoap", "rich", "pkcs11", "cryptography", "aiohttp")
+    absent = ("zigpy", "bellows", "bleak", "aiocoap", "rich", "pkcs11", "cryptography", "aiohttp", "tuf")
     code = f"import sys, agent.run, agent.cli; print([m for m in {absent} if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"

@@ -74,7 +74,7 @@ class Verifier:
         root, now = self._trust.root(), self._clock.now()
         floor, permission = self._floor(root), _inline(task.document, PERMISSION)
         verified = verify(data, root, self._hub, floor, now, permission=permission, place=task.key)
-        return Offer(verified, base, data, _addresses(task), encoded(raised(floor, verified)).decode())
+        return Offer(verified, base, data, _addresses(task), encoded(raised(floor, verified, root)).decode())
 
     async def confirmed(self, floor: str) -> None:
         """See agent.ota.steps.Verifier."""
