@@ -149,8 +149,8 @@ def admit(
     return Verified(release, digest, vouched.signers, vouched.root, mine, devices, granted)
 
 
-def reread(data: bytes, digest: str, hub: Hub, place: str = "") -> Verified:
-    """A release that `verify` has found good before, whose installation is under way: its digest was written down then.
+def reread(data: bytes, digest: str, hub: Hub, permission: bytes | None = None, place: str = "") -> Verified:
+    """A release that `verify` has found good before, whose installation is under way: its digest was written down then, and its permission.
 
     What has changed since (it has expired, the floor is higher) is no reason to leave it half done. Raises MixAndMatchError, RefusedError.
     """
@@ -160,7 +160,8 @@ def reread(data: bytes, digest: str, hub: Hub, place: str = "") -> Verified:
         raise MixAndMatchError(text, place=place, remedy="the hub's disk may be damaged; let the update be rolled back")
     release = read_release(signed.payload, place)
     mine, devices = _matching(release, hub, place)
-    return Verified(release, digest, frozenset(), 0, mine, devices)
+    granted = None if permission is None else read_downgrade(open_envelope(permission, LARGEST, place).payload, place)
+    return Verified(release, digest, frozenset(), 0, mine, devices, granted)
 
 
 def raised(floor: Floor, verified: Verified, root: Root | None) -> Floor:
