@@ -3,6 +3,7 @@
 import http.client
 import json
 import socket
+import time
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from urllib.parse import quote
 from agent.control import SOCKET
 from agent.errors import HubError, PermissionDeniedError, TryAgainError, UsageError
 
+RESTART, RESTART_LOOK = 180.0, 0.5  # seconds for an agent that restarts for an update, and between two looks
 PATIENCE = 30.0  # seconds for the answer to a question: the hub answers from memory
 
 
@@ -87,3 +89,19 @@ class Client:
                     ) from error
                 remedy = "start it with `agent run` (or systemctl start agent), with the same -c FILE"
                 raise NotRunningError("the agent is not running", place=place, remedy=remedy) from error
+
+
+def watch_update(client: Client, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """What POST ota tells, until the update is over; the agent's restarts for it are waited for. Raises HubError."""
+    last: dict[str, Any] = {}
+    end = time.monotonic() + RESTART
+    while not last.get("done"):
+        try:
+            for last in client.stream("ota", body):
+                yield last
+                end = time.monotonic() + RESTART
+        except HubError:
+            if not last or time.monotonic() > end:
+                raise
+            time.sleep(RESTART_LOOK)
+        body = {"op": "watch", "key": last["key"]}

@@ -21,7 +21,7 @@ out = Console()
 err = Console(stderr=True)
 
 _GOOD = {"online", "ACTIVATED", "SUCCEEDED", "succeeded"}
-_BAD = {"away", "offline", "radio_away", "FAILED", "TIMED_OUT", "ISOLATED", "failed"}
+_BAD = {"away", "offline", "radio_away", "FAILED", "TIMED_OUT", "ISOLATED", "failed", "REJECTED", "CANCELED"}
 
 
 def plain(value: object, style: str = "") -> Text:
@@ -89,14 +89,15 @@ def show_status(status: Mapping[str, Any]) -> None:
             say(f"  {name.replace('_', ' ')}: {count}")
 
 
-CERTIFICATE = ("slot", "from", "days left", "is", "last proof", "rotation", "trouble")
+CERTIFICATE = ("slot", "from", "days left", "is", "last proof", "rotation", "key store", "trouble")
 
 
 def _certificate(told: Mapping[str, Any]) -> tuple[Any, ...]:
     days = "?" if told["daysLeft"] is None else f"{told['daysLeft']:.1f}"
     proved = iso(told["proved"]) if told["proved"] else "never"
     state = plain(told["state"], "" if told["state"] in ("fine", "due") else "red")
-    return (told["slot"], told["source"], days, state, proved, told["rotation"] or "-", told["trouble"])
+    store = plain(told["keyStore"], "red") if told["keyStore"] else "there"
+    return (told["slot"], told["source"], days, state, proved, told["rotation"] or "-", store, told["trouble"])
 
 
 def show_identity(told: Mapping[str, Any]) -> None:
@@ -150,6 +151,31 @@ def watch_discovery(lines: Iterator[dict[str, Any]]) -> dict[str, Any]:
                     say(f"  {line['device']}  {line['stage']} {line['detail']}")
                 case "found":
                     say(plain(f"  {line['nodeId']}  {line['model']}  {line['address']}  ready", "green"))
+    return last
+
+
+def show_updates(tasks: Iterable[Mapping[str, Any]]) -> None:
+    columns = ("update", "release", "component", "from", "state", "")
+    rows = [(t["key"], t["release"], t["component"], t["from"], paint(t["state"]), _of_update(t)) for t in tasks]
+    out.print(table("Updates", columns, rows))
+
+
+def _of_update(task: Mapping[str, Any]) -> str:
+    if task["detail"]:
+        return str(task["detail"])
+    return f"{task['percent']} %" if task["state"] == "DOWNLOADING" else ""
+
+
+def watch_update(lines: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    """Show an update as it goes, with a bar while it downloads. Returns the last line."""
+    last: dict[str, Any] = {}
+    with progress() as tell:
+        for line in lines:
+            if line["state"] != last.get("state") or line["component"] != last.get("component"):
+                say(f"  {line['release']} {line['component']}  ", paint(line["state"]), f"  {line['detail']}")
+            if line["state"] == "DOWNLOADING":
+                tell(f"{line['component']}", line["percent"], 100)
+            last = line
     return last
 
 

@@ -1,6 +1,7 @@
 """What can be asked on the control socket: one table of routes over the running hub.
 
 GET  status | devices | devices/<ref>
+GET  ota | ota/<key>, POST ota                   see agent/console_ota.py
 POST discover {kind, radio?, auth?, duration?}   lines until the window has closed
 POST command {device, actions, ttl?}             lines until the Outcome
 POST remove {device, force?}                     lines until the device is gone
@@ -18,6 +19,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from agent.console_ota import ConsoleOta, OtaBody
 from agent.control import Answer, ApiError, Call
 from agent.driver import Driver, DriverError
 from agent.errors import HubError
@@ -31,7 +33,7 @@ class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-T = TypeVar("T", bound=_Body)
+T = TypeVar("T", bound=BaseModel)
 
 
 class DiscoverBody(_Body):
@@ -78,12 +80,14 @@ _IDLE: dict[str, Any] = {"inMemory": 0, "onDisk": 0, "counters": {}}
 class ConsoleApi:
     """Callable for ControlServer."""
 
-    def __init__(self, runtime: Runtime, version: str) -> None:
+    def __init__(self, runtime: Runtime, version: str, ota: ConsoleOta) -> None:
         self._runtime = runtime
         self._version = version
         self._routes: dict[tuple[str, str], Callable[[Call], Answer]] = {
             ("GET", "status"): lambda _call: self.status(),
             ("GET", "devices"): self._devices,
+            ("GET", "ota"): lambda call: ota.tasks("/".join(call.path[1:])),
+            ("POST", "ota"): lambda call: ota.ask(_parse(OtaBody, call)),
             ("POST", "discover"): lambda call: self._discover(_parse(DiscoverBody, call)),
             ("POST", "command"): lambda call: self._command(_parse(DoCommandBody, call)),
             ("POST", "remove"): lambda call: self._remove(_parse(RemoveBody, call)),
@@ -96,7 +100,7 @@ class ConsoleApi:
     async def __call__(self, call: Call) -> Answer:
         name = call.path[0] if call.path else ""
         methods = tuple(method for method, known in self._routes if known == name)
-        if not methods or (len(call.path) > 1 and name != "devices"):
+        if not methods or (len(call.path) > 1 and name not in ("devices", "ota")):
             raise ApiError(404, f"no such request: {call.method} /{'/'.join(call.path)}")
         if call.method not in methods:
             raise ApiError(405, f"/{name} is asked with {', '.join(methods)}, not {call.method}", allow=methods)

@@ -14,9 +14,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from agent import offboard, records
+from agent import offboard, records, restore
 from agent.clock import TRUSTED, Clock, SystemClock
 from agent.console_api import ConsoleApi
+from agent.console_ota import ConsoleOta
 from agent.control import ControlServer
 from agent.discovery_book import META_KEY
 from agent.driver import Driver, DriverContext, DriverInfo, load_driver
@@ -32,6 +33,7 @@ from agent.secret_store import ScopedSecrets
 from agent.settings import RadioSettings, Settings
 from agent.store import Limits, Store
 from agent.supervise import Pulse, Supervisor, Unit
+from agent.updates import Updates
 from agent.uplinks import Uplinks, hub_id, in_step
 
 log = logging.getLogger(__name__)
@@ -48,6 +50,7 @@ async def run(settings: Settings, env: dict[str, str], attach: Attach) -> int:
     notifier = Notifier.from_env(env)
     _folders(settings)
     offboard.finish(settings)
+    restore.finish(settings)
     in_step(settings)
     store = Store.open(settings.hub.state_dir, _limits(settings))
     code = Exit.OK
@@ -80,8 +83,10 @@ class Daemon:
         commands = settings.commands
         hub = Hub(hub_id(settings), onboarding=settings.hub.onboarding, default_ttl=commands.default_ttl)
         self.runtime = Runtime(hub, store, self._clock, supervisor)
-        self._uplinks = Uplinks(settings, self.runtime, store, supervisor)
-        self._control = ControlServer(settings.hub.runtime_dir, ConsoleApi(self.runtime, version("hub-agent")))
+        self._updates = Updates(settings, self.runtime, store, supervisor)
+        self._uplinks = Uplinks(settings, self.runtime, store, supervisor, self._updates)
+        ota = ConsoleOta(lambda: self._updates.engine, lambda: self._clock.now().wall)
+        self._control = ControlServer(settings.hub.runtime_dir, ConsoleApi(self.runtime, version("hub-agent"), ota))
         self.runtime.factory_reset = self._factory_reset
         self._resetting = ""  # since when, ISO-8601
         self._stopping: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
@@ -98,6 +103,7 @@ class Daemon:
             record = RadioRecord(name, info.kind, info.discovery_kinds, reason=STARTING, excludes_network_wide=able)
             self.runtime.hub.radios[name] = record
         await self._restore()
+        await self._updates.start()
         await self._control.start()
         self.runtime.barred = offboard.barred(self._settings)
         self._resetting = offboard.radios_to_reset(self._settings)

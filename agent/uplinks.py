@@ -21,6 +21,7 @@ from agent.runtime import ACQUAINTED, Runtime
 from agent.settings import Settings, UplinkSettings
 from agent.store import Store
 from agent.supervise import Supervisor, Unit
+from agent.updates import Updates
 from agent.wire.certificate_vendor import OPERATION
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+DEVICES = ("pkcs11", "tpm")  # stores of keys that can be taken away
 BY_HAND = "`agent identity csr` makes a request, `agent identity install FILE` takes the certificate"
 
 
@@ -44,8 +46,11 @@ class WornOutError(TryAgainError):
 class Uplinks:
     """Adds them to the runtime, as units of the supervisor. `watch` is there once the hub has an identity of its own."""
 
-    def __init__(self, settings: Settings, runtime: Runtime, store: Store, supervisor: Supervisor) -> None:
+    def __init__(
+        self, settings: Settings, runtime: Runtime, store: Store, supervisor: Supervisor, updates: Updates
+    ) -> None:
         self._settings, self._runtime, self._store, self._supervisor = settings, runtime, store, supervisor
+        self._updates = updates
         self._clock: Clock = runtime.clock
         self.watch: Watch | None = None
         self._credentials: Credentials | None = None
@@ -90,6 +95,7 @@ class Uplinks:
         """What an uplink with the hub's own certificate shares with the others; the first one brings the certificate watch."""
         if self._credentials is None:
             from agent.identity.credentials import Credentials  # noqa: PLC0415  as the identity itself
+            from agent.identity.presence import Presence  # noqa: PLC0415
             from agent.identity.watch import Watch  # noqa: PLC0415
 
             source = identity.source(uplink)
@@ -104,7 +110,11 @@ class Uplinks:
                 self._runtime.tell_status,
             )
             made.on_swap.append(self._swapped)
-            self._runtime.certificate = self.watch.status
+            presence = Presence(identity.slots)
+            if self._settings.identity.store in DEVICES:
+                self._supervisor.spawn("key store", presence.live())
+            status = self.watch.status
+            self._runtime.certificate = lambda: (known := status()) and {**known, "keyStore": presence.trouble}
             self._runtime.rotate = lambda: self._rotate(source)
             self._supervisor.spawn("certificate", self.watch.live())
         self._credentials.join(name)
@@ -175,7 +185,7 @@ class Uplinks:
     def _take_jobs(self, name: str, channel: Channel, connects: "_Connects") -> None:
         """Jobs of AWS IoT for this hub's thing."""
         thing = connects.thing
-        handlers: dict[str, Handler] = {}
+        handlers: dict[str, Handler] = self._updates.refusing()
         watch, identity = self.watch, self._identity
         if watch is not None and identity is not None and connects.leads:
             from agent.identity.vendor import CertificateVendor, RotationJobs  # noqa: PLC0415  as the identity itself
@@ -190,6 +200,7 @@ class Uplinks:
             self._vendors[vendor.name] = vendor
             handlers[OPERATION] = RotationJobs(watch.renew, vendor)
         jobs = Jobs(channel, thing, handlers)
+        self._updates.take_jobs(name, jobs)
         self._supervisor.spawn(f"jobs of {name}", jobs.live())
 
 

@@ -17,6 +17,7 @@ from agent.identity.iotmi_file import IotmiFile
 from agent.identity.keys import KeyStore
 from agent.identity.remains import fingerprint, scan, search
 from agent.offboard_mark import MARK, Destroyed, Left, Mark, Proof
+from agent.ota.place import slots_folder
 from agent.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -90,10 +91,15 @@ def _public(keys: KeyStore, name: str) -> str:
 
 
 def _kept(settings: Settings, folder: Path) -> set[Path]:
-    """Files of the operator's that lie in the state folder: what the configuration names (claim, authorities, secrets), and itself."""
+    """What stays of the state folder: what the configuration names (claim, authorities, secrets), itself, and the program in its slots."""
     origins = {Path(origin.rpartition(":")[0]) for origin in settings.origins.values() if origin.startswith("/")}
     found = {path.resolve() for path in settings.named | origins}
-    return {path for path in found if path.is_relative_to(folder) and path.is_file()}
+    slots = slots_folder(
+        settings
+    ).resolve()  # they hold no data, and the service starts from them; and the version floor
+    return {path for path in found if path.is_relative_to(folder) and path.is_file()} | (
+        {slots} if slots.is_dir() else set()
+    )
 
 
 def _empty(folder: Path, kept: set[Path]) -> bool:

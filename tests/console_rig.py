@@ -13,6 +13,7 @@ from conftest import until
 from agent.client import Client
 from agent.clock import SystemClock
 from agent.console_api import ConsoleApi
+from agent.console_ota import ConsoleOta
 from agent.control import SOCKET, ControlServer
 from agent.driver import DeviceUnreachable, InvalidParameters, Sink, execute_each
 from agent.home import RadioRecord
@@ -121,7 +122,9 @@ class Daemon:
         self.supervisor.on_end = self.failures.append
         self.runtime = Runtime(hub, self.store, SystemClock(), self.supervisor)
         self.runtime.pulses["zigbee"] = Pulse(60.0)
-        self.server = ControlServer(folder, ConsoleApi(self.runtime, "1.2.3"), patience=5.0)
+        self.server = ControlServer(
+            folder, ConsoleApi(self.runtime, "1.2.3", ConsoleOta(lambda: None, lambda: 0.0)), patience=5.0
+        )
         self.client = Client(folder)
 
     async def plug_in(self, *devices: Device) -> None:

@@ -38,6 +38,8 @@ def test_data_files_are_installed_and_found(tmp_path: Path) -> None:
         "agent/share/config/examples/home.toml",
         "agent/share/systemd/agent.service",
         "agent/schema/001_first.sql",
+        "agent/schema/ota/release.json",
+        "agent/share/config/examples/ota/release.toml",
     ):
         assert needed in names
     assert not [name for name in names if name.startswith("tests/")]

@@ -162,7 +162,7 @@ UPLINK = "[uplinks.a]\n"
     [
         ("\n[hub]\n\nstat_dir = '/x'\n", 4, "hub.stat_dir: unknown key", 'did you mean "state_dir"?'),
         ("[hubb]\n", 1, "hubb: unknown key", 'did you mean "hub"?'),
-        ("zzz = 1\n", 1, "zzz: unknown key", "known keys: hub, uplinks, radios, store, commands, identity, logging"),
+        ("zzz = 1\n", 1, "zzz: unknown key", "known keys: hub, uplinks, radios, store, commands, identity, ota, logging"),
         ("hub = 1\n", 1, "hub: must be a table", "[header]"),
         ("uplinks = []\n", 1, "uplinks: must be a table", "[header]"),
         ("radios = 'x'\n", 1, "radios: must be a table", "[header]"),

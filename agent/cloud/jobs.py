@@ -6,9 +6,9 @@ when the hub restarts or its connection is lost is taken up again: a handler doe
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn, Protocol
 
 from pydantic import ValidationError
 
@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 LOOK = 3600.0  # seconds between two looks without a notification
 AGAIN = 30.0  # seconds after an answer that did not come
 _OVER = frozenset({"InvalidStateTransition", "ResourceNotFound", "TerminalStateReached", "VersionMismatch"})
+_OPEN = frozenset({"QUEUED", "IN_PROGRESS"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,27 +61,50 @@ class Job:
         """One text for one execution: a retry by the cloud has another."""
         return f"{self.id}/{self.number}"
 
-    async def progress(self, told: Mapping[str, str]) -> None:
-        """Say that it is under way. Raises MqttLost, TryAgainError, JobOverError."""
-        await self._jobs.update(self._execution, "IN_PROGRESS", told)
+    async def progress(self, told: Mapping[str, str], step_timeout: int | None = None) -> None:
+        """Say that it is under way, and for how many minutes more it may say nothing. Raises MqttLost, TryAgainError, JobOverError."""
+        await self._jobs.update(self._execution, "IN_PROGRESS", told, step_timeout)
+
+    async def end(self, status: Status, told: Mapping[str, str]) -> None:
+        """Say how it has ended. Raises MqttLost, TryAgainError, JobOverError."""
+        await self._jobs.update(self._execution, status, told)
+        self._jobs.done += 1
 
 
 class JobOverError(HubError):
-    """The cloud has ended the execution: cancelled, removed, timed out."""
+    """The cloud has ended the execution: `status` CANCELED, REMOVED, TIMED_OUT, or "" where that is not known."""
+
+    def __init__(self, message: str, status: str, *, place: str = "") -> None:
+        super().__init__(message, place=place)
+        self.status = status
 
 
 Handler = Callable[[Job], Awaitable[Ended]]
 
 
+class Standing(Protocol):
+    """Who carries jobs out beside the others and reports on them himself."""
+
+    async def take(self, job: Job) -> None:
+        """A job that is pending: once for each connection, and again when the cloud hands it out anew."""
+
+    def pending(self, executions: Collection[tuple[str, int]]) -> None:
+        """All that is pending now: (job id, execution number)."""
+
+
 class Jobs:
-    """`handlers`: by operation. One life of `live` is a unit of the daemon."""
+    """`handlers`: by operation; `standing`: the same for jobs that others do not wait for. One life of `live` is a unit of the daemon."""
 
     def __init__(self, channel: Channel, thing: str, handlers: Mapping[str, Handler]) -> None:
         self._channel, self._thing, self._handlers = channel, thing, handlers
+        self.standing: dict[str, Standing] = {}
+        self._taken: set[str] = set()
+        self._versions: dict[str, int] = {}  # by key: what the cloud counts updates with
+        self._updating = asyncio.Lock()
         self._attention = asyncio.Event()
         self._foreign: set[str] = set()
         self.done = 0
-        channel.on_up.append(self._attention.set)
+        channel.on_up.append(self._anew)
         channel.listen(NOTIFY.format(thing=thing), lambda _list: self._attention.set())
         for call in ("get", "+/get", "+/update"):
             for end in ("accepted", "rejected"):
@@ -106,34 +130,75 @@ class Jobs:
             else:
                 await self._do(execution)
 
+    def _anew(self) -> None:
+        """A connection has begun: what was taken is handed out once more, so that it is told of again."""
+        self._taken.clear()
+        self._attention.set()
+
     async def _next(self) -> Execution | None:
-        """The first pending execution that somebody here can do. Raises TryAgainError, MqttLost, RefusedError, AnswerTroubleError."""
+        """The first pending execution to wait for. Raises TryAgainError, MqttLost, RefusedError, AnswerTroubleError, StorageError."""
         pending = await self._channel.ask(PENDING.format(thing=self._thing), b"{}", Pending)
-        for summary in (*pending.in_progress_jobs, *pending.queued_jobs):
-            if summary.job_id in self._foreign:
+        found = (*pending.in_progress_jobs, *pending.queued_jobs)
+        for standing in self.standing.values():
+            standing.pending([(one.job_id, one.execution_number) for one in found])
+        for summary in found:
+            if summary.job_id in self._foreign or f"{summary.job_id}/{summary.execution_number}" in self._taken:
                 continue
             topic = DESCRIBE.format(thing=self._thing, job=summary.job_id)
             execution = (await self._channel.ask(topic, b"{}", Described)).execution
             operation = operation_of(execution.job_document)
+            job = Job(self, execution)
+            self._versions[job.key] = execution.version_number
             if operation in self._handlers:
                 return execution
+            if operation in self.standing:
+                await self.standing[operation].take(job)
+                self._taken.add(job.key)
+                continue
             log.info("job %s (%s) is not for this agent", execution.job_id, operation[:64] or "no operation")
             self._foreign.add(summary.job_id)
         return None
 
-    async def update(self, execution: Execution, status: Status, told: Mapping[str, str]) -> None:
+    async def update(
+        self, execution: Execution, status: Status, told: Mapping[str, str], step_timeout: int | None = None
+    ) -> None:
         """Raises MqttLost, TryAgainError, and JobOverError when the cloud has ended it."""
         topic = UPDATE.format(thing=self._thing, job=execution.job_id)
-        body = Update(status=status, status_details=details(told), execution_number=execution.execution_number)
+        key = Job(self, execution).key
+        body = Update(
+            status=status,
+            status_details=details(told),
+            execution_number=execution.execution_number,
+            expected_version=self._versions.get(key),
+            include_job_execution_state=True,
+            step_timeout_in_minutes=step_timeout,
+        )
         try:
-            await self._channel.ask(topic, body, Updated)
+            async with self._updating:  # an answer names its topic, not its question
+                answer = await self._channel.ask(topic, body, Updated)
         except AnswerTroubleError as error:
-            log.warning("%s", error)  # it came on `accepted`, and nothing in it is needed
+            log.warning("%s", error)  # it came on `accepted`; without its version the next update names none
+            self._versions.pop(key, None)
         except RefusedError as error:
-            code = _code(error.payload)
-            if code in _OVER:
-                raise JobOverError(f"job {execution.job_id} is over: {code}", place=self._channel.place) from None
-            raise TryAgainError(str(error), place=self._channel.place) from None
+            self._refused(key, execution, error)
+        else:
+            state = answer.execution_state
+            if state is not None:
+                self._versions[key] = state.version_number
+
+    def _refused(self, key: str, execution: Execution, error: RefusedError) -> NoReturn:
+        refused = _refusal(error.payload)
+        state = refused.execution_state
+        if refused.code == "VersionMismatch" and state is not None and state.status in _OPEN:
+            self._versions[key] = state.version_number  # an answer of ours was lost, or an operator has touched it
+            raise TryAgainError(
+                f"job {execution.job_id} has moved on in the cloud", place=self._channel.place
+            ) from None
+        if refused.code in _OVER:
+            status = state.status if state is not None else ""
+            text = f"job {execution.job_id} is over: {status or refused.code}"
+            raise JobOverError(text, status, place=self._channel.place) from None
+        raise TryAgainError(str(error), place=self._channel.place) from None
 
     async def _do(self, execution: Execution) -> None:
         job = Job(self, execution)
@@ -183,8 +248,8 @@ def operation_of(document: Mapping[str, Any]) -> str:
     return ""
 
 
-def _code(payload: bytes) -> str:
+def _refusal(payload: bytes) -> Refused:
     try:
-        return Refused.model_validate_json(payload).code
+        return Refused.model_validate_json(payload)
     except ValidationError:
-        return ""
+        return Refused()

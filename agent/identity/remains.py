@@ -9,6 +9,7 @@ import binascii
 import hashlib
 import re
 from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -44,15 +45,15 @@ def search(path: Path, destroyed: Mapping[str, str]) -> list[Left]:
     return [Left(where=str(path), kind=kind, matches=name) for kind, name in _keys(_content(path), destroyed)]
 
 
-def scan(folders: Collection[Path], kept: Collection[Path], destroyed: Mapping[str, str]) -> tuple[int, list[Left]]:
-    """How many files there are below `folders` but those `kept`, and the private keys in them.
+def scan(folders: Collection[Path], kept: AbstractSet[Path], destroyed: Mapping[str, str]) -> tuple[int, list[Left]]:
+    """How many files there are below `folders` but those `kept` (files and whole folders), and the private keys in them.
 
     `destroyed`: SHA-256 of a public key -> name. Raises PermissionDeniedError for a file that cannot be read: it proves nothing.
     """
     count, left = 0, []
     for folder in folders:
         for path in sorted(folder.rglob("*")):
-            if path in kept or path.is_symlink() or not path.is_file():
+            if path.is_symlink() or not path.is_file() or not kept.isdisjoint((path, *path.parents)):
                 continue
             count += 1
             left += search(path, destroyed)

@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from agent.errors import install_extra
 from agent.settings import values
-from agent.settings.model import IdentitySettings, Settings, UplinkSettings
+from agent.settings.model import IdentitySettings, OtaSettings, Settings, UplinkSettings
 from agent.settings.secret import check_private
 from agent.settings.toml_keys import KeyPath
 
@@ -39,6 +39,7 @@ def check(settings: Settings, credentials: Path | None) -> Iterator[Finding]:
     yield from _claim(settings)
     names = ("claim_certificate", "claim_key", "ca_certificate", "ca_key", "est_ca")
     yield from _files(("identity",), settings.identity, credentials, names)
+    yield from _files(("ota",), settings.ota, credentials, ("root",))
     yield from _kept_in_step(settings.identity)
     yield from _same_session(settings)
     yield from _same_port(settings)
@@ -132,7 +133,7 @@ def _kept_in_step(told: IdentitySettings) -> Iterator[Finding]:
 
 def _files(
     path: KeyPath,
-    section: UplinkSettings | IdentitySettings,
+    section: UplinkSettings | IdentitySettings | OtaSettings,
     credentials: Path | None,
     names: tuple[str, ...] = ("ca", "certificate", "key"),
 ) -> Iterator[Finding]:
@@ -152,7 +153,7 @@ def _files(
             yield Finding((*path, name), str(error), str((error.context or {}).get("remedy") or "name a PEM file"))
         else:
             if not file.is_file():
-                yield Finding((*path, name), f"{file} is not a regular file", "name a PEM file")
+                yield Finding((*path, name), f"{file} is not a regular file", "name a file")
             elif not os.access(file, os.R_OK):
                 yield Finding((*path, name), f"{file} cannot be read by user {_user()}", f"chown {_user()} {file}")
 

@@ -19,6 +19,7 @@ Level = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(
 AbsolutePath = Annotated[Path, BeforeValidator(values.absolute)]
 Name = Annotated[str, AfterValidator(values.name)]
 FileName = Annotated[str, AfterValidator(values.file_name)]
+Texts = Annotated[tuple[str, ...], Field(strict=False)]
 OutsideSecret = Annotated[Secret, BeforeValidator(from_outside)]
 
 
@@ -145,6 +146,35 @@ class IdentitySettings(Section):
     iotmi_config: FileName = Field("", description="iotmi_config.json of AWS's hub SDK, whose rw is kept in step")
 
 
+class OtaSettings(Section):
+    """[ota]: whose updates are taken. Without a root nothing that is signed can be verified, and nothing is installed."""
+
+    root: FileName = Field("", description="the root document that trust begins with")
+    unsigned: Literal["refuse", "accept-anyone-can-replace-my-firmware"] = Field(
+        "refuse", description="jobs that name a file beside which no signed release lies"
+    )
+    boards: Texts = Field((), description="names of this board, where the system does not know them")
+    slots: FileName = Field("", description="launcher and slots; default: slots in hub.state_dir")
+    rauc: bool = Field(False, description="install whole systems through RAUC")
+    command: FileName = Field("", description="program that installs whole systems: SWUpdate, Mender, the board's own")
+    reboot: str = Field("systemctl reboot", max_length=1024, description="what is run to boot such a system")
+    automatic: bool = Field(True, description="install without asking; else `agent ota approve`")
+    window: Annotated[str, AfterValidator(values.cron)] = Field("", description="cron line that opens the window")
+    window_length: Seconds = Field(7200.0, ge=60, le=86_400, description="how long the window is open")
+    time_zone: Annotated[str, AfterValidator(values.zone)] = Field("UTC", description="of the window")
+    jitter: Seconds = Field(1800.0, ge=0, le=43_200, description="a fleet's hubs begin within this time")
+    trial: Seconds = Field(600.0, ge=1, le=86_400, description="all must be well for so long before a version stays")
+    trial_limit: Seconds = Field(1800.0, ge=2, le=172_800, description="and must have been by then, or it goes back")
+    patience: Seconds = Field(120.0, ge=1, le=3600, description="something may be wrong for so long at a stretch")
+    health: Texts = Field((), description="programs that must end with 0 in a trial")
+    memory: Size = Field(268_435_456, ge=33_554_432, description="a version on trial may use so much")
+    room: Size = Field(8_388_608, ge=0, description="of the disk must be free in a trial")
+    bandwidth: Size = Field(0, ge=0, description="bytes a second of downloads; 0: no limit")
+    download_time: Seconds = Field(86_400.0, ge=60, le=2_592_000, description="a download may take so long")
+    ca: FileName = Field("", description="PEM file with the authorities of file servers")
+    plain_http: bool = Field(False, description="fetch over unencrypted HTTP: what is signed stays safe, not secret")
+
+
 class LoggingSettings(Section):
     level: Level = Field("info", description="debug, info, warning or error")
     format: Literal["auto", "journald", "json", "console"] = Field("auto", description="form of a log line")
@@ -162,6 +192,7 @@ class Settings(Section):
     store: StoreSettings = Field(default_factory=StoreSettings)
     commands: CommandSettings = Field(default_factory=CommandSettings)
     identity: IdentitySettings = Field(default_factory=IdentitySettings)
+    ota: OtaSettings = Field(default_factory=OtaSettings)
     logging: LoggingSettings = Field(default_factory=LoggingSettings)
     _origins: Mapping[str, str] = PrivateAttr(default_factory=lambda: MappingProxyType({}))
     _named: frozenset[Path] = PrivateAttr(default=frozenset())

@@ -4,9 +4,11 @@ Each function takes what was given and returns what is meant, or raises Pydantic
 """
 
 import re
+from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from pydantic import ValidationInfo
 
@@ -40,6 +42,27 @@ def template(given: str) -> str:
     """Empty, or a name as AWS IoT allows it."""
     if given and not _TEMPLATE.fullmatch(given):
         raise invalid(f"{given[:64]!r} is no name of a provisioning profile", "write 1 to 36 of 0-9 A-Z a-z _ -")
+    return given
+
+
+def cron(given: str) -> str:
+    """Empty, or a cron line of five fields."""
+    from cronsim import CronSim, CronSimError  # noqa: PLC0415  few hubs have one
+
+    try:
+        if given:
+            CronSim(given, datetime.now(UTC))
+    except CronSimError as error:
+        raise invalid(f"{given[:64]!r} is no cron line: {error}", 'write five fields, such as "0 2 * * *"') from None
+    return given
+
+
+def zone(given: str) -> str:
+    """A time zone of this system."""
+    try:
+        ZoneInfo(given)
+    except (OSError, ValueError):
+        raise invalid(f"{given[:64]!r} is no time zone here", 'write one such as "Europe/Berlin", or "UTC"') from None
     return given
 
 

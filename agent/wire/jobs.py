@@ -58,18 +58,27 @@ class Update(_Body):
     status: Status
     status_details: dict[str, str] = {}
     execution_number: int | None = None
+    expected_version: int | None = None
+    include_job_execution_state: bool | None = None
     step_timeout_in_minutes: int | None = None
+
+
+class ExecutionState(_Body):
+    status: str = ""
+    version_number: int = 0
 
 
 class Updated(_Body):
     timestamp: int | float = 0
+    execution_state: ExecutionState | None = None
 
 
 class Refused(_Body):
-    """`…/rejected`."""
+    """`…/rejected`; a version that does not match comes with the state as it is."""
 
     code: str = ""
     message: str = ""
+    execution_state: ExecutionState | None = None
 
 
 def details(told: Mapping[str, str]) -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""What installs a component of a release, by its kind."""

@@ -1,0 +1,110 @@
+"""The files of a component: fetched, or read where they lie, and held open from the check to the last use."""
+
+import asyncio
+import hashlib
+import logging
+import os
+import shutil
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+from agent.errors import StorageError
+from agent.files import disk_trouble
+from agent.ota.appliers.contract import Image
+from agent.ota.desk import CanceledError
+from agent.ota.fetch import Fetch, FetchPolicy, Limit, Source
+from agent.ota.image import BLOCK
+from agent.ota.manifest import Component, File
+from agent.ota.offer import Offer
+
+log = logging.getLogger(__name__)
+
+
+class Downloads:
+    """`folder` holds what is fetched, by its hash."""
+
+    def __init__(self, folder: Path, policy: FetchPolicy, limit: Limit | None = None) -> None:
+        self._folder, self._policy, self._limit = folder, policy, limit
+        self._running: Fetch | None = None
+
+    async def fetch(self, offer: Offer, component: Component, progress: Callable[[int], None]) -> None:
+        """Until all files are there and right; `progress` has the bytes of the component. Raises what Fetch does, CanceledError."""
+        with disk_trouble():
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        before = 0
+        for file in component.files:
+            address = offer.address(file)
+            if "://" in address:
+                await self._one(address, file, partial(_shifted, progress, before))
+            before += file.size
+            progress(before)
+
+    async def _one(self, address: str, file: File, progress: Callable[[int], None]) -> None:
+        def tell(done: int) -> None:
+            try:
+                progress(done)
+            except CanceledError:
+                self.stop()
+
+        source = Source((address,), file.size, file.sha256, file.chunk_size, file.chunks)
+        with Fetch(source, self._folder / file.sha256, self._policy, progress=tell, shared=self._limit) as fetch:
+            self._running = fetch
+            try:
+                await fetch.run()
+            finally:
+                self._running = None
+        log.info("%s is fetched: %d bytes, %d of them twice", file.name, fetch.counters.fetched, fetch.counters.again)
+
+    def stop(self) -> None:
+        """End what is being fetched."""
+        if self._running is not None:
+            self._running.cancel()
+
+    async def images(self, offer: Offer, component: Component) -> list[Image] | None:
+        """The files, verified again and open; None when one is not as it was signed. Raises StorageError."""
+        loop = asyncio.get_running_loop()
+        with ExitStack() as opened:
+            images = []
+            for file in component.files:
+                address = offer.address(file)
+                path = self._folder / file.sha256 if "://" in address else Path(address)
+                found = await loop.run_in_executor(None, _verified, path, file)
+                if found is None:
+                    return None
+                images.append(Image(file.name, opened.enter_context(found), file.size, file.sha256))
+            opened.pop_all()
+            return images
+
+    async def clean(self) -> None:
+        """Give back the room of everything that was fetched. Raises StorageError."""
+        with disk_trouble():
+            if self._folder.exists():
+                shutil.rmtree(self._folder)
+
+
+def _shifted(progress: Callable[[int], None], before: int, done: int) -> None:
+    progress(before + done)
+
+
+def _verified(path: Path, file: File) -> BinaryIO | None:
+    """The file, at its start, if it is what was signed. Raises StorageError where it cannot be read."""
+    try:
+        opened = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StorageError(f"an image cannot be read: {error.strerror}", place=str(path)) from error
+    hashed, left = hashlib.sha256(), file.size
+    while block := opened.read(min(BLOCK, left + 1)):
+        left -= len(block)
+        if left < 0:
+            break
+        hashed.update(block)
+    if left or hashed.hexdigest() != file.sha256:
+        opened.close()
+        return None
+    opened.seek(0)
+    return opened

@@ -1,0 +1,141 @@
+"""Does what the plan says, one task after the other: each step ends in a move that is in the journal before anything follows from it.
+
+A step may be cut off at any point and is then done again; which point it was is asked from the applier, not from memory.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from agent.clock import Clock
+from agent.errors import HubError
+from agent.ota import plan
+from agent.ota.desk import CanceledError, Desk
+from agent.ota.plan import HARMLESS, Runs, State, Task, moved
+from agent.ota.steps import Steps
+
+log = logging.getLogger(__name__)
+
+AGAIN = 30.0  # seconds after trouble that may pass
+
+
+class Engine:
+    """`live` is a unit of the daemon; `again` is the pause after trouble, seconds."""
+
+    def __init__(self, desk: Desk, steps: Steps, clock: Clock, again: float = AGAIN) -> None:
+        self.desk = desk
+        self._steps, self._clock, self._again = steps, clock, again
+        self._started = False
+
+    @property
+    def tasks(self) -> Mapping[str, Task]:
+        """All that the journal holds, by key."""
+        return self.desk.tasks
+
+    # ---- what sources and people ask --------------------------------------------------------------------------------
+
+    async def offer(self, source: str, job: str, execution: int, document: Mapping[str, Any]) -> Task:
+        """Take an update on; one that is known already is no news, and its source is told again how it stands. Raises StorageError."""
+        key = plan.key_of(source, job, execution)
+        known = self.tasks.get(key)
+        if known is not None:
+            return known
+        log.info("update %s is taken on", key)
+        task = await self.desk.keep(Task(key, source, job, execution, document, self._clock.now().wall))
+        self.desk.attention.set()
+        return task
+
+    async def cancel(self, key: str, code: str, detail: str, to: State = State.CANCELED) -> bool:
+        """Have a task end before its activation; False when it is too late, or over."""
+        task = self.tasks.get(key)
+        if task is None or task.state not in HARMLESS:
+            return False
+        self.desk.withdraw(task, to, code, detail)
+        return True
+
+    async def change(self, key: str, **changes: Any) -> Task:
+        """Approve, postpone, or mark as told. Raises KeyError for a task that there is not, StorageError."""
+        task = await self.desk.keep(replace(self.tasks[key], **changes))
+        if "document" in changes:
+            self._steps.forget(task)
+        self.desk.attention.set()
+        return task
+
+    async def decide(self, key: str, *, well: bool) -> bool:
+        """A person ends a trial: it stays, or what ran before comes back. False when the task is not on trial."""
+        task = self.tasks.get(key)
+        if task is None or task.state != State.TRIAL:
+            return False
+        after = moved(task, State.CONFIRMED)
+        if not well:
+            after = moved(task, State.ROLLING_BACK, code="operator", detail="rolled back by a person")
+        await self.desk.keep(after)
+        self.desk.attention.set()
+        return True
+
+    # ---- the life of the engine -------------------------------------------------------------------------------------
+
+    async def live(self) -> None:
+        """Carry out tasks for as long as the hub runs. What was cut off goes on first."""
+        if not self._started:
+            for task in [task for task in self.tasks.values() if not task.over]:
+                await self._found(task)
+            self._started = True
+        while True:
+            self.desk.attention.clear()
+            first = next((task for task in self.tasks.values() if not task.over), None)
+            if first is None:
+                await self.desk.attention.wait()
+            else:
+                await self._advance(first)
+
+    async def _found(self, task: Task) -> None:
+        """Apply the table of what a restart means."""
+        asked = task.state in (State.ACTIVATING, State.TRIAL)
+        runs = await self._steps.runs(task) if asked else Runs.OLD
+        after = plan.at_start(task, runs)
+        if after != task:
+            fact = f", and what is found is: {runs}" if asked else ""
+            log.info("update %s was cut off as %s%s: it goes on as %s", task.key, task.state, fact, after.state)
+            await self.desk.keep(after)
+
+    async def _advance(self, task: Task) -> None:
+        """One step, with what each kind of trouble means."""
+        try:
+            if task.state in HARMLESS:
+                self.desk.check(task)
+            after = await self._steps.take(task)
+        except CanceledError:
+            after = self._after_cancel(self.tasks[task.key])
+        except HubError as error:
+            if task.state in HARMLESS and self.desk.withdrawn(task):
+                return  # what was at work was ended on purpose
+            after = self._after_trouble(self.tasks[task.key], error)
+            if after.state == task.state:
+                await self.desk.keep(after)
+                await self.desk.rest(self._again)
+                return
+        now = self.tasks[task.key]  # a person may have decided or said something meanwhile
+        if now.state == task.state:
+            told = replace(after, approved=now.approved, not_before=now.not_before, document=now.document)
+            await self.desk.keep(told)
+        if after.over:
+            self._steps.forget(task)
+
+    def _after_cancel(self, task: Task) -> Task:
+        told = self.desk.withdrawn(task)
+        if told is None:
+            return task
+        to, code, detail = told
+        return plan.canceled(task, code, detail, to) or task
+
+    def _after_trouble(self, task: Task, error: HubError) -> Task:
+        """A refusal has a code and is for good; anything else is tried again, as often as the plan allows."""
+        code = getattr(error, "code", "")
+        log.warning("update %s: %s: %s", task.key, task.state.lower(), error.advice)
+        if not code or task.state in (State.ROLLING_BACK, State.CONFIRMED):
+            return plan.tried(replace(task, detail=task.detail or error.message))
+        if task.state in (State.RECEIVED, State.CHECKED):
+            return plan.ended(task, State.REJECTED, code, error.message)
+        return plan.failed(task, code, error.message)

@@ -1,0 +1,82 @@
+"""What a hub never goes below. Where it is kept is for others to say; here is how it is merged and raised. PURE."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from pydantic import TypeAdapter, ValidationError
+
+from agent.clock import BUILD_TIME, TRUSTED, Moment
+from agent.ota.refusals import MalformedError
+from agent.ota.roots import Root
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """What was confirmed before.
+
+    `number` of the highest release, `digest` of its manifest (SHA-256, hex; "" if not known), `epochs` by component, `root`: version of the
+    root under which they were raised, `installed`: version of each component of the hub (what is there now, not the highest), `time`:
+    seconds since 1970 that it certainly is.
+    """
+
+    number: int = 0
+    digest: str = ""
+    epochs: Mapping[str, int] = field(default_factory=dict)
+    root: int = 0
+    installed: Mapping[str, str] = field(default_factory=dict)
+    time: float = BUILD_TIME
+
+
+def merged(floors: Iterable[Floor], root: Root) -> Floor:
+    """One floor of several places (journal, file, TPM): of each value the highest; `installed` of the first that has any.
+
+    Each is first brought down to what the root says of a compromise: a place that was not reached then does not bring the absurd numbers
+    back.
+    """
+    capped = [recovered(floor, root) for floor in floors] or [Floor()]
+    highest = max(capped, key=lambda floor: (floor.number, bool(floor.digest)))
+    epochs: dict[str, int] = {}
+    for floor in capped:
+        epochs |= {name: max(epoch, epochs.get(name, 0)) for name, epoch in floor.epochs.items()}
+    return Floor(
+        number=highest.number,
+        digest=highest.digest,
+        epochs=epochs,
+        root=max(floor.root for floor in capped),
+        installed=next((floor.installed for floor in capped if floor.installed), {}),
+        time=max(floor.time for floor in capped),
+    )
+
+
+def recovered(floor: Floor, root: Root) -> Floor:
+    """The floor with the numbers that a compromise has left taken down, once the root says so (fast-forward)."""
+    told = root.document.recovery
+    if told is None or floor.root >= told.root:
+        return floor
+    epochs = {name: min(epoch, told.security_epochs.get(name, epoch)) for name, epoch in floor.epochs.items()}
+    if floor.number <= told.number:
+        return replace(floor, epochs=epochs, root=told.root)
+    return replace(floor, number=told.number, digest="", epochs=epochs, root=told.root)
+
+
+def judged(moment: Moment, floor: Floor) -> tuple[float, bool]:
+    """The time by which expiry is judged, and whether it is known. A clock that is behind the floor is wrong, whoever set it."""
+    known = moment.quality == TRUSTED and moment.wall >= floor.time
+    return (moment.wall if known else floor.time), known
+
+
+def encoded(floor: Floor) -> bytes:
+    """JSON, for the journal and for files."""
+    return _FORM.dump_json(floor)
+
+
+def decoded(data: bytes, place: str = "") -> Floor:
+    """The opposite. Raises MalformedError."""
+    try:
+        return _FORM.validate_json(data, strict=True)
+    except ValidationError:
+        remedy = "it is written anew at the next confirmed update; the other places where the floor is kept still hold"
+        raise MalformedError("it is no floor of updates", place=place, remedy=remedy) from None
+
+
+_FORM: TypeAdapter[Floor] = TypeAdapter(Floor)

@@ -1,0 +1,85 @@
+"""The journal of updates: every move of a task is one transaction with its event, on disk before anything follows from it."""
+
+import json
+import sqlite3
+from dataclasses import asdict
+from typing import Any
+
+from agent.clock import Clock
+from agent.ota.plan import State, Task
+from agent.store import Statement, Store
+
+_PUT = "INSERT OR REPLACE INTO ota_tasks VALUES (?, ?, ?, ?, ?)"
+_EVENT = "INSERT INTO ota_events (key, at, before, after, detail) VALUES (?, ?, ?, ?, ?)"
+_FORGET_EVENTS = (
+    "DELETE FROM ota_events WHERE key IN (SELECT key FROM ota_tasks WHERE over = 1 AND told = 1 "
+    "ORDER BY at DESC LIMIT -1 OFFSET ?)"
+)
+_FORGET = (
+    "DELETE FROM ota_tasks WHERE key IN (SELECT key FROM ota_tasks WHERE over = 1 AND told = 1 "
+    "ORDER BY at DESC LIMIT -1 OFFSET ?)"
+)
+_META = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
+FLOOR = "ota_floor"  # meta
+NOTE_WINDOW = 2.0  # seconds
+KEPT = 100  # tasks that have ended, for people and against a job that is delivered again
+
+
+class Journal:
+    """Tasks and the version floor, in the hub's store."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store, self._clock = store, clock
+        self.tasks: dict[str, Task] = {}
+
+    async def load(self) -> str:
+        """Read all tasks, in the order of their arrival; the floor as it was saved, "" for none."""
+        self.tasks = {task.key: task for task in sorted(await self._store.read(_tasks), key=lambda task: task.received)}
+        return str(await self._store.read(_floor))
+
+    async def put(self, task: Task, *, floor: str = "") -> Task:
+        """Keep a task; what has moved is an event too. `floor` goes into the same transaction. Raises StorageError."""
+        before = self.tasks.get(task.key)
+        now = self._clock.now().wall
+        statements = [_row(task, now)]
+        if before is None or before.state != task.state or before.component != task.component:
+            moved = (task.key, now, before.state if before else "", task.state, task.detail or task.component)
+            statements.append(Statement(_EVENT, [moved]))
+        if floor:
+            statements.append(Statement(_META, [(FLOOR, floor)]))
+        if task.over:
+            statements += [Statement(_FORGET_EVENTS, [(KEPT,)]), Statement(_FORGET, [(KEPT,)])]
+        await self._store.submit(statements)
+        self.tasks[task.key] = task
+        return task
+
+    def note(self, task: Task, *, durable: bool) -> None:
+        """Progress without a move: in memory, and on disk soon where `durable`; a restart may forget it."""
+        self.tasks[task.key] = task
+        if durable:
+            written = self._store.submit([_row(task, self._clock.now().wall)], window=NOTE_WINDOW)
+            written.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    async def events(self, key: str) -> list[tuple[float, str, str, str]]:
+        """(wall seconds, before, after, detail) of a task, oldest first."""
+        sql = "SELECT at, before, after, detail FROM ota_events WHERE key = ? ORDER BY id"
+        return list(await self._store.read(lambda db: db.execute(sql, (key,)).fetchall()))
+
+
+def _row(task: Task, wall: float) -> Statement:
+    record = json.dumps(asdict(task), separators=(",", ":"))
+    return Statement(_PUT, [(task.key, int(task.over), int(task.told), record, wall)])
+
+
+def _tasks(db: sqlite3.Connection) -> list[Task]:
+    return [_task(json.loads(row[0])) for row in db.execute("SELECT record FROM ota_tasks")]
+
+
+def _task(data: dict[str, Any]) -> Task:
+    data["state"], data["done"] = State(data["state"]), tuple(data["done"])
+    return Task(**data)
+
+
+def _floor(db: sqlite3.Connection) -> str:
+    row = db.execute("SELECT value FROM meta WHERE key = ?", (FLOOR,)).fetchone()
+    return row[0] if row else ""

@@ -1,0 +1,1 @@
+"""Who asks for updates, and is told how they go."""

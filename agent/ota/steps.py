@@ -1,0 +1,283 @@
+"""The steps of an update: what is done in each state. Each returns the task in its next state, or raises.
+
+HubError with a `code`: refused for good. HubError without: tried again. CanceledError: withdrawn.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import NoReturn, Protocol
+
+from agent.clock import Clock
+from agent.ota import plan
+from agent.ota.appliers.contract import Applier, ApplierError, Effect, Image
+from agent.ota.desk import CanceledError, Desk, Source
+from agent.ota.health import Health
+from agent.ota.manifest import Component
+from agent.ota.offer import Offer
+from agent.ota.plan import MANIFEST, PERMISSION, Runs, State, Task, moved
+from agent.ota.windows import Window
+
+log = logging.getLogger(__name__)
+
+STILL_WANTED = 10.0  # seconds for the one who asked to say so, before the point of no return
+PERCENT = 100
+TRIAL_NOTES = 20  # times that a trial writes down how far it is
+LOOK = 60.0  # seconds at most between two looks at the clock while a window is waited for
+
+
+class Verifier(Protocol):
+    """Turns what was asked for into a release that may be trusted, and keeps what may not be gone below."""
+
+    async def offer(self, task: Task) -> Offer:
+        """Raises a HubError with a `code` for what is refused, TryAgainError for what cannot be asked just now.
+
+        A task that has been activated is only read again: that its release expires in its trial is no reason to go back.
+        """
+
+    async def confirmed(self, floor: str) -> None:
+        """All of a release is confirmed: this is the floor now. Raises StorageError."""
+
+
+class Fetcher(Protocol):
+    """Brings the files of a component."""
+
+    async def fetch(self, offer: Offer, component: Component, progress: Callable[[int], None]) -> None:
+        """Until all are there and right. Raises HubError, with a `code` where trying again is no use."""
+
+    async def images(self, offer: Offer, component: Component) -> list[Image] | None:
+        """The files, verified again and held open; None when one is not as it was."""
+
+    def stop(self) -> None:
+        """End what is being fetched: `fetch` raises."""
+
+    async def clean(self) -> None:
+        """Give back the room."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """When, and whether without a person."""
+
+    window: Window = field(default_factory=Window)
+    automatic: bool = True
+    hub: str = ""
+
+
+class Steps:
+    """`restart` ends this process so that what is selected starts."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        clock: Clock,
+        verifier: Verifier,
+        fetcher: Fetcher,
+        appliers: Mapping[str, Applier],
+        health: Health,
+        policy: Policy,
+        restart: Callable[[Effect, str], None],
+    ) -> None:
+        self._desk, self._clock = desk, clock
+        self._verifier, self._fetcher, self._appliers = verifier, fetcher, appliers
+        self._health, self._policy, self._restart = health, policy, restart
+        self._offers: dict[str, Offer] = {}
+        self._steps: Mapping[State, Callable[[Task], Awaitable[Task]]] = {
+            State.RECEIVED: self._received,
+            State.CHECKED: self._checked,
+            State.WAITING: self._waiting,
+            State.DOWNLOADING: self._downloading,
+            State.VERIFIED: self._verified,
+            State.WRITING: self._writing,
+            State.STAGED: self._staged,
+            State.ACTIVATING: self._activating,
+            State.TRIAL: self._trial,
+            State.CONFIRMED: self._confirmed,
+            State.ROLLING_BACK: self._rolling_back,
+            State.ROLLED_BACK: self._rolled_back,
+        }
+
+    async def take(self, task: Task) -> Task:
+        """The step of the state that a task is in."""
+        return await self._steps[task.state](task)
+
+    async def runs(self, task: Task) -> Runs:
+        """The fact: what runs of the component that is under way."""
+        component = await self._component(task)
+        try:
+            return (await self._applier(component).describe(component)).runs
+        except ApplierError as error:
+            log.warning("update %s: %s", task.key, error.advice)
+            return Runs.FELL_BACK  # whatever runs, it was not started as the new version would be
+
+    def forget(self, task: Task) -> None:
+        """It is over."""
+        self._offers.pop(task.key, None)
+
+    async def _received(self, task: Task) -> Task:
+        offer = await self._offer(task)
+        facts = {"digest": offer.verified.digest, MANIFEST: offer.envelope.decode(), "floor": offer.floor}
+        if offer.verified.permission is not None and offer.permission is not None:
+            facts[PERMISSION] = offer.permission.decode()
+        return moved(task, State.CHECKED, release=offer.release.release, facts=facts)
+
+    async def _checked(self, task: Task) -> Task:
+        """Choose the next component that is not what runs already."""
+        for component in (await self._offer(task)).components:
+            if component.name in task.done:
+                continue
+            found = await self._applier(component).describe(component)
+            task = replace(task, component=component.name, was=found.version)
+            if found.runs == Runs.CONFIRMED:
+                log.info("update %s: %s %s runs already", task.key, component.name, found.version)
+                return moved(task, State.CONFIRMED)
+            return moved(task, State.WAITING)
+        raise ApplierError("nothing", "the release has nothing for this hub")
+
+    async def _waiting(self, task: Task) -> Task:
+        await self._permitted(task)
+        return moved(task, State.DOWNLOADING)
+
+    async def _downloading(self, task: Task) -> Task:
+        offer, component = await self._offer(task), await self._component(task)
+        total = sum(file.size for file in component.files) or 1
+        told = task.percent
+
+        def progress(done: int) -> None:
+            nonlocal told
+            self._desk.check(task)
+            percent = min(PERCENT, done * PERCENT // total)
+            if percent > told:
+                told = percent
+                self._desk.further(task, percent)
+
+        with self._desk.interrupting(self._fetcher.stop):
+            await self._fetcher.fetch(offer, component, progress)
+        return moved(task, State.VERIFIED)
+
+    async def _verified(self, task: Task) -> Task:
+        return moved(task, State.WRITING, tries=1)
+
+    async def _writing(self, task: Task) -> Task:
+        offer, component = await self._offer(task), await self._component(task)
+        images = await self._fetcher.images(offer, component)
+        if images is None:
+            return plan.set_back(task, State.DOWNLOADING, "what was fetched is not what was signed")
+        try:
+            await self._applier(component).write(component, images, lambda _done: self._desk.tell(task))
+        finally:
+            for image in images:
+                image.file.close()
+        return moved(task, State.STAGED)
+
+    async def _staged(self, task: Task) -> Task:
+        component = await self._component(task)
+        await self._permitted(task)
+        if not await self._applier(component).check(component):
+            return plan.set_back(task, State.WRITING, "what was written does not read back")
+        source = self._desk.sources.get(task.source)
+        if source is not None:
+            await self._ask_once_more(task, source)
+        well = [name for name, wrong in (await self._health.look()).items() if not wrong]
+        return moved(task, State.ACTIVATING, tries=1, facts={**task.facts, "well": "\n".join(well)})
+
+    async def _ask_once_more(self, task: Task, source: Source) -> None:
+        try:
+            async with asyncio.timeout(STILL_WANTED):
+                wanted = await source.still_wanted(task)
+        except TimeoutError:
+            return
+        if not wanted and self._desk.withdrawn(task) is None:
+            self._desk.withdraw(task, State.CANCELED, "canceled", "it was withdrawn")
+        self._desk.check(task)
+
+    async def _activating(self, task: Task) -> Task:
+        component = await self._component(task)
+        effect = await self._applier(component).activate(component)
+        if effect == Effect.PROVED:
+            return moved(task, State.CONFIRMED)
+        if effect != Effect.DONE:
+            await self._await_restart(effect, f"update {task.key} is activated")
+        return moved(task, State.TRIAL, tries=1)
+
+    async def _trial(self, task: Task) -> Task:
+        component = await self._component(task)
+        names = [name for name in task.facts.get("well", "").split("\n") if name]
+
+        async def progress(spent: float) -> None:
+            now = self._desk.tasks[task.key]
+            if now.state != State.TRIAL:
+                raise CanceledError
+            if spent - now.trial_spent >= self._health.terms.trial / TRIAL_NOTES:
+                await self._desk.keep(replace(now, trial_spent=spent))
+
+        try:
+            wrong = await self._health.trial(names, task.trial_spent, progress)
+        except CanceledError:
+            return task
+        if wrong:
+            return moved(task, State.ROLLING_BACK, code="unhealthy", detail=wrong)
+        await self._applier(component).confirm(component)
+        return moved(task, State.CONFIRMED)
+
+    async def _confirmed(self, task: Task) -> Task:
+        """The next component, or the end: the floor rises with that move, and not before it."""
+        offer, component = await self._offer(task), await self._component(task)
+        await self._applier(component).confirm(component)
+        await self._fetcher.clean()
+        done = (*task.done, component.name)
+        kept = {name: task.facts[name] for name in ("digest", MANIFEST, PERMISSION, "floor") if name in task.facts}
+        if any(one.name not in done for one in offer.components):
+            return moved(task, State.CHECKED, done=done, trial_spent=0.0, facts=kept)
+        after = plan.ended(replace(task, done=done), State.SUCCEEDED, "", f"{task.release} is installed")
+        await self._verifier.confirmed(task.facts["floor"])
+        return await self._desk.keep(after, floor=task.facts["floor"])
+
+    async def _rolling_back(self, task: Task) -> Task:
+        component = await self._component(task)
+        effect = await self._applier(component).roll_back(component)
+        if effect != Effect.DONE:
+            await self._await_restart(effect, f"update {task.key} is rolled back")
+        return moved(task, State.ROLLED_BACK)
+
+    async def _rolled_back(self, task: Task) -> Task:
+        await self._fetcher.clean()
+        return plan.ended(task, State.FAILED, task.code or "rolled-back", f"{task.detail}; the old version runs")
+
+    # ---- what steps share -------------------------------------------------------------------------------------------
+
+    async def _offer(self, task: Task) -> Offer:
+        if task.key not in self._offers:
+            self._offers[task.key] = await self._verifier.offer(task)
+        return self._offers[task.key]
+
+    async def _component(self, task: Task) -> Component:
+        for component in (await self._offer(task)).components:
+            if component.name == task.component:
+                return component
+        raise ApplierError("nothing", f"the release has no component {task.component}")
+
+    def _applier(self, component: Component) -> Applier:
+        if component.kind not in self._appliers:
+            raise ApplierError("no-applier", f"nothing here installs components of kind {component.kind}")
+        return self._appliers[component.kind]
+
+    async def _permitted(self, task: Task) -> None:
+        """Wait for the window, and for a person where one is to approve. An emergency, which only a signature can say, waits for neither."""
+        offer = await self._offer(task)
+        while not offer.release.emergency:
+            self._desk.check(task)
+            task, wall = self._desk.tasks[task.key], self._clock.now().wall
+            opens = max(self._policy.window.opens(wall, self._policy.hub), task.not_before)
+            approved = self._policy.automatic or task.approved
+            if approved and (opens <= wall or task.approved):
+                return
+            self._desk.attention.clear()
+            await self._desk.rest(min(LOOK, max(0.1, opens - wall)) if approved else 3600.0)
+
+    async def _await_restart(self, effect: Effect, reason: str) -> NoReturn:
+        """The process ends; nothing goes on here in the meantime."""
+        self._restart(effect, reason)
+        await asyncio.Event().wait()
+        raise AssertionError("nobody sets it")

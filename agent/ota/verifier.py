@@ -1,0 +1,179 @@
+"""From what was asked for to a release that may be installed: where its manifest is, whose signatures count, what may not be gone below.
+
+What a job's document may be: {"operation": "firmware-update", and one of
+    "manifest": the envelope itself, with "base": the address that its files lie beside
+    "manifestUrl": the address of the envelope, which its files lie beside
+    "path": the same on this machine, from a person at the control socket only
+and where files have addresses of their own, "urls": {name: address}, which presigned ones need}
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from agent.clock import Clock
+from agent.cloud.rest_answer import RestError
+from agent.errors import StorageError
+from agent.files import disk_trouble, write_atomic
+from agent.ota.fetch import FetchPolicy
+from agent.ota.floor import Floor, encoded
+from agent.ota.floors import Floors
+from agent.ota.manifest import LARGEST
+from agent.ota.manifest_get import get
+from agent.ota.offer import Offer
+from agent.ota.plan import HARMLESS, MANIFEST, PERMISSION, Task
+from agent.ota.refusals import MalformedError, RefusedError, UnsignedError
+from agent.ota.roots import LARGEST_ROOT, LONGEST_CHAIN, Root, chained, pinned, rotated
+from agent.ota.signatures import ROOM
+from agent.ota.trust import Hub, Policy, next_root, raised, reread, unsigned, verify
+
+log = logging.getLogger(__name__)
+Found = TypeVar("Found")
+
+LOCAL = "local"  # the source of what a person asks for
+AGENT = "agent"  # the name of the component that is this program
+_MOST_ROOT = (LARGEST_ROOT + ROOM) * 2
+_NOT_THERE = (403, 404, 410)  # a bucket says 403 to who may not list it
+_MOST = (LARGEST + ROOM) * 2  # bytes of an envelope, whose payload is in base64
+
+
+class Trust:
+    """The roots on this hub: the pinned one, and those that follow it in `folder` as 2.root.json, 3.root.json, ..."""
+
+    def __init__(self, pinned_root: Path | None, folder: Path) -> None:
+        self._pinned, self._folder = pinned_root, folder
+
+    def root(self) -> Root:
+        """Raises UnsignedError without a pinned one, RefusedError, StorageError."""
+        if self._pinned is None:
+            remedy = "make one with `agent ota sign`, put it on the hub, and name it as ota.root in agent.toml"
+            raise UnsignedError("this hub trusts nobody's updates: no root is pinned", remedy=remedy)
+        try:
+            first = pinned(self._pinned.read_bytes(), str(self._pinned))
+            return chained(first, self._following(first.version + 1), place=str(self._folder))
+        except OSError as error:
+            raise StorageError(f"a root cannot be read: {error.strerror}", place=str(error.filename)) from error
+
+    def follow(self, root: Root, data: bytes, place: str) -> Root:
+        """Take the next root on, for good. Raises RefusedError, StorageError."""
+        following = rotated(root, data, place)
+        with disk_trouble():
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_atomic(self._folder / f"{following.version}.root.json", data, mode=0o644)
+        return following
+
+    def _following(self, version: int) -> Iterable[bytes]:
+        while (path := self._folder / f"{version}.root.json").exists():
+            yield path.read_bytes()
+            version += 1
+
+
+class Verifier:
+    """`version` is the agent's own; `policy` is what the owner has said of releases that nobody has signed."""
+
+    def __init__(
+        self, trust: Trust, hub: Hub, version: str, floors: Floors, clock: Clock, policy: Policy, fetch: FetchPolicy
+    ) -> None:
+        self._trust, self._hub, self._version, self._floors, self._clock = trust, hub, version, floors, clock
+        self._policy, self._fetch = policy, fetch
+
+    async def offer(self, task: Task) -> Offer:
+        """See agent.ota.steps.Verifier. Raises RefusedError, RestError, StorageError."""
+        data, base = await self._envelope(task)
+        if task.state not in HARMLESS:
+            digest, granted = task.facts.get("digest", ""), task.facts.get(PERMISSION)
+            found = reread(data, digest, self._hub, granted.encode() if granted else None, task.key)
+            return Offer(found, base, data, _addresses(task))
+        root, now = await self._newest_root(base), self._clock.now()
+        floor, permission = self._floor(root), _inline(task.document, PERMISSION)
+        verified = verify(data, root, self._hub, floor, now, permission=permission, place=task.key)
+        after = encoded(raised(floor, verified, root)).decode()
+        return Offer(verified, base, data, _addresses(task), permission, after)
+
+    async def _newest_root(self, location: str) -> Root:
+        """The root in force, after those that lie beside the manifest and follow it have been taken on. Raises RefusedError, StorageError."""
+        root = self._trust.root()
+        for _ in range(LONGEST_CHAIN if location else 0):
+            place = next_root(location, root)
+            try:
+                data = await _in_thread(partial(self._look, place))
+                if data is None:
+                    break
+                root = self._trust.follow(root, data, place)
+            except (RefusedError, RestError) as error:
+                log.warning("no newer root is taken: %s", error.advice)
+                break
+            log.info("root %d is in force, from %s", root.version, place)
+        return root
+
+    def _look(self, place: str) -> bytes | None:
+        """What lies there; None for nothing. Raises RestError, StorageError."""
+        if "://" not in place:
+            return _read(Path(place)) if Path(place).exists() else None
+        try:
+            return get(place, self._fetch, _MOST_ROOT)
+        except RestError as error:
+            if error.status in _NOT_THERE:
+                return None
+            raise
+
+    async def confirmed(self, floor: str) -> None:
+        """See agent.ota.steps.Verifier."""
+        self._floors.raise_to(floor)
+
+    def _floor(self, root: Root) -> Floor:
+        """With what runs now, where no update has said so yet."""
+        floor = self._floors.under(root)
+        return replace(floor, installed={AGENT: self._version, **floor.installed})
+
+    async def _envelope(self, task: Task) -> tuple[bytes, str]:
+        """The bytes that are signed, and where they lie."""
+        document = task.document
+        location = str(document.get("manifestUrl", "") or document.get("base", ""))
+        if task.source == LOCAL:
+            location = str(document.get("path", ""))
+        if MANIFEST in task.facts:
+            return task.facts[MANIFEST].encode(), location
+        inline = _inline(document, MANIFEST)
+        if inline is not None:
+            return inline, location
+        if task.source == LOCAL:
+            return await _in_thread(lambda: _read(Path(location))), location
+        if not location:
+            unsigned(self._policy, task.key)
+            remedy = "name the manifest as manifestUrl, or put it into the document as manifest"
+            raise MalformedError("the job names no manifest", place=task.key, remedy=remedy)
+        return await _in_thread(lambda: get(location, self._fetch, _MOST)), location
+
+
+def _inline(document: Mapping[str, Any], name: str) -> bytes | None:
+    """An envelope that is part of the document, as an object or as a text."""
+    given = document.get(name)
+    if isinstance(given, str) and given:
+        return given.encode()
+    return json.dumps(given).encode() if isinstance(given, dict) else None
+
+
+def _addresses(task: Task) -> dict[str, str]:
+    given = task.document.get("urls")
+    if task.source == LOCAL or not isinstance(given, dict):
+        return {}
+    return {str(name): url for name, url in given.items() if isinstance(url, str) and "://" in url}
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_MOST)
+    except OSError as error:
+        remedy = "the agent's own user must be able to read it"
+        raise StorageError(f"the manifest cannot be read: {error.strerror}", place=str(path), remedy=remedy) from error
+
+
+async def _in_thread(work: Callable[[], Found]) -> Found:
+    return await asyncio.get_running_loop().run_in_executor(None, work)

@@ -1,0 +1,287 @@
+"""The engine with real journal, trust and slots: whole updates, what ends them, and what is found after a power cut at any point."""
+
+import asyncio
+import os
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import until
+from ota_machine import KEY, Machine, update
+from ota_rig import agent, file, permission, root
+from power_cut import PowerCut, cutting
+from slots_rig import CRASHES, tree
+
+from agent.ota.engine import Engine
+from agent.ota.health import Terms
+from agent.ota.plan import FINAL, HARMLESS, State
+from agent.ota.steps import Policy
+from agent.ota.verifier import LOCAL
+from agent.ota.windows import Window
+
+NEW = ("agent.tar.gz", tree("2.0"))
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+async def test_a_release_is_installed_with_one_restart(machine: Machine) -> None:
+    task = await machine.to_the_end(machine.offer_files(**update(NEW)))
+    assert (task.state, task.release, task.done) == (State.SUCCEEDED, "2.0", ("agent",))
+    assert machine.starts == ["1.0 A", "2.0 B"]
+    assert not task.told
+    events = [after for _, _, after, _ in await _events(machine)]
+    ways = ["RECEIVED", "CHECKED", "WAITING", "DOWNLOADING", "VERIFIED", "WRITING", "STAGED", "ACTIVATING", "TRIAL"]
+    assert events == [*ways, "CONFIRMED", "SUCCEEDED"]
+
+
+async def _events(machine: Machine) -> list[tuple[float, str, str, str]]:
+    found: list[tuple[float, str, str, str]] = []
+
+    async def work(_engine: Engine) -> None:
+        assert machine.journal is not None
+        found.extend(await machine.journal.events(KEY))
+
+    await machine.life(work)
+    return found
+
+
+async def test_the_same_job_again_is_told_as_it_ended_and_not_done_again(machine: Machine) -> None:
+    document = machine.offer_files(**update(NEW))
+    first = await machine.to_the_end(document)
+    assert await machine.to_the_end(document) == first
+    assert machine.starts == ["1.0 A", "2.0 B", "2.0 B"]
+
+
+async def test_what_runs_already_is_a_success_without_a_restart(machine: Machine) -> None:
+    await machine.to_the_end(machine.offer_files(**update(NEW)))
+
+    async def again(engine: Engine) -> None:
+        await engine.offer(LOCAL, "2", 1, machine.offer_files(8, **update(NEW)))
+        await until(lambda: engine.tasks[f"{LOCAL}/2/1"].over, 10.0)
+        assert engine.tasks[f"{LOCAL}/2/1"].state == State.SUCCEEDED
+
+    assert not await machine.life(again)
+
+
+async def test_a_confirmed_release_is_the_floor_for_the_next(machine: Machine) -> None:
+    await machine.to_the_end(machine.offer_files(**update(NEW)))
+
+    async def back(engine: Engine) -> None:
+        older = update(("agent.tar.gz", tree("1.9")), "1.9")
+        await engine.offer(LOCAL, "2", 1, machine.offer_files(6, **older))
+        await until(lambda: engine.tasks[f"{LOCAL}/2/1"].over, 10.0)
+        assert (engine.tasks[f"{LOCAL}/2/1"].state, engine.tasks[f"{LOCAL}/2/1"].code) == (State.REJECTED, "rollback")
+
+    assert not await machine.life(back)
+
+
+async def test_a_version_that_failed_does_not_raise_the_floor(machine: Machine) -> None:
+    bad = machine.offer_files(7, **update(("agent.tar.gz", tree("2.0", CRASHES))))
+    assert (await machine.to_the_end(bad)).state == State.FAILED
+
+    async def older(engine: Engine) -> None:
+        good = update(("agent.tar.gz", tree("1.5")), "1.5")
+        await engine.offer(LOCAL, "2", 1, machine.offer_files(6, **good))
+        await until(lambda: engine.tasks[f"{LOCAL}/2/1"].state not in HARMLESS, 10.0)
+
+    await machine.life(older)
+
+
+async def test_a_build_that_cannot_start_ends_as_failed_with_the_old_one(machine: Machine) -> None:
+    task = await machine.to_the_end(machine.offer_files(**update(("agent.tar.gz", tree("2.0", CRASHES)))))
+    assert (task.state, task.code) == (State.FAILED, "fell-back")
+    assert machine.starts == ["1.0 A", "", "", "", "1.0 A"]
+
+
+async def test_a_build_that_is_not_well_is_rolled_back_and_says_why(machine: Machine) -> None:
+    async def uplink() -> str:
+        return "no connection" if machine.board.running == "B" else ""
+
+    machine.checks = {"uplink": uplink}
+    task = await machine.to_the_end(machine.offer_files(**update(NEW)))
+    assert (task.state, task.code) == (State.FAILED, "unhealthy")
+    assert "uplink: no connection" in task.detail
+    assert machine.starts == ["1.0 A", "2.0 B", "1.0 A"]
+
+
+async def test_what_was_not_well_before_does_not_count_against_an_update(machine: Machine) -> None:
+    async def radio() -> str:
+        return "away"
+
+    async def uplink() -> str:
+        return ""
+
+    machine.checks = {"radio": radio, "uplink": uplink}
+    assert (await machine.to_the_end(machine.offer_files(**update(NEW)))).state == State.SUCCEEDED
+
+
+async def test_a_build_that_dies_again_and_again_in_its_trial_is_rolled_back(machine: Machine) -> None:
+    machine.terms = Terms(trial=1000.0, patience=1.0, limit=2000.0, look=0.01)
+    document = machine.offer_files(**update(NEW))
+
+    async def dies(engine: Engine) -> None:
+        await engine.offer(LOCAL, "1", 1, document)
+        await until(lambda: engine.tasks[KEY].state == State.TRIAL or engine.tasks[KEY].over, 10.0)
+        if not engine.tasks[KEY].over:
+            await asyncio.sleep(0.01)
+
+    for _ in range(7):
+        machine.starts.append(machine.board.start())
+        await machine.life(dies)
+    assert (machine.task.state, machine.task.code) == (State.FAILED, "fell-back")
+    assert machine.starts[-1] == "1.0 A"
+
+
+async def test_an_unsigned_and_an_unknown_release_are_rejected_with_the_reason(machine: Machine) -> None:
+    document = machine.offer_files(labels=("ed-a", "ed-b"), **update(NEW))
+    task = await machine.to_the_end(document)
+    assert (task.state, task.code) == (State.REJECTED, "too-few-signatures")
+    assert machine.starts == ["1.0 A"]
+
+
+async def test_a_release_whose_file_is_another_is_never_activated(machine: Machine) -> None:
+    told = update(NEW)
+    told["images"] = {"agent.tar.gz": tree("6.6")}
+    task = await machine.to_the_end(machine.offer_files(**told))
+    assert task.state == State.FAILED
+    assert machine.starts == ["1.0 A"]
+
+
+async def test_a_task_is_withdrawn_while_it_waits_and_not_once_it_is_on_trial(machine: Machine) -> None:
+    machine.policy = Policy(automatic=False, hub="hub-1")
+    document = machine.offer_files(**update(NEW))
+
+    async def work(engine: Engine) -> None:
+        await engine.offer(LOCAL, "1", 1, document)
+        await until(lambda: engine.tasks[KEY].state == State.WAITING, 10.0)
+        assert await engine.cancel(KEY, "canceled", "no longer wanted")
+        await until(lambda: engine.tasks[KEY].over, 10.0)
+        assert (engine.tasks[KEY].state, engine.tasks[KEY].detail) == (State.CANCELED, "no longer wanted")
+        assert not await engine.cancel(KEY, "canceled", "twice")
+
+    assert not await machine.life(work)
+
+
+async def test_a_person_approves_what_is_not_automatic(machine: Machine) -> None:
+    machine.policy = Policy(automatic=False, hub="hub-1")
+    document = machine.offer_files(**update(NEW))
+
+    async def work(engine: Engine) -> None:
+        await engine.offer(LOCAL, "1", 1, document)
+        await until(lambda: engine.tasks[KEY].state == State.WAITING, 10.0)
+        await engine.change(KEY, approved=True)
+        await until(lambda: engine.tasks[KEY].over, 10.0)
+
+    machine.board.start()
+    assert await machine.life(work)  # it is restarted for the activation
+    assert (await machine.to_the_end(document)).state == State.SUCCEEDED
+
+
+async def test_a_window_that_is_shut_is_waited_for_but_not_in_an_emergency(machine: Machine) -> None:
+    machine.policy = Policy(window=Window("0 3 1 1 *", 3600.0), hub="hub-1")
+
+    async def work(engine: Engine) -> None:
+        await engine.offer(LOCAL, "1", 1, machine.offer_files(**update(NEW)))
+        await until(lambda: engine.tasks[KEY].state == State.WAITING, 10.0)
+        await asyncio.sleep(0.05)
+        assert engine.tasks[KEY].state == State.WAITING
+        await engine.cancel(KEY, "canceled", "")
+
+    assert not await machine.life(work)
+    machine.journal = None
+    urgent = update(("agent.tar.gz", tree("2.1")), "2.1")
+
+    async def now(engine: Engine) -> None:
+        await engine.offer(LOCAL, "2", 1, machine.offer_files(8, emergency=True, **urgent))
+        await until(lambda: engine.tasks[f"{LOCAL}/2/1"].over, 10.0)
+
+    assert await machine.life(now)
+
+
+@pytest.mark.parametrize("end", [State.SUCCEEDED, State.FAILED], ids=["keeps", "takes back"])
+async def test_a_person_may_end_a_trial(machine: Machine, end: State) -> None:
+    well = end == State.SUCCEEDED
+    machine.terms = replace(machine.terms, trial=1000.0, limit=2000.0)
+    document = machine.offer_files(**update(NEW))
+
+    async def work(engine: Engine) -> None:
+        await engine.offer(LOCAL, "1", 1, document)
+        await until(lambda: engine.tasks[KEY].state == State.TRIAL or engine.tasks[KEY].over, 10.0)
+        if not engine.tasks[KEY].over:
+            assert await engine.decide(KEY, well=well)
+            await until(lambda: engine.tasks[KEY].over, 10.0)
+
+    while await machine.life(work):
+        machine.starts.append(machine.board.start())
+    assert machine.task.state == end
+    assert machine.board.start() == ("2.0 B" if well else "1.0 A")
+
+
+async def test_several_components_are_installed_in_turn(machine: Machine) -> None:
+    told = update(NEW)
+    told["components"].append({**agent("1.1", name="gone"), "kind": "command", "files": [file("x", b"x")]})
+    task = await machine.to_the_end(machine.offer_files(**told))
+    assert (task.state, task.code, task.done) == (State.REJECTED, "no-applier", ("agent",))
+
+
+async def _cut(folder: Path, at: int) -> tuple[Machine, int]:
+    """A whole update with the power cut at a point; what is done by the processes after it."""
+    machine = Machine(folder)
+    document: dict[str, Any] = machine.offer_files(**update(NEW))
+    with cutting(at) as cuts, suppress(PowerCut, BaseExceptionGroup):
+        await machine.to_the_end(document)
+    if at:
+        await machine.to_the_end(document)
+    return machine, cuts.seen
+
+
+async def test_a_power_cut_at_any_point_of_a_whole_update_ends_in_the_new_version(tmp_path: Path) -> None:
+    whole, points = await _cut(tmp_path / "whole", 0)
+    assert whole.task.state == State.SUCCEEDED
+    states: dict[str, int] = {}
+    every = 1 if os.environ.get("HUB_AGENT_FAULT_CYCLES") else 4
+    for at in range(1, points + 1, every):
+        machine, _ = await _cut(tmp_path / str(at), at)
+        states[machine.task.state] = states.get(machine.task.state, 0) + 1
+        assert machine.task.state in FINAL
+        assert machine.board.start() == ("2.0 B" if machine.task.state == State.SUCCEEDED else "1.0 A")
+    print(f"power cuts in an update: every {every} of {points} points, ends {states}")
+    assert set(states) == {State.SUCCEEDED}
+
+
+async def test_a_newer_root_beside_the_release_is_taken_on_for_good(machine: Machine) -> None:
+    document = machine.offer_files(labels=("new-r", "ed-s"), **update(NEW))
+    folder = Path(document["path"]).parent
+    releases = ("new-r", "ed-s")
+    (folder / "2.root.json").write_bytes(root(2, labels=("ed-a", "ed-b"), releases=releases))
+    (folder / "3.root.json").write_bytes(root(3, labels=("p-t",), releases=releases))  # signed by nobody that counts
+    assert (await machine.to_the_end(document)).state == State.SUCCEEDED
+    assert [path.name for path in (machine.state / "roots").iterdir()] == ["2.root.json"]
+
+    async def old_keys(engine: Engine) -> None:
+        later = update(("agent.tar.gz", tree("2.1")), "2.1")
+        await engine.offer(LOCAL, "2", 1, machine.offer_files(8, **later))
+        await until(lambda: engine.tasks[f"{LOCAL}/2/1"].over, 10.0)
+        assert engine.tasks[f"{LOCAL}/2/1"].state == State.REJECTED
+
+    assert not await machine.life(old_keys)
+
+
+async def test_a_planned_step_back_goes_on_after_its_restart(machine: Machine) -> None:
+    await machine.to_the_end(machine.offer_files(**update(NEW)))
+    older = machine.offer_files(6, **update(("agent.tar.gz", tree("1.9")), "1.9"))
+    granted = permission(**{"from": 7, "to": 6}).decode()
+
+    async def back(engine: Engine) -> None:
+        await engine.offer(LOCAL, "2", 1, {**older, "permission": granted})
+        await until(lambda: engine.tasks[f"{LOCAL}/2/1"].over, 10.0)
+        assert engine.tasks[f"{LOCAL}/2/1"].state == State.SUCCEEDED, engine.tasks[f"{LOCAL}/2/1"].detail
+
+    assert await machine.life(back)
+    assert machine.board.start() == "1.9 A"
+    assert not await machine.life(back)
