@@ -27,6 +27,7 @@ from agent.ota.appliers.unpack import digest
 from agent.ota.plan import FINAL, State
 
 GOOD, CRASHING, UNWELL, CORRUPT = "good", "crashing", "unwell", "corrupt"
+MEMORY = Path("/dev/shm")  # a kill loses nothing that was written: the disk would only be waited for
 LIFE = 10.0  # seconds: a life that moves ends long before
 
 
@@ -138,7 +139,7 @@ def main() -> None:
     rng, counts, kills = random.Random(arguments.seed), Counter[str](), Counter[str]()
     updates = 0
     while kills.total() < arguments.kills:
-        folder = Path(tempfile.mkdtemp(prefix="update-kills-"))
+        folder = Path(tempfile.mkdtemp(prefix="update-kills-", dir=MEMORY if MEMORY.is_dir() else None))
         kind = rng.choices((GOOD, CRASHING, UNWELL, CORRUPT), (5, 2, 2, 1))[0]
         run(Cycle(folder / "hub", kind), rng, counts, kills, rng.randint(1, 12))
         shutil.rmtree(folder)
