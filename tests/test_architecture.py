@@ -66,6 +66,7 @@ PURE = (
     "drivers/zwave/supervision.py",
     "drivers/zwave/transport_service.py",
     "drivers/zwave/firmware.py",
+    "drivers/zwave/nvm_parse.py",
     *(
         f"drivers/sim/zigbee/{name}"
         for name in (

@@ -142,6 +142,7 @@ class ZwaveDriver:
 
     async def restore(self, document: bytes) -> None:
         await self._running.restore(document)
+        (self._context.state_dir / STICK).unlink(missing_ok=True)  # the network may be another one now
 
 
 def _known(path: Path) -> dict[str, str]:

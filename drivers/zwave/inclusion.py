@@ -6,8 +6,8 @@ known, said, and not used.
 
 import asyncio
 import logging
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ from drivers.zwave.function_tables import AddMode, AddStatus, UpdateStatus
 from drivers.zwave.functions import FIRST_LONG_RANGE
 from drivers.zwave.interview import supported
 from drivers.zwave.layout import Values
-from drivers.zwave.life import Life
+from drivers.zwave.life import Life, NetworkBusy
 from drivers.zwave.link import Answer, CallAborted, StickRefused, StickSilent
 from drivers.zwave.nodes import NodeRecord
 from drivers.zwave.provisioning import Entry
@@ -56,6 +56,14 @@ class Inclusion:
         self._closing = False
         self._network = asyncio.Lock()  # one change of the network at a time
 
+    @asynccontextmanager
+    async def still(self) -> AsyncIterator[None]:
+        """Nothing joins or leaves meanwhile. Raises NetworkBusy."""
+        if self._network.locked():
+            raise NetworkBusy("a device is joining or leaving, or may", remedy="close the join window, and try again")
+        async with self._network:
+            yield
+
     # ---- the window -------------------------------------------------------------------------------------------------
 
     async def open(self, duration: int, credentials: Credentials, entry: Entry | None = None) -> None:
@@ -64,6 +72,8 @@ class Inclusion:
         A SmartStart `entry` goes to the provisioning list and joins by itself, now or later; the window then only waits for it.
         """
         await self.close()
+        async with self._network:
+            await self._life.before_change()
         opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         seconds = min(duration, MAX_SECONDS)
         if entry is not None:
@@ -271,6 +281,7 @@ class Inclusion:
     async def _smart_start(self, entry: Entry, *, long_range: bool) -> None:
         async with self._network:
             try:
+                await self._life.before_change()
                 found = await self._add(
                     PROTOCOL_TIMEOUT,
                     lambda: None,
@@ -292,8 +303,9 @@ class Inclusion:
         """Wait for `node` to leave by its own button; others that leave meanwhile are told as well. Raises DeviceUnreachable, DriverError."""
         await self.close()
         loop = asyncio.get_running_loop()
-        end = loop.time() + limit
         async with self._network:
+            await self._life.before_change()
+            end = loop.time() + limit
             try:
                 while (left := end - loop.time()) > 0:
                     gone = await self._remove(left)
@@ -339,6 +351,7 @@ class Inclusion:
         """Take a node that does not answer off the network. Raises DeviceRefused where it does, NotSupported, DriverError."""
         await self.close()
         async with self._network:
+            await self._life.before_change()
             await self._remove_failed(node)
         self._forget(node, "removed")
 
@@ -378,6 +391,7 @@ class Inclusion:
             raise NotSupported("the stick cannot replace nodes that have failed")
         await self.close()
         async with self._network:
+            await self._life.before_change()
             with suppress(DeviceUnreachable):
                 await self._life.messages.secured.radio.send(node, NO_OPERATION)
             try:

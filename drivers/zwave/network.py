@@ -17,6 +17,7 @@ from agent.model import (
     RadioUp,
 )
 from drivers.zwave import functions
+from drivers.zwave.backup import Backups
 from drivers.zwave.catalog import ZWaveGet
 from drivers.zwave.codec import Command
 from drivers.zwave.controller import Controller
@@ -73,6 +74,8 @@ class Network:
         self.transmitter = Transmitter(controller)
         self.messages = Messages(Secured(self.transmitter, keys, os.urandom, self._soon), self._record, self._soon)
         self.inclusion = Inclusion(self)
+        air, keep = self.transmitter.air, context.settings.backups
+        self.backups = Backups(controller, air, book, keys, context.secrets, keep)
         self.nodes: dict[int, Node] = {}
         self.exclusion_timeout: float = context.settings.exclusion_timeout
         self._context = context
@@ -131,6 +134,16 @@ class Network:
     def now(self) -> float:
         """Monotonic seconds."""
         return self._context.clock.now().mono
+
+    def wall(self) -> float:
+        """Seconds since 1970."""
+        return self._context.clock.now().wall
+
+    async def before_change(self) -> None:
+        """A backup before the network changes; the chip restarts with it, and forgets that it listens for SmartStart."""
+        if await self.backups.before_change(self.wall()):
+            with suppress(DriverError):
+                await self.inclusion.arm()
 
     def forget(self) -> None:
         """The network was left: its nodes and its keys go."""

@@ -14,6 +14,7 @@ from agent.driver import (
     execute_each,
 )
 from agent.model import Action, Command, Discovery, JsonValue, Outcome
+from drivers.zwave import backup as backups
 from drivers.zwave.catalog import Values, ZWaveGet, ZWaveSet, supersedes
 from drivers.zwave.codec import Command as ZwaveCommand
 from drivers.zwave.commands.transport import SupervisionStatus
@@ -208,11 +209,23 @@ class Contract:
         network.link.close("the network was left; the next start forms another")
 
     async def backup(self) -> bytes:
-        """Raises NotSupported."""
-        self._network.check()
-        raise NotSupported("backups of Z-Wave sticks come with a later version")
+        """Raises NotSupported, NetworkBusy, NvmTrouble, DriverError."""
+        network = self._network
+        network.check()
+        async with network.inclusion.still():
+            document = await network.backups.take(network.wall())
+            await network.inclusion.arm()  # which the stick forgets where it must restart
+        return document
 
     async def restore(self, document: bytes) -> None:
-        """Raises NotSupported."""
-        self._network.check()
-        raise NotSupported(f"a document of {len(document)} bytes cannot be restored: backups come with a later version")
+        """Write a backup of the same firmware to the stick; the network that it has is backed up before.
+
+        Raises InvalidParameters, NotSupported, NetworkBusy, NvmTrouble, DriverError.
+        """
+        network = self._network
+        network.check()
+        backup = backups.read(document)
+        async with network.inclusion.still():
+            await network.before_change()
+            await network.backups.restore(backup)
+        network.link.close("a backup was restored; the network starts afresh")

@@ -66,6 +66,9 @@ class ZwaveSettings(BaseModel):
     security: Literal["s2", "s0", "none"] = Field(
         "s2", description="the least that a new device must be able to do: S2, S2 or S0, or nothing"
     )
+    backups: int = Field(
+        10, ge=0, le=1000, description="network backups kept among the secrets, taken before changes; 0: none"
+    )
     exclusion_timeout: Seconds = Field(60.0, ge=5, description="how long a removal waits for the device's button")
     s0_key: Key = Field(Secret(), description="key of S0 to move in with, 32 hex digits; empty: random")
     s2_unauthenticated_key: Key = Field(Secret(), description="key of S2 Unauthenticated to move in with")

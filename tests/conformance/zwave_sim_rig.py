@@ -76,7 +76,7 @@ class SimRig:
         self.stick = stick
         self.state_dir = folder / "state"
         self.secrets = FileSecrets(self.state_dir / "secrets")
-        self.settings = {"port": str(folder / "zw"), **settings}
+        self.settings = {"port": str(folder / "zw"), "backups": 0, **settings}
         self._simulation: Simulation | None = None
 
     @property

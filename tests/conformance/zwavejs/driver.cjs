@@ -150,8 +150,8 @@ function start({ port, folder, soft }, say) {
 		backup: async () => Buffer.from(await driver.controller.backupNVMRaw()).toString("base64"),
 		restore: (request) => driver.controller.restoreNVMRaw(Buffer.from(request.image, "base64")),
 		parse: async (request) => {
-			const { nvmToJSON } = await import("@zwave-js/nvmedit");
-			return nvmToJSON(Buffer.from(request.image, "base64"));
+			const { nvmToJSON, nvm500ToJSON } = await import("@zwave-js/nvmedit");
+			return (request.old ? nvm500ToJSON : nvmToJSON)(Buffer.from(request.image, "base64"));
 		},
 		rebuild: (request) => driver.controller.rebuildNodeRoutes(request.node),
 		ping: (request) => nodeOf(request).ping(),
