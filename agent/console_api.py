@@ -13,15 +13,15 @@ POST factory-reset                               a line once nothing stops it an
 import asyncio
 import json
 import secrets
-from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agent.console_ota import ConsoleOta, OtaBody
 from agent.control import Answer, ApiError, Call
-from agent.driver import Driver, DriverError
+from agent.driver import Driver, DriverError, Observed
 from agent.errors import HubError
 from agent.home import DeviceRecord
 from agent.model import Action
@@ -83,7 +83,7 @@ class ConsoleApi:
     def __init__(self, runtime: Runtime, version: str, ota: ConsoleOta) -> None:
         self._runtime = runtime
         self._version = version
-        self._routes: dict[tuple[str, str], Callable[[Call], Answer]] = {
+        self._routes: dict[tuple[str, str], Callable[[Call], Answer | Awaitable[Answer]]] = {
             ("GET", "status"): lambda _call: self.status(),
             ("GET", "devices"): self._devices,
             ("GET", "ota"): lambda call: ota.tasks("/".join(call.path[1:])),
@@ -104,7 +104,8 @@ class ConsoleApi:
             raise ApiError(404, f"no such request: {call.method} /{'/'.join(call.path)}")
         if call.method not in methods:
             raise ApiError(405, f"/{name} is asked with {', '.join(methods)}, not {call.method}", allow=methods)
-        return self._routes[(call.method, name)](call)
+        answer = self._routes[(call.method, name)](call)
+        return await answer if isinstance(answer, Awaitable) else answer
 
     # ---- questions --------------------------------------------------------------------------------------------------
 
@@ -125,6 +126,7 @@ class ConsoleApi:
                     "identity": r.identity,
                     "joinWindow": r.window,
                     **r.details,
+                    **self._figures(r.name),
                 }
                 for r in hub.radios.values()
             },
@@ -156,10 +158,27 @@ class ConsoleApi:
             },
         }
 
-    def _devices(self, call: Call) -> Answer:
+    async def _devices(self, call: Call) -> Answer:
         if len(call.path) == 1:
             return [_summary(record) for record in self._runtime.hub.devices.values()]
-        return _whole(self._find("/".join(call.path[1:])))
+        record = self._find("/".join(call.path[1:]))
+        return {**_whole(record), "radio": await self._details(record)}
+
+    async def _details(self, record: DeviceRecord) -> dict[str, Any]:
+        """What the radio knows of the way to a device; nothing while it cannot say."""
+        device = record.device.id
+        driver: object = self._runtime.drivers.get(device.radio)
+        if isinstance(driver, Observed):
+            with suppress(DriverError):
+                return dict(await driver.details(device.key))
+        return {}
+
+    def _figures(self, radio: str) -> dict[str, Any]:
+        driver: object = self._runtime.drivers.get(radio)
+        if isinstance(driver, Observed):
+            with suppress(DriverError):
+                return {"figures": driver.figures()}
+        return {}
 
     def _find(self, ref: str) -> DeviceRecord:
         record = self._runtime.hub.find(ref)

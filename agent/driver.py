@@ -11,11 +11,11 @@
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from agent.clock import Clock
 from agent.errors import ConfigError, HubError, install_extra
@@ -104,6 +104,17 @@ class Driver(Protocol):
 
     async def restore(self, document: bytes) -> None:
         """Write a backup to the radio. `run` ends with DriverLost afterwards, so that the new network is started afresh."""
+
+
+@runtime_checkable
+class Observed(Protocol):
+    """What a driver may tell besides, for people and for metrics."""
+
+    def figures(self) -> Mapping[str, Mapping[str, float]]:
+        """Figures of the way to each device: by name, then by the device's key. Raises DriverLost."""
+
+    async def details(self, key: str) -> Mapping[str, JsonValue]:
+        """What the radio knows of the way to a device. Raises DriverError."""
 
 
 @dataclass(frozen=True, slots=True)

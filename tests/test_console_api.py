@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from conftest import free_port, until
-from console_rig import BULB, BULB_ID, ON, ON_OFF, REMOTE, Daemon, raw
+from console_rig import BULB, BULB_ID, ON, ON_OFF, REMOTE, Daemon, Radio, raw
 
 from agent.clock import SystemClock
 from agent.cloud.channel import Channel
@@ -17,6 +17,7 @@ from agent.cloud.link import Link, LinkPolicy
 from agent.cloud.managed_integrations import ManagedIntegrations
 from agent.cloud.mqtt import Endpoint, MqttLost
 from agent.control import SOCKET
+from agent.driver import UnknownDevice
 from agent.errors import HubError, UsageError
 from agent.model import (
     DeviceFound,
@@ -98,6 +99,24 @@ async def test_devices_and_one_device_by_each_of_its_names(daemon: Daemon) -> No
         whole = await daemon.get(f"devices/{name}")
         assert whole["endpoints"][0]["capabilities"][0]["state"] == {"OnOff": True}
         assert whole["unmapped"] == ["0xfc00"]
+        assert whole["radio"] == {}  # this one does not tell
+
+
+async def test_a_device_shows_the_way_to_it_where_its_radio_knows(daemon: Daemon) -> None:
+    class Observant(Radio):
+        def figures(self) -> dict[str, dict[str, float]]:
+            return {"rssi": {"7": -61}}
+
+        async def details(self, key: str) -> dict[str, Any]:
+            if key != BULB_ID.key:
+                raise UnknownDevice(key)
+            return {"neighbors": [1, 2]}
+
+    daemon.radio = Observant()
+    await daemon.bulb()
+    assert (await daemon.get(f"devices/{BULB_ID}"))["radio"] == {"neighbors": [1, 2]}
+    assert (await daemon.get(f"devices/{REMOTE.id}"))["radio"] == {}
+    assert (await daemon.get("status"))["radios"]["zigbee"]["figures"] == {"rssi": {"7": -61}}
 
 
 @pytest.mark.parametrize("name", ["nobody", "a b", "ü/ö?x=1#y", "..", "%41", "x" * 5000])

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,18 +11,20 @@ from typing import TYPE_CHECKING, Any
 from agent.driver import DriverContext, DriverInfo, DriverLost, Sink
 from agent.errors import HubError
 from agent.files import write_atomic
-from agent.model import Command, Discovery, Outcome
+from agent.model import Command, Discovery, JsonValue, Outcome
 from drivers.serial import candidates
 from drivers.zwave.settings import ZwaveSettings
 
 if TYPE_CHECKING:
     from drivers.zwave.controller import Controller
     from drivers.zwave.perform import Contract
+    from drivers.zwave.routes import Rebuilt, Route
 
 log = logging.getLogger(__name__)
 
 STICK = "stick.json"
 NODES = "nodes"
+WAIT = 86_400.0  # seconds for a device that sleeps
 
 
 class ZwaveDriver:
@@ -143,6 +146,36 @@ class ZwaveDriver:
     async def restore(self, document: bytes) -> None:
         await self._running.restore(document)
         (self._context.state_dir / STICK).unlink(missing_ok=True)  # the network may be another one now
+
+    # ---- beyond the contract ----------------------------------------------------------------------------------------
+
+    async def rebuild_routes(
+        self, key: str, progress: Callable[[str], None] = lambda _step: None, *, wait: float = WAIT
+    ) -> "Rebuilt":
+        """Let a device find its neighbours and routes anew; one that sleeps when it wakes up. Raises DriverError."""
+        return await self._running.rebuild_routes(key, progress, wait)
+
+    async def neighbors(self, key: str) -> tuple[int, ...]:
+        """The nodes that a device hears directly. Raises DriverError."""
+        return await self._running.routes.neighbors(self._running.number(key))
+
+    async def priority_route(self, key: str) -> "Route | None":
+        """The route to a device that the stick tries first. Raises DriverError."""
+        return await self._running.routes.priority_route(self._running.number(key))
+
+    async def set_priority_route(self, key: str, repeaters: tuple[int, ...] | None, speed: int = 3) -> None:
+        """Let the stick try this route first; `repeaters` None: let it choose. Raises InvalidParameters, DriverError."""
+        routes, number = self._running.routes, self._running.number(key)
+        if repeaters is None:
+            await routes.clear_priority_route(number)
+        else:
+            await routes.set_priority_route(number, repeaters, speed)
+
+    def figures(self) -> Mapping[str, Mapping[str, float]]:
+        return self._running.figures()
+
+    async def details(self, key: str) -> Mapping[str, JsonValue]:
+        return await self._running.details(key)
 
 
 def _known(path: Path) -> dict[str, str]:

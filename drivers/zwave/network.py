@@ -233,11 +233,12 @@ class Network:
         node = self.nodes.get(number)
         if node is None:
             return
-        node.sent += 1
         if sent is not None:
-            node.rssi = sent.rssi
+            node.link.delivered(sent)
             self._heard(number)
-        elif node.unacknowledged(jammed=self.transmitter.jammed) and node.ready:
+            return
+        node.link.failed(self.transmitter.broken)
+        if node.unacknowledged(jammed=self.transmitter.jammed) and node.ready:
             self.sink(AvailabilityChanged(self._id(number), Availability.OFFLINE))
 
     def _jammed(self, jammed: bool) -> None:  # noqa: FBT001

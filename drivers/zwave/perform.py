@@ -1,7 +1,7 @@
 """What the hub asks of a running network: commands, windows, removals. Each method of the contract, by its name."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 
 from agent.driver import (
@@ -18,10 +18,12 @@ from drivers.zwave import backup as backups
 from drivers.zwave.catalog import Values, ZWaveGet, ZWaveSet, supersedes
 from drivers.zwave.codec import Command as ZwaveCommand
 from drivers.zwave.commands.transport import SupervisionStatus
+from drivers.zwave.figures import metrics
 from drivers.zwave.messages import Received
 from drivers.zwave.network import Network
 from drivers.zwave.node import Node
 from drivers.zwave.provisioning import material
+from drivers.zwave.routes import SPEEDS, Rebuilt, Routes
 from drivers.zwave.supervision import Outcome as Supervised
 from drivers.zwave.transmit import Undelivered, Urgency
 
@@ -34,6 +36,8 @@ class Contract:
 
     def __init__(self, network: Network) -> None:
         self._network = network
+        self.routes = Routes(network.messages)
+        self._rebuilding = asyncio.Lock()  # each takes the air for seconds: one at a time
         self._working: dict[tuple[int, int], ZWaveSet] = {}  # node and session -> what is not done yet
         network.messages.ended = self._ended
 
@@ -161,6 +165,46 @@ class Contract:
         """Raises UnknownDevice, NotNow, DeviceUnreachable, StickJammed, DriverLost."""
         self._network.check()
         await self._network.interview(key)
+
+    def number(self, key: str) -> int:
+        """The node id of a device. Raises UnknownDevice, DriverLost."""
+        self._network.check()
+        return self._network.node(key).id
+
+    # ---- routes -----------------------------------------------------------------------------------------------------
+
+    async def rebuild_routes(self, key: str, progress: Callable[[str], None], wait: float) -> Rebuilt:
+        """A node that sleeps is waited for, at most `wait` seconds. Raises UnknownDevice, Expired, and as Routes.rebuild."""
+        node = self._network.node(key)
+        self._network.check()
+        found: list[Rebuilt] = []
+
+        async def work() -> None:
+            async with self._rebuilding, self._attended(node):
+                found.append(await self.routes.rebuild(node.id, progress))
+
+        if node.awake(self._network.now()):
+            await work()
+        else:
+            await node.mailbox.put("routes", work, self._network.now() + wait)
+        return found[0]
+
+    def figures(self) -> dict[str, dict[str, float]]:
+        """Samples by name and device."""
+        return metrics({node.id: node.link for node in self._network.nodes.values()})
+
+    async def details(self, key: str) -> dict[str, JsonValue]:
+        """What the radio knows of the way to a device."""
+        node = self._network.node(key)
+        told: dict[str, JsonValue] = {"link": node.link.told()}
+        try:
+            told["neighbors"] = list(await self.routes.neighbors(node.id))
+            route = await self.routes.priority_route(node.id)
+            if route is not None:
+                told["priorityRoute"] = {"repeaters": list(route.repeaters), "speed": SPEEDS.get(route.speed, 0)}
+        except NotSupported as error:
+            told["routes"] = str(error)
+        return told
 
     # ---- the network ------------------------------------------------------------------------------------------------
 
