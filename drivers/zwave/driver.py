@@ -1,5 +1,6 @@
 """The Z-Wave driver: the contract of agent.driver on one stick."""
 
+import asyncio
 import json
 import logging
 import os
@@ -8,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.driver import DriverContext, DriverInfo, DriverLost, Sink
+from agent.driver import DriverContext, DriverInfo, DriverLost, InvalidParameters, Sink
 from agent.errors import HubError
 from agent.files import write_atomic
 from agent.model import Command, Discovery, JsonValue, Outcome
@@ -154,6 +155,28 @@ class ZwaveDriver:
     ) -> "Rebuilt":
         """Let a device find its neighbours and routes anew; one that sleeps when it wakes up. Raises DriverError."""
         return await self._running.rebuild_routes(key, progress, wait)
+
+    async def update_firmware(
+        self,
+        key: str,
+        image: bytes | Path,
+        *,
+        target: int = 0,
+        progress: Callable[[int, int], None] = lambda _done, _all: None,
+        wait: float = WAIT,
+    ) -> str:
+        """Give a device new firmware, as `image` has it; `progress` gets bytes. The version that runs then.
+
+        A device that sleeps gets it when it wakes up, within `wait` seconds. Raises UnknownDevice, InvalidParameters, NotSupported, NotNow,
+        DeviceRefused, DeviceUnreachable, DriverLost.
+        """
+        running = self._running
+        if isinstance(image, Path):
+            try:
+                image = await asyncio.to_thread(image.read_bytes)
+            except OSError as error:
+                raise InvalidParameters(f"image cannot be read: {error.strerror}", place=str(image)) from error
+        return await running.update_firmware(key, image, target, progress, wait)
 
     async def neighbors(self, key: str) -> tuple[int, ...]:
         """The nodes that a device hears directly. Raises DriverError."""

@@ -3,8 +3,8 @@
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -206,6 +206,19 @@ class Messages:
         if outcome.status == SupervisionStatus.FAIL:
             raise DeviceRefused(f"node {node} refused the command")
         return outcome
+
+    @contextmanager
+    def overhearing(self, matches: Callable[[Received], bool]) -> Iterator["asyncio.Queue[Received]"]:
+        """A block in which every command that matches is queued; its listeners get it all the same."""
+        queue: asyncio.Queue[Received] = asyncio.Queue()
+
+        def hear(received: Received) -> bool:
+            if matches(received):
+                queue.put_nowait(received)
+            return False
+
+        with self.expecting(hear):
+            yield queue
 
     def expecting(self, matches: Callable[[Received], bool], *, asks: bool = False) -> "_Waiting":
         """A block in which the first command that matches ends `found` of the waiter. One that `asks` leaves it to no other that does."""

@@ -1,11 +1,13 @@
 """What the hub asks of a running network: commands, windows, removals. Each method of the contract, by its name."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager
+from typing import TypeVar
 
 from agent.driver import (
     DeviceRefused,
+    DeviceUnreachable,
     DriverError,
     InvalidParameters,
     NotNow,
@@ -26,7 +28,9 @@ from drivers.zwave.provisioning import material
 from drivers.zwave.routes import SPEEDS, Rebuilt, Routes
 from drivers.zwave.supervision import Outcome as Supervised
 from drivers.zwave.transmit import Undelivered, Urgency
+from drivers.zwave.update import LOOKS, FirmwareUpdate, Progress
 
+T = TypeVar("T")
 ARRIVAL = 10.0  # seconds until one is asked that was to say when it has arrived, and did not
 REPORT_GRACE = 1.0  # seconds in which a device may report a change by itself
 
@@ -38,6 +42,7 @@ class Contract:
         self._network = network
         self.routes = Routes(network.messages)
         self._rebuilding = asyncio.Lock()  # each takes the air for seconds: one at a time
+        self._updating = asyncio.Lock()
         self._working: dict[tuple[int, int], ZWaveSet] = {}  # node and session -> what is not done yet
         network.messages.ended = self._ended
 
@@ -177,16 +182,23 @@ class Contract:
         """A node that sleeps is waited for, at most `wait` seconds. Raises UnknownDevice, Expired, and as Routes.rebuild."""
         node = self._network.node(key)
         self._network.check()
-        found: list[Rebuilt] = []
 
-        async def work() -> None:
-            async with self._rebuilding, self._attended(node):
-                found.append(await self.routes.rebuild(node.id, progress))
+        async def work() -> Rebuilt:
+            async with self._rebuilding:
+                return await self.routes.rebuild(node.id, progress)
 
-        if node.awake(self._network.now()):
-            await work()
-        else:
-            await node.mailbox.put("routes", work, self._network.now() + wait)
+        return await self._when_awake(node, "routes", work, wait)
+
+    async def _when_awake(self, node: Node, kind: str, work: Callable[[], Awaitable[T]], wait: float) -> T:
+        """Do it now, or when the node wakes up, which is sent to sleep afterwards. Raises Expired, NotNow, and what the work raises."""
+        found: list[T] = []
+
+        async def attended() -> None:
+            async with self._attended(node):
+                found.append(await work())
+
+        now = self._network.now()
+        await (attended() if node.awake(now) else node.mailbox.put(kind, attended, now + wait))
         return found[0]
 
     def figures(self) -> dict[str, dict[str, float]]:
@@ -205,6 +217,48 @@ class Contract:
         except NotSupported as error:
             told["routes"] = str(error)
         return told
+
+    # ---- firmware ---------------------------------------------------------------------------------------------------
+
+    async def update_firmware(self, key: str, image: bytes, target: int, progress: Progress, wait: float) -> str:
+        """One device at a time; one that sleeps is waited for. The version that runs then; an interview follows.
+
+        Raises UnknownDevice, InvalidParameters, NotNow, Expired, and as FirmwareUpdate.run and FirmwareUpdate.version.
+        """
+        network, node = self._network, self._network.node(key)
+        network.check()
+        if not image:
+            raise InvalidParameters("image is empty")
+        update = FirmwareUpdate(network.messages, node.record, image, target, progress)
+
+        async def transfer() -> str:
+            if self._updating.locked():
+                raise NotNow("another device is just getting its firmware")
+            async with self._updating:
+                await self._transferred(node, update, target)
+            try:
+                return await update.version((0.0,) if node.record.sleepy else LOOKS)
+            except DeviceUnreachable:
+                if not node.record.sleepy:
+                    raise
+                return ""
+
+        version = await self._when_awake(node, "firmware", transfer, wait)
+        if not version:  # it fell asleep as it restarted
+            version = await self._when_awake(node, "firmware version", update.version, wait)
+        if not target:
+            node.record.firmware = version
+            network.book.save(node.id)
+        network.spawn(network.interview(key), f"interview of node {node.id} after its update")
+        return version
+
+    async def _transferred(self, node: Node, update: FirmwareUpdate, target: int) -> None:
+        """The node has the image, and has had time to start it; where its last word was lost, its version shows whether it took it."""
+        try:
+            await asyncio.sleep(await update.run())
+        except DeviceUnreachable:
+            if not update.complete or target or await update.version() == node.record.firmware:
+                raise
 
     # ---- the network ------------------------------------------------------------------------------------------------
 

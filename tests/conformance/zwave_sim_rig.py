@@ -102,9 +102,16 @@ class SimRig:
     def interviewed(self, number: int, classes: dict[int, int], **more: Any) -> None:
         """What an earlier run has kept of a node that was there then."""
         book = NodeBook(self.state_dir / "nodes", HOME)
-        record = NodeRecord(number, node_id(HOME, number), security=[], done=list(STAGES), **more)
+        record = NodeRecord(number, node_id(HOME, number), **{"security": [], "done": list(STAGES), **more})
         record.root.generic, record.root.specific, record.root.classes = 0x10, 0x01, classes
         book.adopt(asdict(record))
+
+    def secure(self, number: int, classes: list[int]) -> None:
+        """These classes of a node count with its highest key only."""
+        book = NodeBook(self.state_dir / "nodes", HOME)
+        book.load()
+        book.nodes[number].root.secure = classes
+        book.save(number)
 
     async def start(self, faults: str = "", seed: int = 1) -> None:
         spec = {"kind": "zwave", "stick": self.stick, "devices": self.devices}
