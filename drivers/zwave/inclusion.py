@@ -14,7 +14,7 @@ from typing import Any
 from agent.driver import DeviceRefused, DeviceUnreachable, DriverError, DriverLost, NotSupported
 from agent.model import DeviceId, DeviceJoining, JoinWindow
 from drivers.zwave.bootstrap import BootstrapError, Credentials, bootstrap_s0, bootstrap_s2
-from drivers.zwave.function_tables import AddMode, AddStatus, UpdateStatus
+from drivers.zwave.function_tables import AddMode, AddStatus, Region, UpdateStatus
 from drivers.zwave.functions import FIRST_LONG_RANGE
 from drivers.zwave.interview import supported
 from drivers.zwave.layout import Values
@@ -34,6 +34,7 @@ REMOVED, NODE_ANSWERS = 1, 0  # status of RemoveFailedNode
 REPLACED, WAITS_FOR_NODE = 4, 3  # status of ReplaceFailedNode
 NO_OPERATION = b"\x00"
 FAILED_TRIES = 2
+LONG_RANGE_REGIONS = (Region.USA_LONG_RANGE, Region.EUROPE_LONG_RANGE)
 
 
 @dataclass(slots=True)
@@ -274,9 +275,14 @@ class Inclusion:
         if values["status"] not in (UpdateStatus.SMART_START_HOME_ID, UpdateStatus.SMART_START_HOME_ID_LR):
             return
         entry = self._life.provisioning.find(values["nwi_home_id"])
-        if entry is not None and not self._network.locked():
-            long_range = values["status"] == UpdateStatus.SMART_START_HOME_ID_LR
+        long_range = values["status"] == UpdateStatus.SMART_START_HOME_ID_LR
+        # A device that can do both announces itself both ways, and is let in one of them.
+        if entry is not None and not self._network.locked() and long_range is entry.long_range(preferred=self._far()):
             self._life.spawn(self._smart_start(entry, long_range=long_range), "SmartStart inclusion")
+
+    def _far(self) -> bool:
+        facts = self._controller.facts
+        return self._life.long_range and facts.long_range and facts.region in LONG_RANGE_REGIONS
 
     async def _smart_start(self, entry: Entry, *, long_range: bool) -> None:
         async with self._network:

@@ -24,6 +24,7 @@ class Life(Protocol):
     messages: Messages
     book: NodeBook
     provisioning: ProvisioningList
+    long_range: bool  # SmartStart devices join by Long Range where they can
     security: str  # the least that a node must get: "s2", "s0" or "none"
 
     @property

@@ -62,6 +62,7 @@ class Network:
     ) -> None:
         self.radio = context.name
         self.security: str = context.settings.security
+        self.long_range: bool = context.settings.long_range
         self.sink = sink
         self.book = book
         self.devices = Devices(context.name, sink, book)

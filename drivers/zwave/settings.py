@@ -66,6 +66,9 @@ class ZwaveSettings(BaseModel):
     security: Literal["s2", "s0", "none"] = Field(
         "s2", description="the least that a new device must be able to do: S2, S2 or S0, or nothing"
     )
+    long_range: bool = Field(
+        False, description="let SmartStart devices that can do both join by Long Range, where they repeat for nobody"
+    )
     backups: int = Field(
         10, ge=0, le=1000, description="network backups kept among the secrets, taken before changes; 0: none"
     )
