@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import TypeVar
 
 from agent.driver import (
@@ -312,7 +312,8 @@ class Contract:
         network.check()
         async with network.inclusion.still():
             document = await network.backups.take(network.wall())
-            await network.inclusion.arm()  # which the stick forgets where it must restart
+            with suppress(DriverError):
+                await network.inclusion.arm()  # which the stick forgets where it must restart
         return document
 
     async def restore(self, document: bytes) -> None:
