@@ -4,20 +4,21 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.driver import DriverContext, DriverInfo, DriverLost, InvalidParameters, Sink
+from agent.driver import DriverContext, DriverError, DriverInfo, DriverLost, InvalidParameters, Sink
 from agent.errors import HubError
 from agent.files import write_atomic
-from agent.model import Command, Discovery, JsonValue, Outcome
+from agent.model import Action, Command, Discovery, JsonValue, Outcome
 from drivers.serial import candidates
 from drivers.zwave.settings import ZwaveSettings
 
 if TYPE_CHECKING:
     from drivers.zwave.controller import Controller
+    from drivers.zwave.multicast import Together
     from drivers.zwave.perform import Contract
     from drivers.zwave.routes import Rebuilt, Route
 
@@ -34,6 +35,7 @@ class ZwaveDriver:
     def __init__(self, context: DriverContext) -> None:
         self._context = context
         self._contract: Contract | None = None
+        self._together: Together | None = None
         self._used = False
 
     async def run(self, sink: Sink) -> None:
@@ -50,7 +52,7 @@ class ZwaveDriver:
         try:
             await self._serve(controller, sink)
         finally:
-            self._contract = None
+            self._contract = self._together = None
             controller.link.close()
 
     async def _serve(self, controller: "Controller", sink: Sink) -> None:
@@ -70,6 +72,7 @@ class ZwaveDriver:
         except HubError as error:
             raise DriverLost(error.message, place=error.place, remedy=error.remedy) from error
         self._contract = import_module("drivers.zwave.perform").Contract(network)
+        self._together = import_module("drivers.zwave.multicast").Together(network, self._contract)
         await network.serve()
 
     async def _find(self, known: dict[str, str]) -> "Controller":
@@ -155,6 +158,12 @@ class ZwaveDriver:
     ) -> "Rebuilt":
         """Let a device find its neighbours and routes anew; one that sleeps when it wakes up. Raises DriverError."""
         return await self._running.rebuild_routes(key, progress, wait)
+
+    async def execute_together(self, keys: Iterable[str], action: Action) -> Mapping[str, DriverError | None]:
+        """One action for several devices, at the same moment where they can; None for each that has done it. Raises DriverLost."""
+        if self._together is None:
+            raise DriverLost("the stick is not connected")
+        return await self._together.execute(keys, action)
 
     async def update_firmware(
         self,

@@ -162,15 +162,18 @@ class Messages:
         endpoint: int = 0,
         *,
         urgency: Urgency = Urgency.USER,
+        group: int | None = None,
     ) -> Outcome | None:
         """Send a command that changes something, supervised where the node can: then the outcome is its word (SUCCESS or WORKING).
 
-        None: acknowledged, no more is known. `ended` hears of a later end. Raises DeviceRefused, NotSupported, DeviceUnreachable,
-        StickJammed, DriverLost.
+        None: acknowledged, no more is known. `group`: it follows up a multicast. `ended` hears of a later end.
+
+        Raises DeviceRefused, NotSupported, DeviceUnreachable, StickJammed, DriverLost.
         """
         record = self.record(node)
         if record is None or not record.version(SUPERVISION):
-            await self.send(node, payload, endpoint, urgency=urgency)
+            security = self.security_for(node, payload, endpoint)
+            await self.secured.send(node, wrap(payload, self._layers(node, endpoint)), security, urgency, group)
             return None
         now = self._loop.time()
         self._asked.expire(now)
@@ -193,7 +196,7 @@ class Messages:
         try:
             with self.expecting(fits, asks=True) as waiter:
                 wrapped = wrap(payload, self._layers(node, endpoint, session))
-                await self.secured.send(node, wrapped, security, urgency)
+                await self.secured.send(node, wrapped, security, urgency, group)
                 async with asyncio.timeout(SUPERVISION_TIMEOUT):
                     outcome = self._outcome(await waiter.found)
         except (TimeoutError, DeviceUnreachable) as error:

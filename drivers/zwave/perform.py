@@ -64,7 +64,7 @@ class Contract:
                     elif node.record.sleepy:
                         await self._post(node, step, command.deadline)
                     else:
-                        await self._do(node, step)
+                        await self.do(node, step)
             return values
 
         return await execute_each(command, perform, network.now)
@@ -99,16 +99,17 @@ class Contract:
 
     async def _post(self, node: Node, step: ZWaveSet, deadline: float) -> None:
         """Let a set take its turn: of those that came while the device slept, only the last one of a kind is worth its battery."""
-        await node.mailbox.put(supersedes(step), lambda: self._do(node, step), deadline)
+        await node.mailbox.put(supersedes(step), lambda: self.do(node, step), deadline)
 
-    async def _do(self, node: Node, step: ZWaveSet) -> None:
+    async def do(self, node: Node, step: ZWaveSet, group: int | None = None) -> None:
+        """One set, and what follows from it; `group`: a multicast of it went before. Raises DeviceRefused, DeviceUnreachable, DriverError."""
         messages = self._network.messages
         request = messages.encode(node.id, step.command, step.endpoint)
         if not step.supervised:
             await messages.send(node.id, request, step.endpoint, urgency=Urgency.USER)
             outcome = None
         else:
-            outcome = await messages.set(node.id, request, step.endpoint)
+            outcome = await messages.set(node.id, request, step.endpoint, group=group)
         if outcome is not None and not outcome.final:
             self._working[node.id, outcome.session] = step
         elif outcome is not None and step.proves:
@@ -117,6 +118,11 @@ class Contract:
             told = 0.0 if outcome is not None else ARRIVAL  # a device that says that it is done has arrived
             seconds = told if step.seconds is None else step.seconds
             self._network.spawn(self._confirm(node, step, seconds), "read back")
+
+    async def do_awake(self, node: Node, step: ZWaveSet, group: int | None = None) -> None:
+        """As `do`, for a node that may sleep. Raises NotNow then."""
+        async with self._attended(node):
+            await self.do(node, step, group)
 
     def _prove(self, node: Node, step: ZWaveSet) -> None:
         for report in step.proves:

@@ -173,6 +173,17 @@ class Transmitter:
                 raise StickJammed("the stick cannot transmit; the channel may be taken by something else")
             return self._delivered(answer, values["node"])
 
+    async def multicast(self, nodes: tuple[int, ...], data: bytes, *, urgency: Urgency = Urgency.USER) -> bool:
+        """Send one frame that nobody acknowledges; False where it was not sent. Raises DriverLost."""
+        facts = self.controller.facts
+        bridge = facts.bridge and facts.has("BridgeSendDataMulti")
+        values: dict[str, Any] = {"nodes": list(nodes), "payload": data, "options": TransmitOption.NONE}
+        if bridge:
+            values["source"] = facts.node
+        async with self.air.hold(urgency):
+            answer = await self._once("BridgeSendDataMulti" if bridge else "SendDataMulti", values)
+        return answer is not None
+
     async def _once(self, name: str, values: dict[str, Any]) -> Answer | None:
         """None where the stick itself could not send."""
         try:
