@@ -13,17 +13,16 @@ import pytest
 from agent.driver import DriverLost, InvalidParameters, NotSupported
 from agent.model import DeviceFound, Discovery, JoinWindow
 from drivers.sim.zwave.nvm import Memory
-from drivers.zwave import controller as controllers
 from drivers.zwave.backup import PREFIX
 from drivers.zwave.life import NetworkBusy
 from drivers.zwave.nvm import NvmTrouble
 from tests.conformance.driver_contract import Watched, command, joined, running
-from tests.conformance.zwave_sim_rig import SimRig
+from tests.conformance.zwave_sim_rig import SimRig, hasten
 
 
 @pytest.fixture(params=["800"])
 async def rig(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SimRig]:
-    monkeypatch.setattr(controllers, "RESET_TIMEOUT", 0.5)  # an older stick says nothing when it has restarted
+    hasten(monkeypatch)
     rig = SimRig(tmp_path, request.param)
     await rig.start()
     yield rig
@@ -132,7 +131,10 @@ async def test_a_stick_that_misreads_or_loses_its_memory_is_found_out(
         await ended(watched)
 
 
-async def test_a_700_with_short_offsets_restarts_after_a_backup(tmp_path: Path) -> None:
+async def test_a_700_with_short_offsets_restarts_after_a_backup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hasten(monkeypatch)
     rig = SimRig(tmp_path, "800")
     await rig.start()
     stick = rig.simulation.stick
@@ -160,7 +162,10 @@ async def test_a_700_with_short_offsets_restarts_after_a_backup(tmp_path: Path) 
         await rig.close()
 
 
-async def test_a_stick_without_a_readable_memory_joins_devices_all_the_same(tmp_path: Path) -> None:
+async def test_a_stick_without_a_readable_memory_joins_devices_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hasten(monkeypatch)
     rig = SimRig(tmp_path, "500", backups=1)
     await rig.start()
     for number in (0x29, 0x2A, 0x2B, 0x2C, 0x2D):

@@ -11,11 +11,12 @@ from drivers.zwave.driver import ZwaveDriver
 from drivers.zwave.functions import FIRST_LONG_RANGE
 from drivers.zwave.provisioning import Entry
 from tests.conformance.driver_contract import running
-from tests.conformance.zwave_sim_rig import SimRig
+from tests.conformance.zwave_sim_rig import SimRig, hasten
 
 
 @pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[SimRig]:
+async def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SimRig]:
+    hasten(monkeypatch)
     rig = SimRig(tmp_path, "800", long_range=True)
     rig.devices = [{"name": "smart", "profile": "smart-start-sensor", "pairing": False}]
     await rig.start()

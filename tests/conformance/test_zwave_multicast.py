@@ -12,7 +12,7 @@ from drivers.zwave.driver import ZwaveDriver
 from drivers.zwave.keys import CLASSES, network_keys
 from drivers.zwave.settings import ZwaveSettings
 from tests.conformance.driver_contract import running
-from tests.conformance.zwave_sim_rig import ON_OFF, SimRig
+from tests.conformance.zwave_sim_rig import ON_OFF, SimRig, hasten
 
 SECURE = ("left", "right")
 SWITCH = {0x25: 2, 0x6C: 1, 0x9F: 1}
@@ -20,7 +20,8 @@ ON, OFF = Action("0", ON_OFF, "On"), Action("0", ON_OFF, "Off")
 
 
 @pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[SimRig]:
+async def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SimRig]:
+    hasten(monkeypatch)
     rig = SimRig(tmp_path, "800")
     rig.devices = [{"name": name, "profile": "switch", "node": number} for number, name in enumerate(SECURE, 2)]
     rig.devices += [{"name": name, "profile": "old-switch", "node": number} for number, name in enumerate("ab", 4)]

@@ -9,7 +9,6 @@ from conftest import until
 
 from agent.driver import DeviceUnreachable, InvalidParameters, NotSupported, Observed
 from agent.model import DeviceAwake
-from drivers.zwave import controller as controllers
 from drivers.zwave.driver import ZwaveDriver
 from drivers.zwave.figures import LinkFigures
 from drivers.zwave.functions import BY_NAME, decode_callback
@@ -17,14 +16,14 @@ from drivers.zwave.node import Expired
 from drivers.zwave.routes import Route
 from drivers.zwave.transmit import Sent, broken_hop
 from tests.conformance.driver_contract import command, running
-from tests.conformance.zwave_sim_rig import SimRig
+from tests.conformance.zwave_sim_rig import SimRig, hasten
 
 PLUG, STRIP = "2", "3"
 
 
 @pytest.fixture(params=["800"])
 async def rig(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SimRig]:
-    monkeypatch.setattr(controllers, "RESET_TIMEOUT", 0.5)  # an older stick says nothing when it has restarted
+    hasten(monkeypatch)
     rig = SimRig(tmp_path, request.param)
     rig.devices = [
         {"name": "plug", "profile": "old-switch", "node": 2},

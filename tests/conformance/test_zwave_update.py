@@ -14,7 +14,6 @@ from drivers.sim.zwave import behave_firmware
 from drivers.sim.zwave import network as air
 from drivers.sim.zwave.network import Network
 from drivers.sim.zwave.node import Node
-from drivers.zwave import controller as controllers
 from drivers.zwave import update
 from drivers.zwave.driver import ZwaveDriver
 from drivers.zwave.firmware import image_checksum
@@ -22,7 +21,7 @@ from drivers.zwave.keys import CLASSES, network_keys
 from drivers.zwave.messages import Messages, Received
 from drivers.zwave.settings import ZwaveSettings
 from tests.conformance.driver_contract import running
-from tests.conformance.zwave_sim_rig import SimRig
+from tests.conformance.zwave_sim_rig import SimRig, hasten
 
 IMAGE = bytes(range(256)) * 2
 PLAIN, SECURE, SLEEPY, NEITHER = "2", "3", "4", "5"
@@ -31,8 +30,9 @@ CLASSES_OF = {0x25: 1, 0x7A: 8, 0x86: 3}
 
 @pytest.fixture(params=["800"])
 async def rig(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SimRig]:
-    monkeypatch.setattr(controllers, "RESET_TIMEOUT", 0.5)  # an older stick says nothing when it has restarted
+    hasten(monkeypatch)
     monkeypatch.setattr(update, "RESTART", 0.0)
+    monkeypatch.setattr(update, "PAUSE", 0.0)
     monkeypatch.setattr(behave_firmware, "RESTART", 0)
     rig = SimRig(tmp_path, request.param)
     rig.devices = [
