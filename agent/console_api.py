@@ -5,7 +5,7 @@ GET  ota | ota/<key>, POST ota                   see agent/console_ota.py
 POST discover {kind, radio?, auth?, duration?}   lines until the window has closed
 POST command {device, actions, ttl?}             lines until the Outcome
 POST remove {device, force?}                     lines until the device is gone
-POST backup                                      a line for each radio, with its network and keys
+POST backup                                      a line for each radio: its network and keys, or why it gives none
 POST restore {radio, network}                    a line once the radio has it
 POST factory-reset                               a line once nothing stops it any more; then the agent ends
 """
@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agent.console_ota import ConsoleOta, OtaBody
 from agent.control import Answer, ApiError, Call
-from agent.driver import Driver, DriverError, Observed
+from agent.driver import Driver, DriverError, NotSupported, Observed
 from agent.errors import HubError
 from agent.home import DeviceRecord
 from agent.model import Action
@@ -279,12 +279,16 @@ class ConsoleApi:
         async def lines() -> AsyncGenerator[dict[str, Any]]:
             for radio, driver in drivers:
                 about = {"what": "backup", "hub": self._runtime.hub.hub_id, "radio": radio.name, "kind": radio.kind}
+                last = {"done": radio is radios[-1]}
                 try:
                     network = json.loads(await driver.backup())
+                except NotSupported as error:  # it never will; the others do
+                    yield {**about, "network": None, "error": str(error), "remedy": error.remedy, **last}
+                    continue
                 except DriverError as error:
                     yield _failed(error)
                     return
-                yield {**about, "network": network, "done": radio is radios[-1]}
+                yield {**about, "network": network, **last}
 
         return lines()
 

@@ -17,8 +17,9 @@ from agent.cloud.link import Link, LinkPolicy
 from agent.cloud.managed_integrations import ManagedIntegrations
 from agent.cloud.mqtt import Endpoint, MqttLost
 from agent.control import SOCKET
-from agent.driver import UnknownDevice
+from agent.driver import NotSupported, UnknownDevice
 from agent.errors import HubError, UsageError
+from agent.home import RadioRecord
 from agent.model import (
     DeviceFound,
     DeviceLost,
@@ -344,6 +345,22 @@ async def test_what_the_radio_refuses_is_the_last_line(daemon: Daemon) -> None:
     assert (line["what"], line["error"]) == ("failed", "no answer")
     with pytest.raises(HubError, match="'other' is away"):
         await daemon.ask("restore", radio="other", network={})
+
+
+async def test_a_radio_that_cannot_give_its_network_does_not_keep_the_others_from_it(daemon: Daemon) -> None:
+    await daemon.bulb()
+    radios, refusing = daemon.runtime.hub.radios, Radio()
+    refusing.refusal = NotSupported("the stick does not give its memory", remedy="another does")
+    daemon.runtime.drivers["old"] = refusing  # type: ignore[assignment]
+    known = {**radios, "old": RadioRecord("old", "zwave", ("ZWAVE",))}
+    for order in (("old", "zigbee"), ("zigbee", "old")):
+        radios.clear()
+        radios.update({name: known[name] for name in order})
+        lines = await daemon.ask("backup")
+        assert [(line["radio"], line["done"]) for line in lines] == [(order[0], False), (order[1], True)]
+        told = {line["radio"]: (line["network"], line.get("error"), line.get("remedy")) for line in lines}
+        assert told["old"] == (None, "the stick does not give its memory", "another does")
+        assert told["zigbee"] == ({"network_key": "k"}, None, None)
 
 
 async def test_a_hub_without_radios_has_nothing_to_back_up(daemon: Daemon) -> None:

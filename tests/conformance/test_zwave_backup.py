@@ -9,11 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from console_rig import Daemon, in_thread
 
+from agent import backup
 from agent.driver import DriverLost, InvalidParameters, NotSupported
+from agent.home import RadioRecord
 from agent.model import DeviceFound, Discovery, JoinWindow
+from agent.settings import RadioSettings, Settings
+from agent.settings.model import HubSettings
+from agent.supervise import Pulse
 from drivers.sim.zwave.nvm import Memory
-from drivers.zwave.backup import PREFIX
+from drivers.zwave.backup import FORMAT, PREFIX
 from drivers.zwave.life import NetworkBusy
 from drivers.zwave.nvm import NvmTrouble
 from tests.conformance.driver_contract import Watched, command, joined, running
@@ -160,6 +166,30 @@ async def test_a_700_with_short_offsets_restarts_after_a_backup(
             await ended(watched)
     finally:
         await rig.close()
+
+
+async def test_agent_backup_takes_the_memory_of_the_stick_and_gives_it_back(rig: SimRig, tmp_path: Path) -> None:
+    """What the command does, against the hub's control socket."""
+    settings = Settings(hub=HubSettings(state_dir=tmp_path / "hub"), radios={rig.radio: RadioSettings(kind="zwave")})
+    settings.hub.state_dir.mkdir()
+    async with asyncio.TaskGroup() as group:
+        daemon = Daemon(settings.hub.state_dir, group)
+        runtime = daemon.runtime
+        runtime.hub.radios = {rig.radio: RadioRecord(rig.radio, "zwave", ("ZWAVE",))}
+        runtime.pulses[rig.radio] = Pulse(60.0)
+        await daemon.server.start()
+        life = asyncio.create_task(runtime.radio_life(rig.radio, rig.driver))
+        await runtime.driver_up(rig.radio)
+        file = tmp_path / "backup"
+        taken = await in_thread(backup.take, settings, daemon.client, file, None)
+        network = backup.load(file, None).radios[rig.radio].network
+        assert (taken.without, network["format"], network["home_id"]) == ({}, FORMAT, "C0FFEE01")
+        await in_thread(backup.write_networks, daemon.client, taken.whole, file, rig.radio)
+        with pytest.raises(DriverLost, match="restored"):
+            await life
+        await daemon.server.stop()
+        daemon.supervisor.cancel_all()
+    await daemon.store.close()
 
 
 async def test_a_stick_without_a_readable_memory_joins_devices_all_the_same(
