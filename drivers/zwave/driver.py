@@ -9,12 +9,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.driver import DriverContext, DriverError, DriverInfo, DriverLost, InvalidParameters, Sink
+from agent.driver import Driver, DriverContext, DriverError, DriverInfo, DriverLost, InvalidParameters, Sink
 from agent.errors import HubError
 from agent.files import write_atomic
 from agent.model import Action, Command, Discovery, JsonValue, Outcome
 from drivers.serial import candidates
-from drivers.zwave.settings import ZwaveSettings
+from drivers.zwave.settings import ZwaveSettings, is_server
 
 if TYPE_CHECKING:
     from drivers.zwave.controller import Controller
@@ -221,4 +221,12 @@ def _known(path: Path) -> dict[str, str]:
     return {str(key): str(value) for key, value in content.items()}
 
 
-INFO = DriverInfo(kind="zwave", settings=ZwaveSettings, open=ZwaveDriver, discovery_kinds=("ZWAVE",))
+def open_driver(context: DriverContext) -> Driver:
+    """A driver for a stick, or for a zwave-js-server that has one."""
+    if is_server(context.settings.port):
+        driver: Driver = import_module("drivers.zwave.server").ServerDriver(context)
+        return driver
+    return ZwaveDriver(context)
+
+
+INFO = DriverInfo(kind="zwave", settings=ZwaveSettings, open=open_driver, discovery_kinds=("ZWAVE",))

@@ -5,6 +5,7 @@ const net = require("node:net");
 const readline = require("node:readline");
 const { Driver, InclusionStrategy, ProvisioningEntryStatus } = require("zwave-js");
 const { parseQRCodeString, Protocols, SecurityClass } = require("@zwave-js/core");
+const { served } = require("./serve.cjs");
 
 const key = (byte) => Buffer.alloc(16, byte);
 
@@ -93,6 +94,7 @@ function start({ port, folder, soft }, say) {
 	});
 
 	const operations = {
+		...served(driver),
 		controller: () => {
 			const c = driver.controller;
 			return {
