@@ -52,6 +52,7 @@ PURE = (
     "drivers/zigbee/catalog",
     "drivers/zigbee/availability.py",
     "drivers/zigbee/installcode.py",
+    "drivers/zigbee/ota_image.py",
     "drivers/zwave/frame.py",
     "drivers/zwave/session.py",
     "drivers/zwave/layout",
@@ -80,6 +81,7 @@ PURE = (
             "ash",
             "ezsp",
             "model",
+            "ota",
         )
     ),
     "drivers/sim/faults.py",
