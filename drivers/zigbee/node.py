@@ -108,6 +108,10 @@ class Node:
                 cluster.add_listener(listener)
                 self._unsubscribe.append(_remover(cluster, listener))
 
+    def until_detached(self, end: Callable[[], None]) -> None:
+        """Somebody else listens as well, until `end` is called."""
+        self._unsubscribe.append(end)
+
     def detach(self) -> None:
         for unsubscribe in self._unsubscribe:
             unsubscribe()
