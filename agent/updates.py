@@ -25,6 +25,7 @@ from agent.store import Store
 from agent.supervise import Supervisor, Unit
 
 if TYPE_CHECKING:
+    from agent.ota.appliers.contract import Applier
     from agent.ota.engine import Engine
     from agent.ota.health import Check, Health
     from agent.ota.plan import Task
@@ -71,6 +72,7 @@ class Updates:
         self._supervisor.add(Unit("updates", self.engine.live))
 
     def _steps(self, desk: Any, floors: Any, told: OtaSettings) -> Any:
+        from agent.ota.appliers.contract import Applier  # noqa: PLC0415
         from agent.ota.appliers.slots import Slots  # noqa: PLC0415
         from agent.ota.downloads import Downloads  # noqa: PLC0415
         from agent.ota.fetch import FetchPolicy  # noqa: PLC0415
@@ -85,17 +87,26 @@ class Updates:
         about = Hub(hub, told.boards or boards())
         verifier = Verifier(trust, about, version("hub-agent"), floors, self._runtime.clock, told.unsigned, fetch)
         window = Window(told.window, told.window_length, told.time_zone, told.jitter)
-        slots = Slots(slots_folder(self._settings), self._slot)
+        appliers: list[Applier] = [Slots(slots_folder(self._settings), self._slot), *self._device_appliers(told)]
         return Steps(
             desk,
             self._runtime.clock,
             verifier,
             Downloads(folder / "files", fetch),
-            {slots.kind: slots},
+            {applier.kind: applier for applier in appliers},
             self._health(told),
             Policy(window, told.automatic, hub),
             self._restart,
         )
+
+    def _device_appliers(self, told: OtaSettings) -> "list[Applier]":
+        from agent.ota.appliers.devices import KINDS, Devices  # noqa: PLC0415  as the engine
+        from agent.ota.appliers.rollout import Terms  # noqa: PLC0415
+        from agent.updates_home import RuntimeHome  # noqa: PLC0415
+
+        folder, home = self._settings.hub.state_dir / "ota" / "devices", RuntimeHome(self._runtime)
+        terms = Terms(deadline=told.device_time, battery=told.device_battery)
+        return [Devices(kind, folder, self._store, self._runtime.clock, home, terms) for kind in KINDS]
 
     def _restart(self, effect: str, reason: str) -> None:
         self._supervisor.end(RestartError(f"{reason} ({effect})", place="ota", remedy="the service starts it again"))
