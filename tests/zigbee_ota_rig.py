@@ -18,7 +18,7 @@ MANUFACTURER, IMAGE_TYPE, OLD, NEW = 4476, 8454, 10, 20
 QUICK = {"manufacturer": MANUFACTURER, "image_type": IMAGE_TYPE, "version": OLD, "retry": 0.25, "restart": 0.05}
 
 
-def body(size: int = 1000, seed: int = 1) -> bytes:
+def body(size: int = 500, seed: int = 1) -> bytes:
     return random.Random(seed).randbytes(size)
 
 

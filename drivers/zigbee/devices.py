@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import zigpy.types
 from zigpy.device import ZigbeeDevice
 
-from agent.driver import DeviceUnreachable, DriverContext, DriverError, DriverLost, Sink, UnknownDevice
+from agent.driver import DeviceUnreachable, DriverContext, DriverError, DriverLost, NotNow, Sink, UnknownDevice
 from agent.model import Availability, AvailabilityChanged, DeviceAwake, DeviceFound, DeviceId, DeviceJoining, DeviceLost
 from drivers.zigbee import interview
 from drivers.zigbee.availability import Watch
@@ -241,6 +241,8 @@ class Devices:
     async def interview(self, key: str) -> None:
         """Interview a known device again. Raises NotNow or DeviceUnreachable when it does not answer."""
         node = self.node(key)
+        if node.device.ota_in_progress:
+            raise NotNow("its firmware is being updated", place=str(node.id))  # zigpy would do nothing, and say nothing
         await node.ping(self.session.requests, Priority.USER)
         self._not_interviewed.discard(key)
         await self.session.requests.ask(node.device.reinterview, limit=REINTERVIEW_TIMEOUT)

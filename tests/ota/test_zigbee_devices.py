@@ -103,7 +103,7 @@ async def test_a_hub_that_restarts_in_a_campaign_goes_on_at_the_offset(tmp_path:
     async with house(tmp_path, bulb(count=2, hardware=2), stick="ezsp", update_interval=0.005) as (rig, watched, _):
         home = StickHome()
         hub = Fleet(tmp_path / "hub", home)
-        content, first = image(body(2500), hardware=(1, 3)), rig.node("bulb 1").ota
+        content, first = image(body(2000), hardware=(1, 3)), rig.node("bulb 1").ota
         document = release(hub, content)
 
         async def cut(engine: Engine) -> None:
