@@ -29,7 +29,8 @@ class RuntimeHome:
         return cast("UpdatesFirmware | None", self._runtime.drivers.get(radio))  # `updates` has said so
 
     def devices(self, radio: str) -> list[Peer]:
-        return [_peer(record) for record in self._runtime.hub.devices.values() if record.device.id.radio == radio]
+        found = (record for record in self._runtime.hub.devices.values() if record.device.id.radio == radio)
+        return [_peer(record) for record in found if not record.quarantined]
 
     @contextmanager
     def hear(self, listener: Callable[[DriverEvent], None]) -> Iterator[None]:

@@ -27,6 +27,10 @@ READ_TIME = 12.0
 AT_WORK = 5.0  # seconds in which a device that loads already asks for its next block
 EPOCH_2000 = 946_684_800  # ZCL's UTCTime counts from 2000-01-01
 MILLISECONDS = 1000
+MOST_SPACING = (
+    2.0  # seconds between the blocks of a page, whatever the device wishes: it holds the radio's one transfer
+)
+MOST_SENT = 5  # times its size, until a device that asks without end is given up
 
 # Octets of a block. More than 50 makes some routers drop the frame when a source route is added; the makers' own limits are those that
 # zigpy has collected.
@@ -188,7 +192,7 @@ class Transfer:
             await self._answer("image_block_response", header, status=Status.MALFORMED_COMMAND)
             return
         while offset < end and self._queue.empty():
-            await self._pace(command.response_spacing / MILLISECONDS)
+            await self._pace(min(command.response_spacing / MILLISECONDS, MOST_SPACING))
             await self._send(None, offset, min(size, end - offset))
             offset += size
 
@@ -204,6 +208,11 @@ class Transfer:
         self._next_block = loop.time() + max(least, self._terms.interval)
 
     async def _send(self, header: Any, offset: int, size: int) -> None:
+        if self.sent >= MOST_SENT * len(self.image.data):
+            text = f"it asks for the same again and again: {self.sent} bytes were sent of {len(self.image.data)}"
+            raise DeviceRefused(
+                text, place=str(self.node.id), remedy="bring it nearer to a router, or take its power away"
+            )
         data = self.image.data[offset : offset + size]
         self.sent += size
         self.again += max(0, min(self._reached, offset + size) - offset)

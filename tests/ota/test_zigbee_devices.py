@@ -150,6 +150,8 @@ def test_the_home_of_a_hub_knows_the_names_and_batteries_of_its_devices() -> Non
     state = {("1", "matter.PowerSource@1.4", "BatPercentRemaining"): (58, 0.0, 0.0)}
     home.known[lamp] = DeviceRecord(Device(lamp, "zb.1+1", (), address="00:01"), managed_thing_id="m-1")
     home.known[sensor] = DeviceRecord(Device(sensor, "zb.1+2", (), battery=True), state=state)
+    stranger = DeviceId("zigbee", "stranger")
+    home.known[stranger] = DeviceRecord(Device(stranger, "zb.1+3", ()), quarantined=True)
     home.known[DeviceId("other", "x")] = DeviceRecord(Device(DeviceId("other", "x"), "zb.2+2", ()))
     assert home.devices("zigbee") == [
         Peer(lamp, ("zb.1+1", "00:01", "zigbee/lamp", "m-1")),

@@ -22,7 +22,7 @@ from agent.driver import (
     UpdatesFirmware,
 )
 from agent.model import Action, Command, DeviceId
-from drivers.sim.zigbee import network
+from drivers.sim.zigbee import network, zcl
 from drivers.sim.zigbee import ota as client
 from drivers.sim.zigbee.model import Aps
 from drivers.zigbee import ota, ota_transfer
@@ -67,6 +67,7 @@ async def test_what_must_not_be_sent_is_not_and_who_says_no_is_believed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ota, "QUERY_TIME", 0.2)
+    monkeypatch.setattr(client, "PATIENCE", 1000)
     wrong = {
         "maker": image(manufacturer=MANUFACTURER + 1),
         "type": image(image_type=IMAGE_TYPE + 1),
@@ -77,8 +78,8 @@ async def test_what_must_not_be_sent_is_not_and_who_says_no_is_believed(
     }
     plain = {"name": "takes none", "profile": "dimmable-bulb", "ieee": key(5)}
     bad = (bulb("invalid", 2, verdict=client.INVALID_IMAGE), bulb("back", 3, falls_back=True))
-    silent = bulb("silent", 4, dies_at=0.5)
-    async with house(tmp_path, bulb(hardware=3), *bad, silent, plain, stick="ezsp", update_patience=1.5) as (
+    bad = (*bad, bulb("silent", 4, dies_at=0.5), bulb("deaf", 6, lose=1.0, retry=0.01))
+    async with house(tmp_path, bulb(hardware=3), *bad, plain, stick="ezsp", update_patience=1.5) as (
         rig,
         watched,
         driver,
@@ -90,6 +91,8 @@ async def test_what_must_not_be_sent_is_not_and_who_says_no_is_believed(
             await driver.update_firmware(key(3), rig.file(image()), progress=nobody)
         with pytest.raises(DeviceUnreachable, match=r"it took \d+ of 562 bytes"):
             await driver.update_firmware(key(4), rig.file(image()), progress=nobody)
+        with pytest.raises(DeviceRefused, match="again and again"):
+            await driver.update_firmware(key(6), rig.file(image()), progress=nobody)
         book = FirmwareBook(rig.state_dir / "firmware.json")
         known = [Known(MANUFACTURER, IMAGE_TYPE, OLD), Known(MANUFACTURER, IMAGE_TYPE, OLD, loading=NEW)]
         assert [book.get(key(number)) for number in (3, 4)] == known
@@ -134,9 +137,29 @@ async def test_meanwhile_commands_go_through_and_who_asks_unasked_hears_that_the
         other._ask()
         rig.simulation.pump()
         await until(lambda: (client.BLOCK_RSP, client.ABORT) in heard)
+        await _talk_nonsense(rig)
         assert not update.done()
         await update
         assert (rig.version(), rig.version("other"), other.received) == (NEW, OLD, 0)
+
+
+async def _talk_nonsense(rig: OtaRig) -> None:
+    """In the middle of its download the device asks for what there is not, and then goes on."""
+    loading, heard = rig.node().ota, on_the_air(rig, "bulb")
+    loading._settle(client.Doing.NOTHING)
+    identity = loading._identity(NEW)
+    for command, more in ((client.BLOCK, b"\xff" * 5), (client.BLOCK, bytes(5)), (client.PAGE, b"\xff" * 9)):
+        heard.clear()
+        loading._send(command, b"\0" + identity + more)
+        rig.simulation.pump()
+        await until(lambda: (client.BLOCK_RSP, zcl.MALFORMED) in heard, what=f"{command}: {more!r}")
+    loading._send(0x77, b"\0")
+    loading._send(client.BLOCK, b"\0" + loading._identity(NEW + 1) + bytes(4) + b"\x32")
+    rig.simulation.pump()
+    await until(lambda: (client.BLOCK_RSP, client.ABORT) in heard)
+    loading.doing = client.Doing.LOADING
+    loading._ask()
+    rig.simulation.pump()
 
 
 def octets_sent(rig: OtaRig) -> Counter[int]:
