@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from agent.driver import UpdatesFirmware
-from agent.model import DeviceFound, Discovery
+from agent.model import DeviceFound, Discovery, RadioUp
 from drivers.sim.zigbee.node import Node
 from drivers.sim.zigbee.server import start
-from tests.conformance.driver_contract import JOIN, Watched, running
+from tests.conformance.driver_contract import JOIN, START, Watched, running
 from tests.conformance.zigbee_rig import ZigbeeRig
 
 MANUFACTURER, IMAGE_TYPE, OLD, NEW = 4476, 8454, 10, 20
@@ -97,6 +97,12 @@ class OtaRig(ZigbeeRig):
     async def up(self) -> AsyncIterator[Watched]:
         async with running(self.driver()) as watched:
             yield watched
+
+    async def start_driver(self) -> Watched:
+        """A driver that is up; whoever asked for it stops it."""
+        watched = Watched(self.driver())
+        await watched.wait(RadioUp, timeout=START)
+        return watched
 
     async def join_all(self, watched: Watched) -> None:
         await watched.driver.discover(Discovery("d1", self.kind, 60))

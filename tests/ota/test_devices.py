@@ -1,6 +1,8 @@
 """Campaigns by the engine, over drivers without a radio: canary, shares, the stop rule, sleepers, batteries, restarts, radios that go."""
 
 import asyncio
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ from conftest import until
 from device_rig import IMAGE, NEW, OLD, QUICK, FakeHome, FakeRadio, Fleet, Gadget, radio
 from ota_machine import KEY
 from ota_rig import bulb, file, permission
+from power_cut import PowerCut, cutting
 
 from agent.driver import DriverLost
 from agent.ota.appliers.rollout import Terms
@@ -236,3 +239,27 @@ async def test_only_a_permission_lets_a_device_go_back(tmp_path: Path, devices: 
     ends = [hub.journal.tasks[f"{LOCAL}/{job}/1"] for job in ("2", "3")]
     assert [(end.state, end.code) for end in ends] == [(State.REJECTED, "rollback"), (State.SUCCEEDED, "")]
     assert air.order == back
+
+
+async def _cut(folder: Path, at: int) -> tuple[Fleet, FakeRadio, int]:
+    """A campaign with the power cut at a point; what is done by the processes after it."""
+    air = radio(3)
+    hub = fleet(folder, air)
+    document = hub.release()
+    with cutting(at) as cuts, suppress(PowerCut, BaseExceptionGroup):
+        await hub.to_the_end(document, start=False)
+    if at:
+        await hub.to_the_end(document, start=False)
+    return hub, air, cuts.seen
+
+
+async def test_a_power_cut_at_any_point_of_a_campaign_ends_with_every_device_updated(tmp_path: Path) -> None:
+    _, _, points = await _cut(tmp_path / "whole", 0)
+    every = 1 if os.environ.get("HUB_AGENT_FAULT_CYCLES") else 5
+    for at in range(1, points + 1, every):
+        hub, air, _ = await _cut(tmp_path / str(at), at)
+        assert hub.task.state == State.SUCCEEDED, (at, hub.task)
+        assert [gadget.version for gadget in air.gadgets.values()] == [NEW] * 3
+        assert [gadget.sent for gadget in air.gadgets.values()] == [1] * 3
+    print(f"power cuts in a campaign: every {every} of {points} points")
+    assert points
