@@ -8,11 +8,23 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
-from agent.commands import Command, Commands, batches, daemon, home, identity, onboarding, ota, print_error, simulation
+from agent.commands import (
+    Command,
+    Commands,
+    backups,
+    batches,
+    daemon,
+    home,
+    identity,
+    onboarding,
+    ota,
+    print_error,
+    simulation,
+)
 from agent.errors import Exit, HubError, UsageError
 from agent.redact import redact
 
-GROUPS = (daemon, home, identity, onboarding, batches, ota, simulation)
+GROUPS = (daemon, home, backups, identity, onboarding, batches, ota, simulation)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

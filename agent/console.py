@@ -89,14 +89,15 @@ def show_status(status: Mapping[str, Any]) -> None:
             say(f"  {name.replace('_', ' ')}: {count}")
 
 
-CERTIFICATE = ("slot", "from", "days left", "is", "last proof", "rotation", "trouble")
+CERTIFICATE = ("slot", "from", "days left", "is", "last proof", "rotation", "key store", "trouble")
 
 
 def _certificate(told: Mapping[str, Any]) -> tuple[Any, ...]:
     days = "?" if told["daysLeft"] is None else f"{told['daysLeft']:.1f}"
     proved = iso(told["proved"]) if told["proved"] else "never"
     state = plain(told["state"], "" if told["state"] in ("fine", "due") else "red")
-    return (told["slot"], told["source"], days, state, proved, told["rotation"] or "-", told["trouble"])
+    store = plain(told["keyStore"], "red") if told["keyStore"] else "there"
+    return (told["slot"], told["source"], days, state, proved, told["rotation"] or "-", store, told["trouble"])
 
 
 def show_identity(told: Mapping[str, Any]) -> None:

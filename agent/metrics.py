@@ -68,6 +68,7 @@ def _certificate(told: Mapping[str, Any]) -> Iterator[Sample]:
     yield Sample("certificate_proved_seconds", "gauge", "Last connection with it, Unix time.", told["proved"], labels)
     if told["daysLeft"] is not None:
         yield Sample("certificate_days_left", "gauge", "Days until it ends.", told["daysLeft"], labels)
+    yield Sample("key_store_up", "gauge", "1: the hub's key can be used.", not told["keyStore"], {})
     alarm = told["state"] in ("late", "urgent", "expired")
     yield Sample("certificate_alarm", "gauge", "1: it is not renewed, and should be.", alarm, {"state": told["state"]})
 

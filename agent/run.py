@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from agent import offboard, records
+from agent import offboard, records, restore
 from agent.clock import TRUSTED, Clock, SystemClock
 from agent.console_api import ConsoleApi
 from agent.console_ota import ConsoleOta
@@ -50,6 +50,7 @@ async def run(settings: Settings, env: dict[str, str], attach: Attach) -> int:
     notifier = Notifier.from_env(env)
     _folders(settings)
     offboard.finish(settings)
+    restore.finish(settings)
     in_step(settings)
     store = Store.open(settings.hub.state_dir, _limits(settings))
     code = Exit.OK

@@ -121,7 +121,7 @@ class Store:
                 connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
                 undo.callback(connection.close)
                 path.chmod(0o600)
-                _prepare(connection, path, limits)
+                prepare(connection, path, limits)
                 files.reserve(folder / BALLAST, limits.ballast)
                 undo.pop_all()
         except (sqlite3.Error, OSError) as error:
@@ -354,7 +354,7 @@ class Store:
         self._loop.call_soon_threadsafe(_reject, jobs, error, self.failed)
 
 
-def _prepare(connection: sqlite3.Connection, path: Path, limits: Limits) -> None:
+def prepare(connection: sqlite3.Connection, path: Path, limits: Limits) -> None:
     """Pragmas, this version's schema, and the counter of starts. Raises StorageError for a newer schema."""
     connection.execute(f"PRAGMA page_size = {PAGE}")
     connection.execute("PRAGMA journal_mode = WAL")

@@ -4,9 +4,11 @@ The engine is loaded where there is something for it: a pinned root, a slot that
 a job is rejected with the reason.
 """
 
+import asyncio
 import logging
 import os
 import platform
+import shlex
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Iterable
@@ -36,6 +38,7 @@ OPERATION = "firmware-update"
 DEVICE_TREE = Path("/proc/device-tree")
 DMI = Path("/sys/class/dmi/id/product_name")
 SLOT = "HUB_AGENT_SLOT"  # set by the launcher
+REBOOT_AGAIN = 300.0  # seconds
 SCRIPT_TIME = 30.0  # seconds for one program of the operator's
 
 
@@ -72,7 +75,6 @@ class Updates:
         self._supervisor.add(Unit("updates", self.engine.live))
 
     def _steps(self, desk: Any, floors: Any, told: OtaSettings) -> Any:
-        from agent.ota.appliers.contract import Applier  # noqa: PLC0415
         from agent.ota.appliers.slots import Slots  # noqa: PLC0415
         from agent.ota.downloads import Downloads  # noqa: PLC0415
         from agent.ota.fetch import FetchPolicy  # noqa: PLC0415
@@ -87,29 +89,53 @@ class Updates:
         about = Hub(hub, told.boards or boards())
         verifier = Verifier(trust, about, version("hub-agent"), floors, self._runtime.clock, told.unsigned, fetch)
         window = Window(told.window, told.window_length, told.time_zone, told.jitter)
-        appliers: list[Applier] = [Slots(slots_folder(self._settings), self._slot), *self._device_appliers(told)]
+        appliers: dict[str, Applier] = {"agent": Slots(slots_folder(self._settings), self._slot)}
+        if told.rauc:
+            from agent.ota.appliers.rauc import Rauc  # noqa: PLC0415
+
+            appliers["rauc"] = Rauc(folder, self._runtime.clock.now().boot)
+        if told.command:
+            from agent.ota.appliers.command import Command  # noqa: PLC0415
+
+            appliers["command"] = Command(Path(told.command))
+        appliers |= self._device_appliers(told)
         return Steps(
             desk,
             self._runtime.clock,
             verifier,
             Downloads(folder / "files", fetch),
-            {applier.kind: applier for applier in appliers},
+            appliers,
             self._health(told),
             Policy(window, told.automatic, hub),
             self._restart,
         )
 
-    def _device_appliers(self, told: OtaSettings) -> "list[Applier]":
+    def _device_appliers(self, told: OtaSettings) -> "dict[str, Applier]":
         from agent.ota.appliers.devices import KINDS, Devices  # noqa: PLC0415  as the engine
         from agent.ota.appliers.rollout import Terms  # noqa: PLC0415
         from agent.updates_home import RuntimeHome  # noqa: PLC0415
 
         folder, home = self._settings.hub.state_dir / "ota" / "devices", RuntimeHome(self._runtime)
         terms = Terms(deadline=told.device_time, battery=told.device_battery)
-        return [Devices(kind, folder, self._store, self._runtime.clock, home, terms) for kind in KINDS]
+        return {kind: Devices(kind, folder, self._store, self._runtime.clock, home, terms) for kind in KINDS}
 
     def _restart(self, effect: str, reason: str) -> None:
+        if effect == "reboot":
+            self._supervisor.spawn("reboot", self._reboot(reason))
+            return
         self._supervisor.end(RestartError(f"{reason} ({effect})", place="ota", remedy="the service starts it again"))
+
+    async def _reboot(self, reason: str) -> None:
+        """Until the system goes down; one that does not is asked again, since what is selected is to be tried."""
+        log.warning("%s: the system is booted", reason)
+        while True:
+            process = await asyncio.create_subprocess_exec(
+                *shlex.split(self._settings.ota.reboot), stdin=asyncio.subprocess.DEVNULL
+            )
+            code = await process.wait()
+            if code:
+                log.error("%s has ended with %d: ota.reboot, or the rights to boot", self._settings.ota.reboot, code)
+            await asyncio.sleep(REBOOT_AGAIN)
 
     # ---- health -----------------------------------------------------------------------------------------------------
 

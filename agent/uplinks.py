@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+DEVICES = ("pkcs11", "tpm")  # stores of keys that can be taken away
 BY_HAND = "`agent identity csr` makes a request, `agent identity install FILE` takes the certificate"
 
 
@@ -94,6 +95,7 @@ class Uplinks:
         """What an uplink with the hub's own certificate shares with the others; the first one brings the certificate watch."""
         if self._credentials is None:
             from agent.identity.credentials import Credentials  # noqa: PLC0415  as the identity itself
+            from agent.identity.presence import Presence  # noqa: PLC0415
             from agent.identity.watch import Watch  # noqa: PLC0415
 
             source = identity.source(uplink)
@@ -108,7 +110,11 @@ class Uplinks:
                 self._runtime.tell_status,
             )
             made.on_swap.append(self._swapped)
-            self._runtime.certificate = self.watch.status
+            presence = Presence(identity.slots)
+            if self._settings.identity.store in DEVICES:
+                self._supervisor.spawn("key store", presence.live())
+            status = self.watch.status
+            self._runtime.certificate = lambda: (known := status()) and {**known, "keyStore": presence.trouble}
             self._runtime.rotate = lambda: self._rotate(source)
             self._supervisor.spawn("certificate", self.watch.live())
         self._credentials.join(name)

@@ -1,7 +1,10 @@
 """Clients of the stand-in's nRF Cloud: keys by OpenSSL, REST by urllib3, CoAP by OpenSSL's DTLS and aiocoap's codec."""
 
+import http.client
+import json
 import select
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Callable
@@ -47,6 +50,27 @@ class Keys:
 def ask(cloud: Cloud, method: str, path: str, token: str = "", **options: Any) -> Any:
     headers = {"Authorization": f"Bearer {token or cloud.told['nrf_api_key']}", **options.pop("headers", {})}
     return urllib3.request(method, cloud.told["nrf"] + path, headers=headers, **options)
+
+
+def jitp(cloud: Cloud, files: tuple[Path, Path]) -> None:
+    """Just-in-time provisioning of a device with these files, to its end: the first connection is closed without an answer."""
+    context = ssl.create_default_context(cafile=cloud.told["ca"])
+    context.load_cert_chain(*files)
+    place, answers = urlsplit(cloud.told["nrf_jitp"]), []
+    end = time.monotonic() + 10
+    while not answers or answers[-1] != (403, {"message": None, "traceId": "stand-in"}):
+        assert time.monotonic() < end, answers
+        connection = http.client.HTTPSConnection(place.netloc, context=context)
+        connection.request("POST", "/topics/jitp?qos=1")
+        try:
+            answer = connection.getresponse()
+        except http.client.RemoteDisconnected:
+            answers.append(None)
+            time.sleep(0.02)
+        else:
+            answers.append((answer.status, json.loads(answer.read())))
+        connection.close()
+    assert answers[0] is None
 
 
 def bulk(cloud: Cloud, path: str, text: str) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def status(text: str) -> dict[str, Any]:
         "devices": 1,
         "openCommands": 0,
         "store": {"full": True},
-        "certificate": dict.fromkeys(("slot", "source", "state", "rotation", "trouble"), text)
+        "certificate": dict.fromkeys(("slot", "source", "state", "rotation", "keyStore", "trouble"), text)
         | {"daysLeft": 1.5, "proved": 0.0},
         "counters": {text: 1},
     }

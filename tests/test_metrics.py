@@ -26,6 +26,7 @@ STATUS: dict[str, Any] = {
         "proved": 1.8e9,
         "daysLeft": 11.25,
         "state": "late",
+        "keyStore": "the token is not there",
     },
 }
 
@@ -46,6 +47,7 @@ def test_a_foreign_parser_reads_every_sample() -> None:
     assert told["hub_agent_outbox_messages", "main"] == 12
     assert told["hub_agent_certificate_days_left", "b,vendor"] == 11.25
     assert told["hub_agent_certificate_alarm", "late"] == 1
+    assert told["hub_agent_key_store_up", ""] == 0
 
 
 def test_a_hub_without_a_certificate_tells_none() -> None:

@@ -10,6 +10,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -333,7 +334,14 @@ class MqttConnection:
 
     def _disconnected(self, _c: paho.Client, _u: Any, _flags: Any, reason: ReasonCode, _p: Any) -> None:
         detail = self._complaints.last.removeprefix("failed to receive on socket: ")
-        self._end(f"{reason} ({detail})" if detail else self._explain(str(reason)))
+        told = f"{reason} ({detail})" if detail else self._explain(str(reason))
+        if threading.get_ident() == self._thread:
+            self._end(told)
+            return
+        with suppress(
+            RuntimeError
+        ):  # the connecting thread outlives a handshake that was given up, and perhaps the loop
+            self._loop.call_soon_threadsafe(self._end, told)
 
     def _explain(self, reason: str) -> str:
         name = f"the client id {self._endpoint.client_id!r}"

@@ -1,4 +1,4 @@
-"""The one HTTP client of the product: REST calls and downloads, on aiohttp.
+"""The HTTP client of REST calls and small downloads, on aiohttp; files of updates come through agent/ota/fetch.py.
 
 One `Rest` speaks to one base URL. TLS is always verified; plain HTTP goes to loopback only. A token never follows a redirect to another
 origin, and no token, key or query (presigned URLs are nothing but query) is ever in a log line or an error. Proxies of the environment
@@ -6,6 +6,7 @@ are not used: what a hub talks through is configured.
 """
 
 import asyncio
+import errno
 import json as json_
 import logging
 import ssl
@@ -262,9 +263,9 @@ class Rest:
             # Its text and its request_info hold the URL and the token.
             raise UnusableError(f"the answer is no HTTP ({type(error).__name__})", place=request.place) from None
         except (aiohttp.ClientError, ConnectionError, ssl.SSLError) as error:
-            raise _LostError(
-                f"the connection was lost ({type(error).__name__})", place=request.place, sent=True
-            ) from None
+            lost = _LostError(f"the connection was lost ({type(error).__name__})", place=request.place, sent=True)
+            lost.closed = _is_closing(error)
+            raise lost from None
         except UnicodeError:  # of IDNA: a label of more than 63 characters, or none
             raise UnusableError("the host has no name that can be looked up", place=request.place) from None
         except (TooMuchError, EncodingError) as error:
@@ -339,6 +340,12 @@ async def _read(response: aiohttp.ClientResponse, sink: Sink, request: Request) 
         if not refused:
             raise
     return Answer(response.status, headers, into.body if isinstance(into, Memory) else b"", request.place)
+
+
+def _is_closing(error: BaseException) -> bool:
+    """Whether a lost connection was closed by its other end, with or without a word to TCP; a TLS alert is another thing."""
+    reset = isinstance(error, OSError) and error.errno == errno.ECONNRESET
+    return isinstance(error, aiohttp.ServerDisconnectedError) or reset
 
 
 def _server_time(headers: Mapping[str, str]) -> float | None:

@@ -55,6 +55,7 @@ class UnavailableError(RestError, TryAgainError):
     """The service cannot be reached, is overloaded or failed, also after the retries. Unless the call is idempotent, it may have been done."""
 
     sent = True  # the service may have seen the request
+    closed = False  # the service has seen it and closed the connection without an answer
 
 
 class UnusableError(RestError):

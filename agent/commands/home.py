@@ -1,10 +1,9 @@
-"""The home, over the control socket: status, devices, discovery, commands, backups."""
+"""The home, over the control socket: status, devices, discovery, commands."""
 
 import argparse
 import json
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 from agent.commands import Commands, print_lines
@@ -34,15 +33,6 @@ def register(commands: Commands) -> None:
     remove = commands.add("remove", _remove, "take a device off its network")
     remove.add_argument("id", metavar="ID")
     remove.add_argument("--force", action="store_true", help="forget it also when it does not answer")
-    backup = commands.add("backup", _backup, "write the radios' networks to a file, sealed with a passphrase")
-    backup.add_argument("file", type=Path)
-    how = backup.add_mutually_exclusive_group(required=True)
-    how.add_argument("--passphrase-file", type=Path, metavar="P", help="a file of mode 0600 with the passphrase")
-    how.add_argument("--plain", action="store_true", help="in clear: whoever reads the file can listen and join")
-    restore = commands.add("restore", _restore, "write the networks of a backup to the radios")
-    restore.add_argument("file", type=Path)
-    restore.add_argument("--radio", default="", help="only this radio")
-    restore.add_argument("--passphrase-file", type=Path, metavar="P", help="of a backup that is not in clear")
     text = "delete keys, networks, devices and state, and prove it; claim and configuration stay"
     reset = commands.add("factory-reset", _factory_reset, text)
     reset.add_argument("--yes", action="store_true", help="do not ask")
@@ -133,41 +123,6 @@ def _remove(arguments: argparse.Namespace) -> int:
         raise HubError(last["error"], remedy="wake the device and try again, or --force to forget it")
     if not arguments.json:
         print(f"removed {last['nodeId']}")
-    return int(Exit.OK)
-
-
-def _backup(arguments: argparse.Namespace) -> int:
-    from agent import backup  # noqa: PLC0415
-
-    names = backup.take(_client(arguments), arguments.file, _passphrase(arguments))
-    sealed = not arguments.plain
-    if arguments.json:
-        print(json.dumps({"file": str(arguments.file), "radios": names, "sealed": sealed}))
-    elif sealed:
-        print(
-            f"{arguments.file}: {', '.join(names)}, sealed. Without its passphrase it is worth nothing: keep that elsewhere."
-        )
-    else:
-        print(
-            f"{arguments.file}: {', '.join(names)}. It holds the network keys IN CLEAR: whoever reads it can listen and join."
-        )
-    return int(Exit.OK)
-
-
-def _passphrase(arguments: argparse.Namespace) -> Any:
-    """The secret in the file that is named; None without one. Raises ConfigError for a file that others may read."""
-    if arguments.passphrase_file is None:
-        return None
-    from agent.settings.secret import from_file  # noqa: PLC0415
-
-    return from_file(arguments.passphrase_file)
-
-
-def _restore(arguments: argparse.Namespace) -> int:
-    from agent import backup  # noqa: PLC0415
-
-    names = backup.restore(_client(arguments), arguments.file, arguments.radio, _passphrase(arguments))
-    print(json.dumps({"radios": names}) if arguments.json else f"restored: {', '.join(names)}; they start afresh")
     return int(Exit.OK)
 
 

@@ -11,6 +11,7 @@ from agent.errors import ConfigError, Exit, HubError, UsageError
 
 _KINDS = ("devices", "certificates", "public-keys")
 URL = "https://api.nrfcloud.com/v1"
+JITP_URL = "https://mqtt.nrfcloud.com:8443"
 
 
 def register(commands: Commands) -> None:
@@ -36,12 +37,19 @@ def register(commands: Commands) -> None:
     code = "file with the ownership code"
     associate.add_argument("--code-file", type=Path, required=True, metavar="FILE", help=code)
     associate.add_argument("--sub-type", default="", metavar="TYPE")
+    jitp = onboard.add("nrf-jitp", _jitp, "this hub, with a key and a certificate that nRF Cloud makes for it")
+    jitp.add_argument(
+        "--code-file", type=Path, required=True, metavar="FILE", help="file with an ownership code of yours"
+    )
+    jitp.add_argument("--sub-type", default="", metavar="TYPE")
+    jitp.add_argument("--jitp-url", default=JITP_URL, metavar="URL", help="the HTTPS port of the account's MQTT host")
+    jitp.add_argument("--deadline", type=float, default=180.0, metavar="S", help="give up the wait after this")
     dissociate = onboard.add("nrf-dissociate", _dissociate, "take a device out of the account")
     delete = onboard.add("nrf-delete", _delete, "have a device forgotten")
     delete.add_argument("--code-file", type=Path, metavar="FILE", help=f"{code}, for one never associated")
     for command in (associate, dissociate, delete):
         command.add_argument("id", metavar="DEVICE")
-    for command in (upload, device, associate, dissociate, delete):
+    for command in (upload, device, associate, jitp, dissociate, delete):
         service(command, URL, "--api-key-file", "nrf-api-key")
 
 
@@ -142,6 +150,34 @@ def _associate(arguments: argparse.Namespace) -> int:
     work = lambda rest: NrfAccount(rest, arguments.url).associate(arguments.id, code, arguments.sub_type)  # noqa: E731
     call(arguments, arguments.url, work)
     return tell_result(arguments, {"associated": arguments.id}, f"{arguments.id} is of this account")
+
+
+def _jitp(arguments: argparse.Namespace) -> int:
+    from agent.identity.hub_identity import HubIdentity  # noqa: PLC0415
+    from agent.identity.nrf_jitp import Jitp  # noqa: PLC0415
+    from agent.identity.nrf_onboarding import NrfAccount  # noqa: PLC0415
+
+    settings, code = settings_of(arguments), _code(arguments)
+    device = settings.hub.id
+    if not device:
+        raise ConfigError("the hub has no id yet", place="hub.id", remedy="set the id that it is to have at nRF Cloud")
+    with progress(arguments) as tell:
+
+        async def work(rest: Any) -> bool:
+            account = NrfAccount(rest, arguments.url)
+            jitp = Jitp(
+                HubIdentity(settings),
+                account,
+                arguments.jitp_url,
+                tell,
+                ca=arguments.ca,
+                deadline=arguments.deadline,
+            )
+            return await jitp.run(device, code, arguments.sub_type)
+
+        made = call(arguments, arguments.url, work)
+    text = f"{device} is provisioned and of this account" + ("" if made else "; it was provisioned before")
+    return tell_result(arguments, {"associated": device, "provisioned_now": made}, text)
 
 
 def _dissociate(arguments: argparse.Namespace) -> int:

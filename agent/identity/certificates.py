@@ -75,6 +75,15 @@ def check(pem: str, public_key: str, now: float | None) -> Checked:
     return Checked(text, leaf.fingerprint(hashes.SHA256()).hex(), name, begins, expires, mended)
 
 
+def public_of(pem: str) -> str:
+    """The public key of a chain's leaf, PEM. Raises CertificateTroubleError."""
+    try:
+        key = _parse(with_line_breaks(pem)[0])[0].public_key()
+        return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
+    except _UNREADABLE as error:
+        raise CertificateTroubleError(f"the certificate cannot be read: {error}") from None
+
+
 def with_line_breaks(pem: str) -> tuple[str, bool]:
     """JSON texts are often pasted with their escapes where a line ends."""
     if len(pem) > LARGEST:

@@ -4,8 +4,9 @@ import copy
 import logging
 from collections.abc import Callable
 
-from agent.clock import Clock, plausible
+from agent.clock import Clock, iso, plausible
 from agent.errors import StorageError
+from agent.identity.certificates import SKEW
 from agent.identity.record import Record, Slot
 from agent.identity.slots import Slots
 from agent.identity.trial import SHORT, Trial
@@ -109,6 +110,9 @@ class Credentials:
         if unusable:
             self._cannot_use(record, slot)
             return why
+        begins, wall = record.held[slot].begins, self.wall()
+        if wall is not None and wall < begins - SKEW:
+            return f"the hub's certificate is valid only from {iso(begins)}, and it is {iso(wall)} here: is the clock right? ({why})"
         if record.held[slot].proved or slot == record.candidate:
             return why
         return f"pending: the cloud may register this new certificate at its first connection, and take it at the next ({why})"

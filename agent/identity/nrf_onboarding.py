@@ -20,7 +20,7 @@ from agent.errors import HubError, TryAgainError
 from agent.files import locked, write_atomic
 from agent.identity.onboarding_csv import DEVICES, LARGEST, Row, check_apart, read, write
 from agent.identity.onboarding_sources import read_bounded
-from agent.wire.nrf_onboarding import CSV, PATHS, BulkOperation, OnboardDevice, Queued, row_errors
+from agent.wire.nrf_onboarding import CSV, PATHS, BulkOperation, DeviceCertificate, OnboardDevice, Queued, row_errors
 
 URL = "https://api.nrfcloud.com/v1"
 ERRORS = 4 * 1024 * 1024  # bytes of an error summary
@@ -99,6 +99,16 @@ class NrfAccount:
         """Take a device into the account with the code that proves it is ours. Idempotent."""
         query = {"subType": sub_type} if sub_type else None
         await self._do("PUT", f"/association/{segment(device)}", text=code, query=query)
+
+    async def certificate(self, device: str, code: str) -> DeviceCertificate:
+        """Have a key and a certificate made for a device, which are used for its first connection (JITP)."""
+        path, headers = f"/devices/{segment(device)}/certificates", {"Content-Type": "text/plain"}
+        try:
+            # Made twice, the first one is never used: repeating it does no harm.
+            answer = await self._rest.call("POST", path, body=code.encode(), headers=headers, retry=True)
+        except RestError as error:
+            raise explained(error) from None
+        return answer.model(DeviceCertificate)
 
     async def dissociate(self, device: str) -> None:
         """Take a device out of the account; it stays known to nRF Cloud."""

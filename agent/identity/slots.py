@@ -8,17 +8,18 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from agent.clock import plausible
-from agent.errors import ConfigError, HubError, TryAgainError
+from agent.errors import ConfigError, Exit, HubError, TryAgainError
 from agent.files import disk_trouble, locked, sync_folder, write_atomic
-from agent.identity.certificates import CertificateTroubleError, Checked, check
-from agent.identity.keys import KeyStore, KeyStoreAwayError
+from agent.identity.certificates import CertificateTroubleError, Checked, check, public_of
+from agent.identity.keys import KeyStore, KeyStoreAwayError, public_pem
 from agent.identity.record import Held, Record, Slot
+from agent.identity.stores.file import parse
 from agent.wire.fleet_provisioning import THING_NAME
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,12 @@ log = logging.getLogger(__name__)
 SLOTS: tuple[Slot, Slot] = ("a", "b")
 LOCK_WAIT = 10.0  # seconds; a change takes milliseconds, a key in a slow TPM some seconds
 Now = Callable[[], float | None]  # seconds since 1970, None while the clock was never set
+
+
+class DamagedRecordError(CertificateTroubleError):
+    """The record is no record: no start mends that, so that the service manager shall not try (exit code 78)."""
+
+    exit_code = Exit.CONFIG
 
 
 class Slots:
@@ -40,19 +47,20 @@ class Slots:
 
     @property
     def record(self) -> Record:
-        """What is there. Raises CertificateTroubleError for a record that cannot be read."""
+        """What is there. Raises DamagedRecordError for a record that is none, CertificateTroubleError for one that cannot be read."""
+        remedy = "`agent restore` of a backup puts it back; or delete it: the hub is then provisioned again"
         try:
-            return Record.model_validate_json(self._path.read_bytes())
+            found = Record.model_validate_json(self._path.read_bytes())
         except FileNotFoundError:
             return Record()
-        except (ValidationError, OSError) as error:
-            first = (
-                error.errors(include_input=False, include_url=False)[0]["msg"]
-                if isinstance(error, ValidationError)
-                else error
-            )
-            remedy = "restore it from a backup, or delete it: the hub is then provisioned again"
-            raise CertificateTroubleError(f"cannot be read: {first}", place=str(self._path), remedy=remedy) from None
+        except OSError as error:
+            raise CertificateTroubleError(f"cannot be read: {error}", place=str(self._path), remedy=remedy) from None
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]["msg"]
+            raise DamagedRecordError(f"cannot be read: {first}", place=str(self._path), remedy=remedy) from None
+        if "version" not in found.model_fields_set:  # `{}` would be a hub without keys, whose keys are then tidied away
+            raise DamagedRecordError("cannot be read: it has no version", place=str(self._path), remedy=remedy)
+        return found
 
     @staticmethod
     def key(slot: Slot) -> str:
@@ -129,6 +137,47 @@ class Slots:
             write_atomic(self.chain(asked.free), checked.pem.encode())
             self._write(asked.arrived(held))
             return held
+
+    # ---- backups ----------------------------------------------------------------------------------------------------
+
+    def usable(self) -> Held | None:
+        """The certificate in use, if it and its key are there and belong together. Raises KeyStoreAwayError, ConfigError."""
+        try:
+            record = self.record
+        except CertificateTroubleError:
+            return None
+        return record.identity if record.current and self.sound(record.current) else None
+
+    def slot_of(self, chain: str) -> Slot | None:
+        """The slot whose key in the store is this chain's."""
+        for slot in SLOTS:
+            if self.keys.has(self.key(slot)):
+                with suppress(CertificateTroubleError):
+                    check(chain, self.keys.public_key(self.key(slot)), None)
+                    return slot
+        return None
+
+    def check_whole(self, held: Held, chain: str, key: str) -> None:
+        """Whether the parts of an identity are of one certificate; `key` may be empty. Raises CertificateTroubleError, KeyTroubleError."""
+        public = public_pem(parse(key.encode(), "the backup").public_key()) if key else public_of(chain)
+        if check(chain, public, None).certificate_id != held.certificate_id:
+            remedy = "try again; if it stays so: `agent identity show`"
+            raise CertificateTroubleError("the chain is not the certificate that the record names", remedy=remedy)
+
+    def give_back(self, chain: str, key: str, held: Held) -> None:
+        """Put an identity back, in the place of one that cannot be used. May be repeated. Raises KeyTroubleError."""
+        slot = self.slot_of(chain)
+        with self._locked():
+            if slot is None:
+                slot = "a"
+                self._write(
+                    Record()
+                )  # a record that names no key: a power cut before the next one leaves none that is wrong
+                self._tidy()
+                self.keys.adopt(self.key(slot), key)
+            write_atomic(self.chain(slot), chain.encode())
+            self._write(Record(held={slot: held}, current=slot))
+            self._tidy()
 
     def tell(self) -> None:
         """Tell `on_record` what is there: a power cut may have come between a write and its telling."""

@@ -114,7 +114,7 @@ class Tokens:
         """A new token with further claims. Raises as `token`."""
         now = self._time(self._clock.now())
         if now is None:
-            remedy = "wait for the time to be synchronised (chrony or systemd-timesyncd), or ask the server for it"
+            remedy = "wait until the time is synchronised: chrony or systemd-timesyncd; `timedatectl` shows it"
             raise TryAgainError("no token is signed while the hub's clock is not trusted", remedy=remedy)
         claims = {"sub": self._subject, "exp": int(now) + self.clamp(life), **more}
         headers = {"kid": key_id(self._key.keys.public_key(self._key.name))} if self._profile.kid else None

@@ -21,6 +21,16 @@ FIRST, LONGEST = 60.0, 3600.0  # seconds between two attempts at a new certifica
 UNSET = 60.0  # seconds until a clock that was never set is looked at again
 HAND = "`agent identity csr` makes a request, `agent identity install FILE` takes the certificate"
 
+_UNKNOWN: dict[str, object] = {
+    "slot": "",
+    "thing": "",
+    "certificateId": "",
+    "source": "",
+    "expires": 0.0,
+    "proved": 0.0,
+}
+_UNKNOWN |= {"daysLeft": None, "state": "unknown", "rotation": ""}
+
 
 @dataclass(eq=False)
 class _Wish:
@@ -75,7 +85,7 @@ class Watch:
         try:
             return told(self._slots.record, self.age())
         except CertificateTroubleError as error:
-            return {"daysLeft": None, "state": "unknown", "rotation": "", "trouble": error.advice}
+            return {**_UNKNOWN, "trouble": error.advice}
 
     async def live(self) -> None:
         """For as long as the hub runs; trouble of a key store or a source costs a pause."""

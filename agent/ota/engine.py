@@ -57,6 +57,8 @@ class Engine:
     async def change(self, key: str, **changes: Any) -> Task:
         """Approve, postpone, or mark as told. Raises KeyError for a task that there is not, StorageError."""
         task = await self.desk.keep(replace(self.tasks[key], **changes))
+        if "document" in changes:
+            self._steps.forget(task)
         self.desk.attention.set()
         return task
 
@@ -118,7 +120,8 @@ class Engine:
                 return
         now = self.tasks[task.key]  # a person may have decided or said something meanwhile
         if now.state == task.state:
-            await self.desk.keep(replace(after, approved=now.approved, not_before=now.not_before))
+            told = replace(after, approved=now.approved, not_before=now.not_before, document=now.document)
+            await self.desk.keep(told)
         if after.over:
             self._steps.forget(task)
 

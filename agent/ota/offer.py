@@ -1,6 +1,7 @@
 """A release that may be installed here, with where its files are. PURE."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from urllib.parse import urljoin
 
 from agent.ota.manifest import Component, File, Release
@@ -14,6 +15,10 @@ class Offer:
     verified: Verified
     base: str
     envelope: bytes
+    addresses: Mapping[str, str] = field(
+        default_factory=dict
+    )  # of files by name, where a job has them: presigned ones, each its own
+    permission: bytes | None = None  # to go back, as it was verified
     floor: str = ""  # what it raises the floor to once it is confirmed, JSON; "" for one that is read again
 
     @property
@@ -27,7 +32,7 @@ class Offer:
 
     def address(self, file: File) -> str:
         """Where a file is: an address, or a path on this machine."""
-        name = file.url or file.name
+        name = self.addresses.get(file.name) or file.url or file.name
         if "://" in name or "://" in self.base:
             return urljoin(self.base, name)
         return f"{self.base.rpartition('/')[0]}/{name}"

@@ -69,7 +69,7 @@ MOVES: Mapping[State, frozenset[State]] = {
     **{state: frozenset() for state in FINAL},
 }
 
-MANIFEST = "manifest"  # the fact of a task that holds what was verified
+MANIFEST, PERMISSION = "manifest", "permission"  # the facts of a task that hold what was verified
 
 # How often a state may be begun without progress before the task ends.
 TRIES: Mapping[State, int] = {S.DOWNLOADING: 20, S.WRITING: 3, S.ACTIVATING: 3, S.TRIAL: 3, S.ROLLING_BACK: 5}

@@ -16,7 +16,7 @@ from agent.ota.desk import CanceledError, Desk, Source
 from agent.ota.health import Health
 from agent.ota.manifest import Component
 from agent.ota.offer import Offer
-from agent.ota.plan import MANIFEST, Runs, State, Task, moved
+from agent.ota.plan import MANIFEST, PERMISSION, Runs, State, Task, moved
 from agent.ota.windows import Window
 
 log = logging.getLogger(__name__)
@@ -118,6 +118,8 @@ class Steps:
     async def _received(self, task: Task) -> Task:
         offer = await self._offer(task)
         facts = {"digest": offer.verified.digest, MANIFEST: offer.envelope.decode(), "floor": offer.floor}
+        if offer.verified.permission is not None and offer.permission is not None:
+            facts[PERMISSION] = offer.permission.decode()
         return moved(task, State.CHECKED, release=offer.release.release, facts=facts)
 
     async def _checked(self, task: Task) -> Task:
@@ -225,7 +227,7 @@ class Steps:
         await self._applier(component).confirm(component)
         await self._fetcher.clean()
         done = (*task.done, component.name)
-        kept = {name: task.facts[name] for name in ("digest", MANIFEST, "floor")}
+        kept = {name: task.facts[name] for name in ("digest", MANIFEST, PERMISSION, "floor") if name in task.facts}
         if any(one.name not in done for one in offer.components):
             return moved(task, State.CHECKED, done=done, trial_spent=0.0, facts=kept, detail="")
         after = plan.ended(replace(task, done=done), State.SUCCEEDED, "", f"{task.release} is installed")

@@ -48,10 +48,10 @@ class Authority:
         """A claim certificate and its private key, both PEM."""
         return self.issue_with_key(name)
 
-    def issue_with_key(self, name: str, *, hosts: tuple[str, ...] = ()) -> tuple[str, str]:
-        """A certificate and a key made here, both PEM; with `hosts` it is a server's."""
+    def issue_with_key(self, name: str, *, hosts: tuple[str, ...] = (), qualifier: str = "") -> tuple[str, str]:
+        """A certificate and a key made here, both PEM; with `hosts` it is a server's. `qualifier`: the subject's dnQualifier."""
         key = ec.generate_private_key(ec.SECP256R1())
-        return self._issue(name, key.public_key(), hosts), _key_pem(key)
+        return self._issue(name, key.public_key(), hosts, qualifier), _key_pem(key)
 
     def issue_from_csr(self, csr: str, name: str) -> str:
         """A device certificate for the key of a CSR. Raises ValueError when the CSR cannot be read or is not signed by its key."""
@@ -100,9 +100,9 @@ class Authority:
         """True when a certificate is of this CA."""
         return issued_by(pem, self.certificate_path.read_text(encoding="ascii"))
 
-    def _issue(self, name: str, public: ec.EllipticCurvePublicKey, hosts: tuple[str, ...]) -> str:
+    def _issue(self, name: str, public: ec.EllipticCurvePublicKey, hosts: tuple[str, ...], qualifier: str = "") -> str:
         usage = ExtendedKeyUsageOID.SERVER_AUTH if hosts else ExtendedKeyUsageOID.CLIENT_AUTH
-        builder = _builder(_name(name), self.certificate.subject, public, YEARS)
+        builder = _builder(_name(name, qualifier), self.certificate.subject, public, YEARS)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         builder = builder.add_extension(_usage(ca=False), critical=True)
         builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
@@ -218,8 +218,9 @@ def _usage(*, ca: bool) -> x509.KeyUsage:
     )
 
 
-def _name(common: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
+def _name(common: str, qualifier: str = "") -> x509.Name:
+    more = [x509.NameAttribute(NameOID.DN_QUALIFIER, qualifier)] if qualifier else []
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common), *more])
 
 
 def _host(name: str) -> x509.GeneralName:

@@ -28,6 +28,7 @@ from agent.sim.gate.faults import Faults
 from agent.sim.gate.policy import Audience, Presence, audience
 from agent.sim.gate.session import Session
 from agent.sim.http import BULK_CERTIFICATES, MANAGED_INTEGRATIONS, NRF, NRF_PROVISIONING, VAULT, HttpServer
+from agent.sim.jitp_door import JitpDoor
 from agent.sim.managed_integrations.service import SERVICE, ManagedIntegrations
 from agent.sim.managed_integrations.world import INDEXED, Leaving, Logged, Notice, ToHub, Told, World, new_id
 from agent.sim.nrf.coap import NrfCoap
@@ -70,6 +71,7 @@ class StandIn:
         self._bus: Bus | None = None
         self._http: HttpServer | None = None
         self._coap: CoapServer | None = None
+        self._jitp: JitpDoor | None = None
         self._told: deque[Record] = deque(maxlen=20)
         self._told_count = 0
 
@@ -103,6 +105,8 @@ class StandIn:
         apis |= {NRF: self._delivering(nrf.handle), NRF_PROVISIONING: self._delivering(provisioning.handle)}
         device_plane = CoapProvisioning(nrf.provisioning, provisioning.who, time.time)
         coap = await self._serve_coap(NrfCoap(nrf.devices, objects, nrf.location, device_plane))
+        self._jitp = JitpDoor(self._folder, self._authority, nrf.jitp.meet)
+        jitp = await self._jitp.start()
         self._bus = await self._connect(host, inner)
         self._deliver()
         self._work = [asyncio.ensure_future(work) for work in (self._bus.run(), self._tick(), self._bulk.run())]
@@ -111,6 +115,7 @@ class StandIn:
             "managed_integrations": f"{base}{MANAGED_INTEGRATIONS}",
             "nrf": f"{base}{NRF}/v1",
             "nrf_api_key": key,
+            "nrf_jitp": f"https://{LOOPBACK}:{jitp}",
             "nrf_provisioning": f"{base}{NRF_PROVISIONING}/v1",
             "nrf_coap": f"coaps://{LOOPBACK}:{coap}",
             "bulk_certificates": f"{base}{BULK_CERTIFICATES}",
@@ -155,6 +160,8 @@ class StandIn:
         for work in self._work:
             work.cancel()
         await asyncio.gather(*self._work, return_exceptions=True)
+        if self._jitp is not None:
+            await self._jitp.stop()
         if self._coap is not None:
             await self._coap.stop()
         if self._http is not None:

@@ -32,6 +32,13 @@ class OnboardDevice(_Body):
     supported_firmware_types: tuple[str, ...] = ()
 
 
+class DeviceCertificate(_Body):
+    """CreateDeviceCertificate. `client_cert`: the device's certificate and the intermediate authority's, PEM."""
+
+    client_cert: str
+    private_key: str = Field(repr=False)
+
+
 class Queued(_Body):
     bulk_ops_request_id: str = Field(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}$")
 

@@ -22,9 +22,9 @@ import zigpy.exceptions
 from agent.driver import DriverLost
 from agent.errors import ConfigError, HubError
 from agent.secret_store import Secrets
+from drivers.serial import candidates, is_url, unusable
 from drivers.zigbee import networks
 from drivers.zigbee.nodes import Stick
-from drivers.zigbee.probe import candidates, is_url, unusable
 from drivers.zigbee.settings import ZigbeeSettings
 
 log = logging.getLogger(__name__)

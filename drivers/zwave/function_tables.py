@@ -391,7 +391,7 @@ FUNCTIONS_TABLE = (
     Function(0x57, "SendSUCId", Layout(Node("node"), *_OPTIONS), _STARTED, _SENT, accepted=_started, transmits=True),
     Function(0x58, "AssignPrioritySUCReturnRoute", Layout(Node("node"), *_ROUTE, _ID), _STARTED, _SENT, accepted=_started,
              transmits=True),
-    Function(0x60, "RequestNodeInfo", Layout(Node("node")), _STARTED),
+    Function(0x60, "RequestNodeInfo", Layout(Node("node")), _STARTED, accepted=_started),
     Function(0x61, "RemoveFailedNode", Layout(Node("node"), _ID), _PROBLEM, _STATUS, accepted=_no_problem, callback_timeout=65),
     Function(0x62, "IsFailedNode", Layout(Node("node")), Layout(u8("failed"))),
     Function(0x63, "ReplaceFailedNode", Layout(Node("node"), _ID), _PROBLEM, _STATUS, accepted=_no_problem,

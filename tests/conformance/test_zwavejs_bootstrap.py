@@ -8,21 +8,26 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from conformance.zwavejs_rig import HERE, installed
 
 from drivers.zwave.codec import Command, decode, make
 from drivers.zwave.functions import decode_callback, decode_response, request
 from drivers.zwave.security.classes import MESH_CLASSES, SecurityClass
 from drivers.zwave.security.kex import AskGrant, AskPin, Failed, Finished, Includer, Send, UseKey, UseTemporary
 from drivers.zwave.security.s2 import NoSpanError, Opened, Security2
-from drivers.zwave.session import Done, Outcome, Received, Session, Submit, Tick, Unsolicited, Write
+from drivers.zwave.session import Done, Outcome, Received, Session, Submit, Unsolicited, Write
+from tests.conformance.zwave_mock import mock_server, node
 
 pytestmark = pytest.mark.conformance
 
 HOME = bytes.fromhex("c0ffee01")
 KEYS = {one: bytes((number,)) * 16 for one, number in zip(MESH_CLASSES, (0x33, 0x22, 0x11, 9), strict=True)}
 NODE = 2
-CHUNK = 0.03  # seconds: the mock takes each chunk of TCP for one message
+SWITCH = node(
+    NODE,
+    ("Security 2", 1),
+    ("Binary Switch", 2, {"secure": True}),
+    security=["S2_AccessControl", "S2_Authenticated", "S2_Unauthenticated"],
+)
 
 
 @dataclass
@@ -33,12 +38,11 @@ class Host:
     session: Session = field(default_factory=Session)
     open: dict[object, asyncio.Future[Done]] = field(default_factory=dict)
     heard: asyncio.Queue[bytes] = field(default_factory=asyncio.Queue)
-    outgoing: asyncio.Queue[bytes] = field(default_factory=asyncio.Queue)
 
     def handle(self, event: Any) -> None:
         for effect in self.session.handle(event, asyncio.get_running_loop().time()):
             if isinstance(effect, Write):
-                self.outgoing.put_nowait(effect.data)
+                self.writer.write(effect.data)
             elif isinstance(effect, Done):
                 self.open.pop(effect.tag).set_result(effect)
             elif isinstance(effect, Unsolicited):
@@ -47,12 +51,6 @@ class Host:
     async def read(self, reader: asyncio.StreamReader) -> None:
         while data := await reader.read(1024):
             self.handle(Received(data))
-
-    async def write(self) -> None:
-        while True:
-            self.writer.write(await self.outgoing.get())
-            await asyncio.sleep(CHUNK)
-            self.handle(Tick())
 
     async def call(self, name: str, **values: Any) -> Done:
         tag = object()
@@ -68,30 +66,14 @@ class Host:
 
 @pytest.fixture
 async def host() -> AsyncIterator[Host]:
-    installed()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = HERE / "node_modules" / "zwave-js" / "bin" / "mock-server.cjs"
-    command = ("node", "-r", "./quiet.cjs", str(server), "-i", "127.0.0.1", "-p", str(port), "-c", "home.cjs")
-    process = await asyncio.create_subprocess_exec(*command, cwd=HERE, stdout=asyncio.subprocess.PIPE)
-    assert process.stdout is not None
-    async with asyncio.timeout(30):
-        while b"listening" not in await process.stdout.readline():
-            pass
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    made = Host(writer)
-    tasks = [asyncio.create_task(made.read(reader)), asyncio.create_task(made.write())]
-    yield made
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    writer.close()
-    process.terminate()
-    said = await process.stdout.read()
-    await process.wait()
-    assert b"UNHANDLED" not in said
+    async with mock_server(SWITCH) as mock:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(mock.port.rpartition(":")[2]))
+        writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        made = Host(writer)
+        reading = asyncio.create_task(made.read(reader))
+        yield made
+        writer.close()
+        await reading
 
 
 @dataclass

@@ -1,21 +1,23 @@
 """The zwave-js driver as a running host: one request at a time, events as they come."""
 
 import asyncio
+import functools
 import itertools
 import json
-import shutil
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from conformance.zwavejs_rig import HERE, installed
+import pytest
+from conformance.zwavejs_rig import serving
 from conftest import until
 
 from drivers.sim.zwave.node import Node
 from drivers.sim.zwave.server import Simulation, start
 from drivers.zwave.security import dsk as dsks
+from tests.conformance.zwave_sim_rig import hasten
 
 KEYS = {  # of driver.cjs
     "S0": "09" * 16,
@@ -29,15 +31,14 @@ LINE = 1 << 24  # bytes: a backup is one line
 class Host:
     """A running client."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.process = process
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
         self.events: list[dict[str, Any]] = []
         self._ids = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
 
     async def read(self) -> None:
-        assert self.process.stdout is not None
-        async for line in self.process.stdout:
+        async for line in self._reader:
             message = json.loads(line)
             if "event" in message:
                 self.events.append(message)
@@ -47,12 +48,14 @@ class Host:
                 self._waiting.pop(message["id"]).set_result(message["result"])
 
     async def call(self, operation: str, limit: float = 60, **arguments: Any) -> Any:
-        assert self.process.stdin is not None
         number = next(self._ids)
         answer = self._waiting[number] = asyncio.get_running_loop().create_future()
-        self.process.stdin.write(json.dumps({"id": number, "op": operation, **arguments}).encode() + b"\n")
+        self.write({"id": number, "op": operation, **arguments})
         async with asyncio.timeout(limit):
             return await answer
+
+    def write(self, request: dict[str, Any]) -> None:
+        self._writer.write(json.dumps(request).encode() + b"\n")
 
     def seen(self, event: str, **values: Any) -> list[dict[str, Any]]:
         """Events of a kind, with these values."""
@@ -64,11 +67,10 @@ class Host:
 
     async def event(self, event: str, limit: float = 60, **values: Any) -> dict[str, Any]:
         """The first event of a kind with these values, when it has come."""
-        ended = self.process.stdout.at_eof if self.process.stdout else bool
         end = time.monotonic() + limit
         while not self.seen(event, **values):
             assert time.monotonic() < end, f"no {event} {values}; the last: {self.events[-12:]}"
-            assert not ended(), f"zwave-js has ended: {self.events[-5:]}"
+            assert not self._reader.at_eof(), f"zwave-js has ended: {self.events[-5:]}"
             await asyncio.sleep(0.02)
         return self.seen(event, **values)[0]
 
@@ -98,34 +100,25 @@ async def join(js: Host, simulation: Simulation, name: str, strategy: str) -> No
 @asynccontextmanager
 async def host(folder: Path, simulation: Simulation, *, soft: bool = True) -> AsyncIterator[Host]:
     """zwave-js on a stick, ready."""
-    installed()
-    node = shutil.which("node")
-    assert node is not None, "install node (Debian: apt install nodejs)"
     cache = folder / "zwavejs"
     cache.mkdir(exist_ok=True)
-    port = simulation.port.replace("socket://", "tcp://")
-    process = await asyncio.create_subprocess_exec(
-        node,
-        "driver.cjs",
-        port,
-        str(cache),
-        "soft" if soft else "hard",
-        cwd=HERE,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        limit=LINE,
-    )
-    client = Host(process)
+    (port,) = _started()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=LINE)
+    client = Host(reader, writer)
+    client.write({"port": simulation.port.replace("socket://", "tcp://"), "folder": str(cache), "soft": soft})
     reading = asyncio.create_task(client.read())
     try:
         await client.event("ready")
         yield client
-        await client.call("quit")
     finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
-        reading.cancel()
+        writer.close()
+        await reading
+
+
+@functools.cache
+def _started() -> list[int]:
+    """One zwave-js for all tests of this process: a start takes longer than many of them."""
+    return serving("driver.cjs")
 
 
 @asynccontextmanager
@@ -133,8 +126,10 @@ async def stick(folder: Path, spec: dict[str, Any], *, tcp: bool = True) -> Asyn
     """A simulated stick with its nodes."""
     spec = {"kind": "zwave", **spec, **({"port": "tcp"} if tcp else {})}
     state = folder / "stick.json"
-    simulation = await start("zwave", spec, link=folder / "zwave", state=state, faults="", seed=5)
-    try:
-        yield simulation
-    finally:
-        await simulation.close()
+    with pytest.MonkeyPatch.context() as patch:
+        hasten(patch)
+        simulation = await start("zwave", spec, link=folder / "zwave", state=state, faults="", seed=5)
+        try:
+            yield simulation
+        finally:
+            await simulation.close()

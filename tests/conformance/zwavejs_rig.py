@@ -1,8 +1,11 @@
 """Asks zwave-js, as its lock file pins it."""
 
+import atexit
 import json
+import re
 import shutil
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,6 +18,33 @@ def installed() -> None:
         npm = shutil.which("npm")
         assert npm is not None, "install node and npm (Debian: apt install npm)"
         subprocess.run([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=HERE, check=True)
+
+
+def serving(*command: str, ports: int = 1) -> list[int]:
+    """Start a server that runs as long as this process, and return the ports that it prints first, in order of their lines' text."""
+    installed()
+    process = subprocess.Popen(
+        ["node", *command], cwd=HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    atexit.register(_stop, process)
+    assert process.stdout is not None
+    found: dict[bytes, int] = {}
+    said = b""
+    while len(found) < ports:
+        line = process.stdout.readline()
+        said += line
+        assert line, f"zwave-js ended: {said.decode()}"
+        if match := re.match(rb"(.+) on tcp://127.0.0.1:(\d+)", line):
+            found[match[1]] = int(match[2])
+    threading.Thread(target=process.stdout.read, daemon=True).start()  # else it would wait for a reader one day
+    return [found[name] for name in sorted(found)]
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    """It ends with its input."""
+    assert process.stdin is not None
+    process.stdin.close()
+    process.wait()
 
 
 class ZWaveJs:

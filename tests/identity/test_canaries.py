@@ -101,7 +101,7 @@ async def backed_up(house: House, canaries: Canaries) -> bytes:
         assert code == 0, out
     assert b"IN CLEAR" in out
     assert canaries.within(plain.read_bytes()) == ["network key"]
-    code, out = await asyncio.to_thread(house.agent, "restore", sealed, "--passphrase-file", words)
+    code, out = await asyncio.to_thread(house.agent, "restore", "--radios", sealed, "--passphrase-file", words)
     assert code == 0, out
     return sealed.read_bytes()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import json
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from certificates import Authority
 from conftest import until_async
@@ -206,6 +208,11 @@ class Wrong(Daemon):
         with (self.folder / "agent.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **told, **more})
 
+    def late_agent(self, offset: str, *words: str) -> subprocess.CompletedProcess[str]:
+        """A command by a clock of its own."""
+        command = ["faketime", "-f", offset, sys.executable, "-m", "agent.cli", *words, "-c", str(self.config)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
     def set(self, offset: str) -> None:
         """So far from the right time: "+0", "-10y"."""
         beside = self.folder / "clock.new"
@@ -254,6 +261,39 @@ async def test_a_hub_that_starts_with_a_wrong_clock_is_provisioned_once_it_is_se
 
 
 @pytest.mark.conformance
+async def test_a_certificate_that_is_not_yet_valid_is_waited_for_and_blames_nobody(
+    daemon: Wrong, secure: SecureBroker, authority: Authority
+) -> None:
+    """The broker's, to a hub whose clock is behind; a new one that is brought to it; and the hub's own, to a broker that knows the time."""
+    daemon.run()
+    first = (await daemon.online("a"))["certificate"]
+    record = daemon.record()
+    secure.stop()
+    daemon.set("-30d")
+    secure.start()
+    await daemon.away("not yet valid")
+    assert "this hub's clock is behind; it is tried again" in daemon.log
+    request = daemon.agent("identity", "csr").stdout
+    brought = authority.sign_request(request, "brought")
+    refused = await asyncio.to_thread(daemon.late_agent, "-30d", "identity", "install", str(brought))
+    assert refused.returncode == 69
+    assert "the certificate is valid from" in " ".join(refused.stderr.split())
+    assert "check the hub's clock" in " ".join(refused.stderr.split())
+    daemon.set("+0")
+    told = (await daemon.online("a"))["certificate"]
+    assert (told["certificateId"], told["trouble"]) == (first["certificateId"], "")
+    assert daemon.record()["held"]["a"]["begins"] == record["held"]["a"]["begins"]
+    daemon.stop(signal.SIGTERM)
+    public = json.loads(daemon.agent("identity", "show", "--json").stdout)["public_key"]
+    authority.certify(public, daemon.identity / "hub-a.pem", begins=2, ends=30)
+    record["held"]["a"] |= {"begins": record["held"]["a"]["begins"] + 3 * 86400, "proved": 0.0}
+    (daemon.identity / "identity.json").write_text(json.dumps(record))
+    daemon.run()
+    told = await daemon.away("the hub's certificate is valid only from")
+    assert told["certificate"]["slot"] == "a"
+
+
+@pytest.mark.conformance
 @pytest.mark.parametrize("offset", ["-3650d", "+3650d", years_to(1970), years_to(2038)])
 async def test_a_jump_in_the_middle_of_a_rotation_ends_well_when_the_clock_is_right_again(
     daemon: Wrong, secure: SecureBroker, offset: str
@@ -263,7 +303,7 @@ async def test_a_jump_in_the_middle_of_a_rotation_ends_well_when_the_clock_is_ri
     first = (await daemon.online("a"))["certificate"]
     secure.stop()
     with (daemon.folder / "rotate.log").open("wb") as log:
-        rotating = subprocess.Popen(
+        rotating = forked.Popen(
             [sys.executable, "-m", "agent.cli", "identity", "rotate", "-c", str(daemon.config)], stdout=log, stderr=log
         )
     await until_async(daemon.status_async, lambda told: told["certificate"].get("rotation") == "candidate", 20.0)

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from certificates import Authority
 from conftest import Broker, until, until_async
@@ -24,11 +25,12 @@ QUICK = """
 import sys
 from agent import cli, supervise
 from agent.cloud import mqtt
-from agent.identity import credentials, trial, watch
+from agent.identity import credentials, presence, trial, watch
 mqtt.HANDSHAKE_TIMEOUT = 1.0
 credentials.SHORT = trial.SHORT = 2.0
 trial.WAITS = (0.2, 0.2, 0.2)
 watch.FIRST = 0.5
+presence.LOOK = 0.2
 supervise.Supervisor._delay = lambda self, unit: 0.05
 sys.exit(cli.main(sys.argv[1:]))
 """
@@ -63,7 +65,7 @@ class Daemon(Plain):
     def run(self) -> None:
         command = [sys.executable, "-c", QUICK, "run", "-c", str(self.config)]
         with (self.folder / "agent.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+            self.process = forked.Popen(command, stdout=log, stderr=log)
 
     @property
     def log(self) -> str:

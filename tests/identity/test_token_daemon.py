@@ -146,6 +146,53 @@ def test_a_pin_that_is_refused_ends_the_daemon_for_a_person_to_come(
     assert spy.read_text().count("C_Login") - before == tries
 
 
+async def test_a_token_that_is_pulled_out_under_the_daemon(
+    tmp_path: Path, token: Place, secure: SecureBroker, authority: Authority
+) -> None:
+    """What stands goes on, status and metrics say it, nothing is taken for lost, and the token is taken up again by itself."""
+    hub = Hub(tmp_path, token, secure, authority)
+    plain = f'[uplinks.plain]\nhost = "127.0.0.1"\nport = {secure.port}\ntls = false\nclient_id = "plain"\n'
+    hub.config.write_text(hub.config.read_text().replace("[identity]", f"{plain}[identity]"))
+    held, record = hub.agent("show", "--json"), token.state / "identity" / "identity.json"
+    tokens = tmp_path / "softhsm" / "tokens"
+    hub.run()
+
+    async def told() -> dict[str, Any]:
+        await hub.uplink()
+        try:
+            status: dict[str, Any] = hub.client.get("status")
+        except HubError:
+            return {}
+        return {"plain": status["uplinks"].get("plain", {}), "keys": status["certificate"].get("keyStore")}
+
+    def shown(*words: str) -> str:
+        command = [sys.executable, "-c", CLI, *words, "-c", str(hub.config)]
+        environment = {**hub.environment, "COLUMNS": "400"}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+    try:
+        await until_async(told, lambda now: now and now["plain"].get("status") == "online" and now["keys"] == "", 30.0)
+        before = await told()
+        for _ in range(2):
+            tokens.rename(tokens.with_name("drawer"))
+            tokens.mkdir()
+            await until_async(told, lambda now: "plug it in" in (now["keys"] or ""), 20.0)
+            assert "plug it in" in await asyncio.to_thread(shown, "status")
+            assert "key_store_up 0" in await asyncio.to_thread(shown, "metrics")
+            tokens.rmdir()
+            tokens.with_name("drawer").rename(tokens)
+            await until_async(told, lambda now: now["keys"] == "", 20.0)
+        after = (await told())["plain"]
+        assert after["status"] == "online"
+        assert after["counters"]["connects"] == before["plain"]["counters"]["connects"] == 1
+        assert hub.log.count("the hub's key cannot be used") == 2, "said once each time"
+        assert json.loads(hub.agent("show", "--json"))["public_key"] == json.loads(held)["public_key"]
+        assert json.loads(record.read_text())["current"] == "a"
+        assert json.loads(record.read_text())["asked"] is None
+    finally:
+        hub.stop()
+
+
 async def test_a_token_that_is_not_there_at_the_start_is_waited_for(
     tmp_path: Path, token: Place, secure: SecureBroker, authority: Authority
 ) -> None:
@@ -157,6 +204,9 @@ async def test_a_token_that_is_not_there_at_the_start_is_waited_for(
     try:
         await hub.away("plug it in")
         assert "the token is not there" in hub.log
+        tokens.rmdir()
+        tokens.with_name("drawer").rename(tokens)
+        await until_async(hub.uplink, lambda told: "plug it in" not in told.get("reason", "plug it in"), 40.0)
         told = json.dumps(hub.client.get("status"))
         assert not [secret for secret in (PIN, SEAL) if secret in hub.log + told]
     finally:

@@ -278,6 +278,32 @@ def test_openssl_reads_the_file_that_names_the_key(tmp_path: Path) -> None:
     assert "UTF8STRING        :pkcs11:token=a%20token;object=hub-agent%3Ahub;type=private" in done.stdout
 
 
+def test_a_token_that_is_pulled_out_is_not_an_empty_one(alone: Place, tmp_path: Path) -> None:
+    """SoftHSM says so of it. A key must not be made anew, nor be taken for destroyed, because its token is in a drawer."""
+    code = f"""{OPEN}
+tokens = Path(sys.argv[5])
+keys, secrets = open_keys(settings), open_secrets(settings)
+keys.generate("hub-a")
+secrets.put("network", b"x")
+before = keys.public_key("hub-a")
+for empty in (True, False):
+    tokens.rename(tokens.with_name("drawer"))
+    if empty:
+        tokens.mkdir()
+    for use in (keys.names, lambda: keys.has("hub-a"), lambda: keys.sign("hub-a", b""), lambda: keys.generate("hub-b"),
+                lambda: open_keys(settings).public_key("hub-a"), lambda: open_secrets(settings).get("network")):
+        fails(use)
+    if empty:
+        tokens.rmdir()
+    tokens.with_name("drawer").rename(tokens)
+    assert keys.sign("hub-a", b"") and keys.names() == ("hub-a",) and keys.public_key("hub-a") == before
+    assert open_secrets(settings).get("network") == b"x"
+"""
+    done = alone.run(code, str(alone.state), str(SOFTHSM), TOKEN, PIN, str(tmp_path / "softhsm" / "tokens"))
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["KeyStoreAwayError"] * 12, done.stdout
+
+
 def test_a_password_of_the_wrong_kind_reaches_no_command_line(alone: Place, tmp_path: Path) -> None:
     """The command line ends with 78, which systemd does not start again, and shows no PIN."""
     pin = tmp_path / "pin"

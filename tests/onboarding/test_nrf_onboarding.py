@@ -13,7 +13,7 @@ from pathlib import Path
 import jwt
 import pytest
 from nordic_rig import ONBOARD, credentials, make_authority, run
-from nrf_rig import Keys, ask
+from nrf_rig import Keys, ask, jitp
 from onboarding_rig import CANARY, Agent, holding, secret_file
 from raw_http import Asked, RawHttp, Write, answer
 from standin_rig import Cloud
@@ -172,7 +172,12 @@ def test_certificates_are_replaced_by_a_file(cloud: Cloud, agent: Agent, api_key
 def test_a_device_is_associated_dissociated_and_deleted(
     cloud: Cloud, agent: Agent, api_key: Path, tmp_path: Path
 ) -> None:
-    ask(cloud, "POST", "/devices/nrf-1/certificates", body=b"pin-123456", headers={"Content-Type": "text/plain"})
+    text = {"Content-Type": "text/plain"}
+    made = ask(cloud, "POST", "/devices/nrf-1/certificates", body=b"pin-123456", headers=text).json()
+    files = tmp_path / "nrf-1.pem", tmp_path / "nrf-1.key"
+    files[0].write_text(made["clientCert"])
+    files[1].write_text(made["privateKey"])
+    jitp(cloud, files)
     service = ("--url", cloud.told["nrf"], "--api-key-file", str(api_key))
     wrong = secret_file(tmp_path / "wrong", "pin-000000")
     refused = agent("onboard", "nrf-associate", "nrf-1", "--code-file", wrong, *service, code=77)

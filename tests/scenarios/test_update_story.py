@@ -5,6 +5,7 @@ import io
 import json
 import zipfile
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def run(*arguments: str | Path) -> None:
 class Hub:
     """A hub of an account, which starts from its slots; `publish` makes and signs a release in the account's bucket."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, version: str = "1.0.0") -> None:
         self.folder, self.number = folder, 1
         self.cloud = Cloud(folder / "cloud")
         self.api = self.cloud.api
@@ -82,9 +83,10 @@ class Hub:
         self.bucket = self.cloud.folder / "s3" / "updates"
         self.bucket.mkdir(parents=True)
         self._configure()
-        self._keys()
+        if not (folder / "1.root.json").exists():
+            self._keys()
         site = folder / "installed"
-        zipfile.ZipFile(io.BytesIO(wheel("1.0.0"))).extractall(site)
+        zipfile.ZipFile(io.BytesIO(wheel(version))).extractall(site)
         run("ota", "slots", "-c", folder / "agent.toml", "--site", site)
         self.service = Service(folder / "state" / "slots" / "launch", folder / "agent.toml", folder / "agent.log")
 
@@ -149,15 +151,22 @@ async def _keep(service: Service) -> None:
         await asyncio.sleep(0.1)
 
 
-@pytest.fixture
-async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
-    made = await asyncio.to_thread(Hub, tmp_path)
+@asynccontextmanager
+async def running(folder: Path, version: str = "1.0.0") -> AsyncIterator[Hub]:
+    """A hub that is on line."""
+    made = await asyncio.to_thread(Hub, folder, version)
     keeping = asyncio.create_task(_keep(made.service))
     await until_async(made.status, lambda told: told["uplinks"]["main"]["status"] == "online", 30.0)
     yield made
     keeping.cancel()
     made.service.stop()
     made.cloud.stop()
+
+
+@pytest.fixture
+async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
+    async with running(tmp_path) as made:
+        yield made
 
 
 async def test_a_hub_updates_itself_and_comes_back_from_what_is_broken(hub: Hub) -> None:

@@ -4,7 +4,7 @@ import contextlib
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sim.zwave_bench import HOME, Bench
 
@@ -284,6 +284,7 @@ def test_a_store_gives_back_its_objects(objects: dict[int, bytes]) -> None:
     assert nvm3.decode(nvm3.encode(objects, 0xA000)) == objects
 
 
+@settings(max_examples=40)  # each reads a whole store
 @given(st.binary(max_size=200), st.integers(0, 0x9FFF))
 def test_a_damaged_store_is_refused_or_read(damage: bytes, at: int) -> None:
     data = bytearray(nvm3.encode({7: b"x" * 50, 8: b"y" * 500}, 0xA000))

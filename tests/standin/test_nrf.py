@@ -9,7 +9,7 @@ import pytest
 import urllib3
 from hypothesis import given
 from hypothesis import strategies as st
-from nrf_rig import Keys, ask, bulk
+from nrf_rig import Keys, ask, bulk, jitp
 from standin_rig import Cloud
 
 from agent.sim.nrf.answers import NrfError
@@ -144,10 +144,16 @@ def test_a_job_goes_from_the_queue_through_a_download_in_parts_to_its_end(
     assert ask(cloud, "GET", f"/fota-job-executions/{device}/current", token).status == 404
 
 
-def test_a_device_of_the_clouds_own_ca_is_associated_by_its_code(cloud: Cloud) -> None:
+def test_a_device_of_the_clouds_own_ca_is_associated_by_its_code(cloud: Cloud, tmp_path: Path) -> None:
     made = ask(cloud, "POST", "/devices/nordic-1/certificates", body=b"code-1", headers={"Content-Type": "text/plain"})
     assert made.status == 201
     token = jwt.encode({"sub": "nordic-1", "exp": int(time.time()) + 60}, made.json()["privateKey"], "ES256")
+    assert ask(cloud, "GET", "/devices/nordic-1", token).status == 401
+    assert ask(cloud, "PUT", "/association/nordic-1", body=b"code-1").json()["code"] == 40412
+    files = tmp_path / "nordic.pem", tmp_path / "nordic.key"
+    files[0].write_text(made.json()["clientCert"])
+    files[1].write_text(made.json()["privateKey"])
+    jitp(cloud, files)
     assert ask(cloud, "GET", "/devices/nordic-1", token).status == 403
     assert ask(cloud, "PUT", "/association/nordic-1", body=b"wrong").json()["code"] == 40102
     assert ask(cloud, "PUT", "/association/nordic-1", body=b"code-1").status == 202

@@ -11,7 +11,7 @@ import pytest
 import urllib3
 from cryptography.hazmat.primitives import serialization
 from nrf_mqtt_rig import Device, execution, hit, job, press, state
-from nrf_rig import CoapDevice, ask, bulk
+from nrf_rig import CoapDevice, ask, bulk, jitp
 from standin_mqtt import Keys, Mqtt, wait_until
 from standin_rig import Cloud
 
@@ -90,6 +90,7 @@ def test_a_device_that_is_not_associated_waits_for_its_pairing(cloud: Cloud, tmp
     files = tmp_path / "late.pem", tmp_path / "late.key"
     files[0].write_text(made.json()["clientCert"])
     files[1].write_text(made.json()["privateKey"])
+    jitp(cloud, files)
     delta = "late-1/shadow/update/delta/trim"
     with Device(cloud, "late-1", files) as device:
         assert device.ask() == {}

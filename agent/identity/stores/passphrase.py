@@ -37,11 +37,16 @@ class Sealed(BaseModel):
     sealed: str = Field(repr=False)
 
 
-def seal(passphrase: Secret, form: str, version: int, content: bytes) -> bytes:
-    """Raises UsageError for a passphrase that is too short."""
+def check(passphrase: Secret) -> None:
+    """Raises UsageError for one that is too short."""
     if len(passphrase.reveal()) < SHORTEST:
         remedy = "`openssl rand -base64 24` makes a good one; keep it elsewhere than the file that it opens"
         raise UsageError(f"the passphrase has less than {SHORTEST} characters", remedy=remedy)
+
+
+def seal(passphrase: Secret, form: str, version: int, content: bytes) -> bytes:
+    """Raises UsageError for a passphrase that is too short."""
+    check(passphrase)
     parameters = _Scrypt(n=_N, r=_R, p=_P, salt=base64.b64encode(os.urandom(_SALT)).decode())
     box, name = _box(passphrase, parameters), _name(form, version, parameters)
     text = base64.b64encode(box.seal(name, content)).decode()

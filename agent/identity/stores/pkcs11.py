@@ -89,33 +89,37 @@ class TokenKeys:
         raise refused_to_adopt(self._token.place)
 
     def names(self) -> tuple[str, ...]:
-        with self._token.session() as session:
+        def names(session: pkcs11.Session) -> tuple[str, ...]:
             labels = {label for label in map(_label, session.get_objects()) if label.startswith(PREFIX)} - {_MASTER}
             return tuple(sorted(label.removeprefix(PREFIX) for label in labels))
 
+        return self._token.surely(names)
+
     def has(self, name: str) -> bool:
         label = PREFIX + checked(name)
-        with self._token.session() as session:
-            return self._whole(session, label)
+        return self._token.surely(lambda session: self._whole(session, label))
 
     def public_key(self, name: str) -> str:
-        with self._token.session() as session:
-            return public_pem(self._public(session, name))
+        return public_pem(self._public(name))
 
     def sign(self, name: str, data: bytes) -> bytes:
-        with self._token.session() as session:
-            public = self._public(session, name)
-            private = self._one(session, PREFIX + name, ObjectClass.PRIVATE_KEY)
-            if private is None:
-                self._known.pop(name, None)
-                raise there_is_none(name, self._token.place)
-            if isinstance(public, rsa.RSAPublicKey):
-                return bytes(private.sign(data, mechanism=Mechanism.SHA256_RSA_PKCS))
+        public = self._public(name)
+        mechanism, given = Mechanism.SHA256_RSA_PKCS, data
+        if not isinstance(public, rsa.RSAPublicKey):
             digest = digest_of(public)
-            hashed = hashlib.new(digest.name if digest else "sha256", data).digest()
-            raw = bytes(
-                private.sign(hashed, mechanism=Mechanism.ECDSA)
-            )  # r and s; every token has this, few the ones that hash
+            given = hashlib.new(digest.name if digest else "sha256", data).digest()
+            mechanism = Mechanism.ECDSA  # r and s; every token has this, few the ones that hash
+
+        def signature(session: pkcs11.Session) -> bytes:
+            private = self._one(session, PREFIX + name, ObjectClass.PRIVATE_KEY)
+            return b"" if private is None else bytes(private.sign(given, mechanism=mechanism))
+
+        raw = self._token.surely(signature)
+        if not raw:
+            self._known.pop(name, None)
+            raise there_is_none(name, self._token.place)
+        if mechanism is Mechanism.SHA256_RSA_PKCS:
+            return raw
         half = len(raw) // 2
         return encode_dss_signature(int.from_bytes(raw[:half]), int.from_bytes(raw[half:]))
 
@@ -147,21 +151,24 @@ class TokenKeys:
         self._known.clear()
 
     def _facade(self, name: str) -> EcFacade | RsaFacade:
-        with self._token.session() as session:
-            public = self._public(session, name)
-        return facade(public, lambda data: self.sign(name, data))
+        return facade(self._public(name), lambda data: self.sign(name, data))
 
     def _whole(self, session: pkcs11.Session, label: str) -> bool:
         kinds = (ObjectClass.PRIVATE_KEY, ObjectClass.PUBLIC_KEY)
         return all(self._one(session, label, kind) is not None for kind in kinds)
 
-    def _public(self, session: pkcs11.Session, name: str) -> Public:
+    def _public(self, name: str) -> Public:
         label = PREFIX + checked(name)
-        if name not in self._known:
+
+        def public(session: pkcs11.Session) -> Public | None:
             found = self._one(session, label, ObjectClass.PUBLIC_KEY)
-            if found is None or not self._whole(session, label):
+            return None if found is None or not self._whole(session, label) else _public(found)
+
+        if name not in self._known:
+            found = self._token.surely(public)
+            if found is None:
                 raise there_is_none(name, self._token.place)
-            self._known[name] = _public(found)
+            self._known[name] = found
         return self._known[name]
 
     def _one(self, session: pkcs11.Session, label: str, kind: ObjectClass) -> Any:
@@ -196,9 +203,14 @@ def master(token: Token, files: PrivateFolder) -> bytes:
 
     What else makes the store unreadable (another token, a changed file) shows when the first secret is opened.
     """
+
+    def held(session: pkcs11.Session) -> Any:
+        found = session.get_objects({Attribute.CLASS: ObjectClass.SECRET_KEY, Attribute.LABEL: _MASTER})
+        return next(iter([*found]), None)
+
+    token.surely(held)
     with token.session() as session:
-        held = session.get_objects({Attribute.CLASS: ObjectClass.SECRET_KEY, Attribute.LABEL: _MASTER})
-        key: Any = next(iter([*held]), None)
+        key = held(session)
         sealed = files.read("master")
         if sealed is None:
             if key is None:

@@ -6,9 +6,10 @@ is left, that one is left to a person.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import pkcs11
 from pkcs11 import exceptions as trouble
@@ -46,6 +47,8 @@ _FULL = (trouble.DeviceMemory, trouble.HostMemory)
 _READ_ONLY = (trouble.TokenWriteProtected, trouble.SessionReadOnly)
 _UNLOCK = "unlock it with the SO PIN: pkcs11-tool --module MODULE --login --login-type so --init-pin"
 
+Found = TypeVar("Found")
+
 
 class Token:
     """The token `label` behind the library `module`. One session, opened at the first use and again after a loss; safe for threads."""
@@ -55,6 +58,7 @@ class Token:
         self.module = module
         self._lock = threading.RLock()
         self._session: pkcs11.Session | None = None
+        self._used = False
         self._refusal: PinRefusedError | None = None
 
     @property
@@ -73,6 +77,21 @@ class Token:
                 if isinstance(error, _LOST):
                     self._drop()
                 raise self._explain(error) from error
+
+    def surely(self, query: Callable[[pkcs11.Session], Found]) -> Found:
+        """The answer of `query`; nothing (None, false, empty) of an empty token only from a library that was begun anew.
+
+        SoftHSM shows a token that was taken out as an empty one: a key must not be taken for lost, or for destroyed, by that. One that has
+        anything is there: others in this process (OpenSSL's provider) may use the library, and are left alone. Raises as `session` does.
+        """
+        with self._lock:
+            with self.session() as session:
+                found = query(session)
+                if found or [*session.get_objects()]:
+                    return found
+            self._drop()
+            with self.session() as session:
+                return query(session)
 
     def _login(self) -> pkcs11.Session:
         if self._refusal is not None:
@@ -109,6 +128,9 @@ class Token:
     def _find(self) -> pkcs11.Token:
         try:
             library = pkcs11.lib(str(self.module))
+            if self._used:  # a library may see what was plugged in or taken out only once it is begun anew
+                library.reinitialize()
+            self._used = True
             found = list(library.get_tokens(token_label=self.label))
         except trouble.PKCS11Error as error:
             if "loading" in str(error):

@@ -1,6 +1,6 @@
 """What every applier can do. All of it may be repeated: after a power cut the engine calls the same again.
 
-`tests/ota/applier_contract.py` is the meaning of this contract; each applier's own test calls it.
+`tests/ota/applier_contract.py` is the meaning of this contract; tests/ota/test_applier_contract.py calls it for each applier.
 """
 
 from collections.abc import Callable, Mapping

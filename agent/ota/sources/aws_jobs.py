@@ -49,6 +49,10 @@ class AwsJobs:
     async def take(self, job: Job) -> None:
         """An execution that is pending. Raises StorageError."""
         task = await self._engine.offer(self.name, job.id, job.number, job.document)
+        if (
+            not task.over and task.document != job.document
+        ):  # the same, but for presigned addresses, which live for an hour
+            await self._engine.change(task.key, document=job.document)
         self._known[task.key] = job
         self._told.pop(task.key, None)
         self._attention.set()

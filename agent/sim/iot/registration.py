@@ -81,6 +81,10 @@ class Registration:
         return found
 
     def _register(self, identifier: str, pem: str) -> None:
+        issued = self._records.get("nrf-issued", identifier)
+        if issued is not None:  # nRF Cloud's JITP makes the device; this connection is ended
+            self._records.put("nrf-issued", identifier, {**issued, "met": True})
+            return
         held = self._records.get("certificate", identifier)
         if held is None:
             profiles = (entry for entry in self._records.all("profile") if "CaCertificate" in entry)

@@ -6,7 +6,7 @@ from typing import Any
 from agent.sim.exchange import Answer, read_json
 
 BAD_REQUEST, DENIED, NOT_ASSOCIATED, BAD_OWNERSHIP = 40000, 40100, 40103, 40102
-NOT_FOUND, INVALID, INTERNAL = 40410, 42200, 50000
+NOT_FOUND, NOT_CONNECTED, INVALID, INTERNAL = 40410, 40412, 42200, 50000
 _JSON = {"Content-Type": "application/json"}
 
 

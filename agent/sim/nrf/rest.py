@@ -20,6 +20,7 @@ from agent.sim.nrf.answers import (
     DENIED,
     INTERNAL,
     INVALID,
+    NOT_CONNECTED,
     NOT_FOUND,
     NrfError,
     answer,
@@ -36,6 +37,7 @@ from agent.sim.nrf.fota_jobs import FotaJobs
 from agent.sim.nrf.gateway_api import GatewayApi
 from agent.sim.nrf.gateways import Gateways
 from agent.sim.nrf.identities import Identities
+from agent.sim.nrf.jitp import Jitp
 from agent.sim.nrf.location import Location
 from agent.sim.nrf.location_api import LocationApi
 from agent.sim.nrf.mqtt import NrfMqtt
@@ -63,13 +65,14 @@ class NrfCloud:
         publish: Callable[[str, bytes], None],
     ) -> None:
         self._records, self._objects = records, objects
-        self._authority, self._api_key = authority, api_key
+        self._api_key = api_key
         self._fota = Fota(records, now)
         firmwares = Firmwares(records, objects, self._write)
         self._jobs = FotaApi(firmwares, FotaJobs(records, now, objects, firmwares, self._fota))
         self.devices = Devices(records, now, shadows, self._fota)
         self._list = DeviceList(self.devices)
         self._onboarding = Onboarding(records, now, self._write_openly, self.devices.pair)
+        self.jitp = Jitp(records, authority, self._onboarding.one)
         self.identities = Identities(records)
         self.provisioning = Provisioning(records, now, self.identities, self._take_key, self._give_up)
         gateways = Gateways(records, self.devices, publish)
@@ -83,6 +86,7 @@ class NrfCloud:
         """What is due by time."""
         with self._records.transaction():
             self._onboarding.tick()
+            self.jitp.tick()
             self.devices.tick()
 
     def _take_key(self, device: str, key: str) -> None:
@@ -216,7 +220,7 @@ class NrfCloud:
             case "POST", ("devices", ("certificates" | "public-keys") as kind):
                 return answer(202, {"bulkOpsRequestId": self._onboarding.many(kind, ask.body)})
             case "POST", ("devices", device, "certificates"):
-                return self._certificate(device, ownership(ask.body))
+                return answer(201, self.jitp.issue(device, ownership(ask.body)))
             case "POST", ("devices", device):
                 self._onboarding.one(device, object_body(ask.body))
                 return answer(202)
@@ -243,20 +247,13 @@ class NrfCloud:
                 return answer(200, shown(self._fota.get(device, job)))
         raise NrfError(NOT_FOUND, "nothing is here")
 
-    def _certificate(self, device: str, code: str) -> Answer:
-        """CreateDeviceCertificate: a key and a certificate made here; who knows the code may associate the device."""
-        if self._records.get("nrf-device", device) is not None:
-            raise NrfError(BAD_REQUEST, "the device is onboarded already")
-        certificate, key = self._authority.issue_with_key(device)
-        self._onboarding.one(device, {"certificate": certificate}, code)
-        authority = self._authority.certificate_path.read_text(encoding="ascii")
-        body = {"clientId": device, "caCert": authority, "clientCert": certificate + authority, "privateKey": key}
-        return answer(201, body)
-
     def _associate(self, device: str, body: bytes, *, associated: bool) -> Answer:
-        found = self.devices.known(device)
+        issued = None if self.devices.is_known(device) else self.jitp.issued(device)
+        found = issued or self.devices.known(device)
         if associated and ownership(body) != found["ownership"]:
             raise NrfError(BAD_OWNERSHIP, "the ownership code is not that of the device")
+        if issued is not None:
+            raise NrfError(NOT_CONNECTED, "the device has not connected yet")
         if found["associated"] != associated:
             changed = {**found, "associated": associated}
             self._records.put("nrf-device", device, changed)

@@ -28,6 +28,7 @@ from drivers.zwave.supervision import Answered
 WAKE_FOR = 10.0  # seconds that a node stays awake without being told to sleep
 ROOM_LONG_RANGE = 140  # bytes of a frame there; ROOM in the mesh
 AFTER_BEAM = 3.0  # the same of a frequently listening one
+LAST_WORD = 1.0  # seconds from its goodbye until a node that is set back has forgotten the network
 TRANSPORT_SERVICE, SECURITY_0, SECURITY_2, WAKE_UP = 0x55, 0x98, 0x9F, 0x84
 MIRRORED = frozenset({0x20, 0x25, 0x26, 0x31, 0x32, 0x71})  # classes of an endpoint that the root device shows
 REFUSED = False
@@ -183,7 +184,7 @@ class Node:
     def reset_locally(self, now: float) -> None:
         """Somebody sets it back: it says goodbye."""
         self.tell(0, Command("Device Reset Locally Notification"), now)
-        self.timers.at(now + 1.0, self.leave)
+        self.timers.at(now + LAST_WORD, self.leave)
 
     # ---- sleep ------------------------------------------------------------------------------------------------------
 

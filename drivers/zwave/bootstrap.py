@@ -1,0 +1,194 @@
+"""Giving a node its keys: the exchange of S2 and of S0 on the air. What is said and when is in `drivers.zwave.security.kex`.
+
+A node that fails here must not stay in the network as if it were secure: `BootstrapError` says why, whoever includes removes it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+
+from agent.driver import DeviceUnreachable, DriverError
+from drivers.zwave.codec import Command, make
+from drivers.zwave.messages import Messages, Received
+from drivers.zwave.security import kex
+from drivers.zwave.security.classes import AUTHENTICATED, KEY_SIZE, SecurityClass
+from drivers.zwave.transmit import Urgency
+
+log = logging.getLogger(__name__)
+
+PRIVATE_KEY = 32
+S0_TIMEOUT = 10.0  # seconds for each step (SDS13783, Security 0)
+S0_SCHEME = 0x00
+
+
+class BootstrapError(DriverError):
+    """The node got no keys, or not those that the policy wants; the text says why."""
+
+    code = 502
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What is known of a device before it joins. `dsk`: all of it, from a QR code; `pin`: its first two bytes, as its owner typed them.
+
+    `allowed` limits what it may be granted.
+    """
+
+    dsk: bytes | None = None
+    pin: bytes | None = field(default=None, repr=False)
+    allowed: frozenset[SecurityClass] = frozenset(SecurityClass) - {SecurityClass.TEMPORARY}
+
+    @property
+    def authentic(self) -> bool:
+        """Classes that need the DSK may be granted."""
+        return self.dsk is not None or self.pin is not None
+
+    def grant(self, requested: Iterable[SecurityClass]) -> tuple[SecurityClass, ...]:
+        """What is granted of what was asked for. S0 is no part of an S2 exchange here: what a node has in S2 it needs in nothing else."""
+        return tuple(
+            one
+            for one in requested
+            if one in self.allowed and one is not SecurityClass.S0 and (self.authentic or not one.bit & AUTHENTICATED)
+        )
+
+
+@dataclass(slots=True)
+class _Exchange:
+    """One S2 exchange: the pure machine, and what came for it."""
+
+    messages: Messages
+    node: int
+    machine: kex.Includer
+    credentials: Credentials
+    ask_pin: Callable[[bytes], Awaitable[bytes | None]]
+    arrived: asyncio.Queue[tuple[bytes, SecurityClass | None] | None] = field(default_factory=asyncio.Queue)
+    granted: list[SecurityClass] = field(default_factory=list)
+    refusal: str = ""  # why nothing was granted
+
+    async def run(self) -> kex.Finished:
+        secured, loop = self.messages.secured, asyncio.get_running_loop()
+        self.messages.exchanges[self.node] = lambda data, security: self.arrived.put_nowait((data, security))
+        secured.unreadable[self.node] = lambda: self.arrived.put_nowait(None)
+        secured.deaf.add(self.node)
+        try:
+            effects = self.machine.start(loop.time())
+            while True:
+                ended = await self._perform(effects)
+                if ended is not None:
+                    return ended
+                effects = await self._next()
+        except BaseException:
+            await self._cancel()
+            raise
+        finally:
+            del self.messages.exchanges[self.node]
+            secured.unreadable.pop(self.node, None)
+            secured.deaf.discard(self.node)
+            secured.s2.set_temporary(self.node, None)
+
+    async def _next(self) -> list[kex.Effect]:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout_at(self.machine.deadline):
+                came = await self.arrived.get()
+        except TimeoutError:
+            return self.machine.tick(max(loop.time(), self.machine.deadline or 0.0))
+        if came is None:
+            return self.machine.undecryptable()
+        return self.machine.receive(*came, loop.time())
+
+    async def _perform(self, effects: list[kex.Effect]) -> kex.Finished | None:
+        secured, now = self.messages.secured, asyncio.get_running_loop().time
+        todo = list(effects)
+        while todo:
+            match todo.pop(0):
+                case kex.Send(data, security):
+                    await self._send(data, security)
+                case kex.AskGrant(requested):
+                    granted = self.credentials.grant(requested)
+                    if not granted:
+                        names = ", ".join(one.name for one in requested)
+                        self.refusal = f"the device wants {names}: give its PIN, DSK or QR code"
+                    todo += self.machine.grant(granted, now())
+                case kex.AskPin(dsk):
+                    pin = await self.ask_pin(dsk)
+                    todo += self.machine.cancel() if pin is None else self.machine.pin(pin, now())
+                case kex.UseTemporary(keys):
+                    secured.s2.set_temporary(self.node, keys)
+                    secured.deaf.discard(self.node)
+                case kex.UseKey(security_class, _):
+                    self.granted.append(security_class)
+                    secured.s2.grant(self.node, self.granted)
+                case kex.Finished() as finished:
+                    return finished
+                case kex.Failed(_, by_peer, reason):
+                    raise BootstrapError(self.refusal or (f"the device gave up: {reason}" if by_peer else reason))
+        return None
+
+    async def _send(self, data: bytes, security: SecurityClass | None) -> None:
+        try:
+            await self.messages.secured.send(self.node, data, security, Urgency.USER)
+        except DeviceUnreachable as error:  # the machine's own timer ends the step, the peer may have heard it
+            log.info("key exchange with node %d: %s", self.node, error)
+
+    async def _cancel(self) -> None:
+        for effect in self.machine.cancel():
+            if isinstance(effect, kex.Send):
+                await self._send(effect.data, effect.security)
+
+
+async def bootstrap_s2(
+    messages: Messages,
+    node: int,
+    credentials: Credentials,
+    *,
+    long_range: bool = False,
+    ask_pin: Callable[[bytes], Awaitable[bytes | None]] | None = None,
+) -> kex.Finished:
+    """Give a node its S2 keys. Raises BootstrapError, StickJammed, DriverLost."""
+
+    async def known_pin(_dsk: bytes) -> bytes | None:
+        return credentials.pin
+
+    secured = messages.secured
+    secured.forget(node)
+    machine = kex.Includer(secured.entropy(PRIVATE_KEY), long_range, keys=secured.keys, dsk=credentials.dsk)
+    finished = await _Exchange(messages, node, machine, credentials, ask_pin or known_pin).run()
+    if not finished.granted:
+        raise BootstrapError("the device took no key")
+    secured.s2.drop_span(node)
+    secured.grant(node, finished.granted)
+    return finished
+
+
+async def bootstrap_s0(messages: Messages, node: int) -> None:
+    """Give a node the S0 key, which travels under a key that everybody knows: by policy only.
+
+    Raises BootstrapError, StickJammed, DriverLost.
+    """
+    secured = messages.secured
+    secured.forget(node)
+    key = secured.keys[SecurityClass.S0]
+    assert len(key) == KEY_SIZE  # noqa: S101  a key of another size is a bug of the key store
+
+    def verified(received: Received) -> bool:
+        command = received.command
+        return (
+            received.node == node
+            and isinstance(command, Command)
+            and command.name == "Security 0 Network Key Verify"
+            and received.security is SecurityClass.S0
+        )
+
+    try:
+        scheme = make("Security 0 Scheme Get", schemes=S0_SCHEME)
+        await messages.ask(node, scheme, "Security 0 Scheme Report", urgency=Urgency.USER, timeout=S0_TIMEOUT)
+        with messages.expecting(verified) as waiter:
+            await secured.send_temporary_s0(node, make("Security 0 Network Key Set", key=key))
+            async with asyncio.timeout(S0_TIMEOUT):
+                await waiter.found
+    except DeviceUnreachable as error:
+        raise BootstrapError(f"S0: {error}") from error
+    except TimeoutError:
+        raise BootstrapError("S0: the device did not verify its key") from None

@@ -1,0 +1,158 @@
+"""The Z-Wave driver: the contract of agent.driver on one stick."""
+
+import json
+import logging
+import os
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agent.driver import DriverContext, DriverInfo, DriverLost, Sink
+from agent.errors import HubError
+from agent.files import write_atomic
+from agent.model import Command, Discovery, Outcome
+from drivers.serial import candidates
+from drivers.zwave.settings import ZwaveSettings
+
+if TYPE_CHECKING:
+    from drivers.zwave.controller import Controller
+    from drivers.zwave.perform import Contract
+
+log = logging.getLogger(__name__)
+
+STICK = "stick.json"
+NODES = "nodes"
+
+
+class ZwaveDriver:
+    """One connection to one stick; used once."""
+
+    def __init__(self, context: DriverContext) -> None:
+        self._context = context
+        self._contract: Contract | None = None
+        self._used = False
+
+    async def run(self, sink: Sink) -> None:
+        if self._used:
+            raise RuntimeError("a driver is used once; make another one")
+        self._used = True
+        folder = self._context.state_dir
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            known = _known(folder / STICK)
+        except (OSError, ValueError) as error:
+            raise DriverLost(f"the state folder cannot be used: {error}", place=str(folder)) from error
+        controller = await self._find(known)
+        try:
+            await self._serve(controller, sink)
+        finally:
+            self._contract = None
+            controller.link.close()
+
+    async def _serve(self, controller: "Controller", sink: Sink) -> None:
+        # cryptography takes a moment to load: only a radio that runs pays for it.
+        network_type = import_module("drivers.zwave.network").Network
+        book = import_module("drivers.zwave.nodes").NodeBook(self._context.state_dir / NODES, controller.facts.home_id)
+        try:
+            for damaged in book.load():
+                log.warning("a node is interviewed again, its file is damaged: %s", damaged)
+            network_keys = import_module("drivers.zwave.keys").network_keys
+            keys = network_keys(self._context.secrets, self._context.settings, os.urandom)
+            stick = {"identity": controller.facts.identity, "port": controller.link.name}
+            write_atomic(self._context.state_dir / STICK, json.dumps(stick).encode())
+            network = network_type(self._context, sink, controller, book, keys)
+        except (OSError, ValueError) as error:
+            raise DriverLost(f"what is kept of the network cannot be used: {error}") from error
+        except HubError as error:
+            raise DriverLost(error.message, place=error.place, remedy=error.remedy) from error
+        self._contract = import_module("drivers.zwave.perform").Contract(network)
+        await network.serve()
+
+    async def _find(self, known: dict[str, str]) -> "Controller":
+        """The stick that is ours, started. Raises DriverLost with the remedy."""
+        settings: ZwaveSettings = self._context.settings
+        ports = [settings.port]
+        if settings.port == "auto":
+            ports = sorted(candidates(settings.candidates), key=lambda port: port != known.get("port"))
+        if not ports:
+            text = f"no stick is plugged in (looked at {', '.join(settings.candidates)})"
+            raise DriverLost(text, remedy="plug the stick in, or name its path in `port`")
+        refusals: list[DriverLost] = []
+        for port in ports:
+            try:
+                return await self._start(port, settings.identity or known.get("identity", ""))
+            except DriverLost as refusal:
+                refusals.append(refusal)
+        telling = [refusal for refusal in refusals if refusal.remedy] or refusals
+        others = "".join(f"; {refusal}" for refusal in refusals if refusal is not telling[0])
+        raise DriverLost(telling[0].message + others, remedy=telling[0].remedy)
+
+    async def _start(self, port: str, identity: str) -> "Controller":
+        settings: ZwaveSettings = self._context.settings
+        link = import_module("drivers.zwave.link").Link(port, settings.baudrate)
+        await link.open()
+        try:
+            region = import_module("drivers.zwave.function_tables").Region
+            controller: Controller = import_module("drivers.zwave.controller").Controller(
+                link,
+                region=region[settings.region] if settings.region else None,
+                power=settings.tx_power,
+                soft_reset=settings.soft_reset,
+            )
+            facts = await controller.start()
+            if identity and facts.identity != identity:
+                text = f"the stick on {port} is {facts.identity}, not {identity}"
+                raise DriverLost(text, remedy=f'set identity = "{facts.identity}" to use it')
+        except BaseException as error:
+            link.close(str(error))
+            raise
+        return controller
+
+    @property
+    def _running(self) -> "Contract":
+        if self._contract is None:
+            raise DriverLost("the stick is not connected")
+        return self._contract
+
+    async def execute(self, command: Command) -> Outcome:
+        return await self._running.execute(command)
+
+    async def discover(self, request: Discovery) -> None:
+        await self._running.discover(request)
+
+    async def stop_discovery(self) -> None:
+        await self._running.stop_discovery()
+
+    async def interview(self, key: str) -> None:
+        await self._running.interview(key)
+
+    async def refresh(self, key: str) -> None:
+        await self._running.refresh(key)
+
+    async def remove(self, key: str, *, force: bool) -> None:
+        await self._running.remove(key, force=force)
+
+    async def backup(self) -> bytes:
+        return await self._running.backup()
+
+    async def reset(self) -> None:
+        running = self._running
+        await running.reset()
+        (self._context.state_dir / STICK).unlink(missing_ok=True)
+
+    async def restore(self, document: bytes) -> None:
+        await self._running.restore(document)
+
+
+def _known(path: Path) -> dict[str, str]:
+    """The stick that was used last; empty where there was none. Raises OSError, ValueError."""
+    try:
+        content: Any = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is damaged")  # noqa: TRY004  what is read, not who calls
+    return {str(key): str(value) for key, value in content.items()}
+
+
+INFO = DriverInfo(kind="zwave", settings=ZwaveSettings, open=ZwaveDriver, discovery_kinds=("ZWAVE",))

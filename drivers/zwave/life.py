@@ -1,0 +1,31 @@
+"""What a part of the driver needs of the network that it belongs to."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+from agent.driver import Sink
+from drivers.zwave.messages import Messages
+from drivers.zwave.nodes import NodeBook, NodeRecord
+from drivers.zwave.provisioning import ProvisioningList
+
+
+class Life(Protocol):
+    """One running network."""
+
+    radio: str
+    sink: Sink
+    messages: Messages
+    book: NodeBook
+    provisioning: ProvisioningList
+    security: str  # the least that a node must get: "s2", "s0" or "none"
+
+    @property
+    def spawn(self) -> Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]:
+        """Run work until the session ends. Raises DriverLost."""
+
+    def joined(self, record: NodeRecord) -> None:
+        """A node is in, with the keys that it may have: interview it."""
+
+    def left(self, node: int, reason: str) -> None:
+        """A node is no longer in the stick's network."""

@@ -1,0 +1,138 @@
+"""The applier of whole systems against a real RAUC on a private bus."""
+
+import asyncio
+import os
+import random
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from ota_rig import agent, file
+
+from agent.errors import TryAgainError
+from agent.ota.appliers.contract import ApplierError, Effect, Image
+from agent.ota.appliers.rauc import Rauc
+from agent.ota.manifest import Component
+from agent.ota.plan import Runs
+from tests.conformance.rauc_rig import RaucBoard
+
+pytestmark = pytest.mark.conformance
+KILLS = int(os.environ.get("HUB_AGENT_FAULT_CYCLES", "6"))
+
+
+@pytest.fixture
+async def board(tmp_path: Path) -> AsyncIterator[RaucBoard]:
+    made = RaucBoard(tmp_path)
+    await made.start()
+    yield made
+    made.stop()
+
+
+class Update:
+    """A bundle as a component, and the applier in a boot of its own."""
+
+    def __init__(self, board: RaucBoard, bundle: bytes, version: str = "2.0") -> None:
+        self.board = board
+        self.path = board.folder / "fetched"
+        self.path.write_bytes(bundle)
+        self.component = Component.model_validate(agent(version, kind="rauc", files=[file("it.raucb", bundle)]))
+        self.boot, self.seen = 1, [0]
+
+    @property
+    def rauc(self) -> Rauc:
+        return Rauc(self.board.folder / "note", f"boot-{self.boot}", self.board.address)
+
+    async def write(self) -> None:
+        with self.path.open("rb") as opened:
+            told = self.component.files[0]
+            await self.rauc.write(self.component, [Image(told.name, opened, told.size, told.sha256)], self.seen.append)
+
+    async def reboot(self, slot: str = "") -> None:
+        self.boot += 1
+        await self.board.reboot(slot)
+
+    async def runs(self) -> Runs:
+        return (await self.rauc.describe(self.component)).runs
+
+
+async def test_a_bundle_is_installed_tried_and_confirmed(board: RaucBoard) -> None:
+    update = Update(board, board.bundle("2.0", os.urandom(1 << 20)))
+    assert await update.runs() == Runs.OLD
+    await update.write()
+    assert max(update.seen) == update.component.files[0].size
+    assert await update.rauc.check(update.component)
+    assert await update.rauc.activate(update.component) == Effect.REBOOT
+    assert await update.runs() == Runs.SELECTED
+    await update.reboot()
+    found = await update.rauc.describe(update.component)
+    assert (found.runs, found.version) == (Runs.ON_TRIAL, "2.0")
+    await update.rauc.confirm(update.component)
+    assert await update.runs() == Runs.CONFIRMED
+    assert (board.booted, board.primary) == ("B", "B")
+
+
+async def test_a_trial_is_taken_back(board: RaucBoard) -> None:
+    update = Update(board, board.bundle("2.0", b"x" * 4096))
+    await update.write()
+    await update.rauc.activate(update.component)
+    await update.reboot()
+    assert await update.rauc.roll_back(update.component) == Effect.REBOOT
+    assert board.primary == "A"
+    await update.reboot()
+    assert await update.runs() == Runs.FELL_BACK
+    assert await update.rauc.roll_back(update.component) == Effect.DONE
+
+
+async def test_a_boot_loader_that_fell_back_is_noticed(board: RaucBoard) -> None:
+    update = Update(board, board.bundle("2.0", b"x" * 4096))
+    await update.write()
+    await update.rauc.activate(update.component)
+    await update.reboot("A")
+    assert await update.runs() == Runs.FELL_BACK
+
+
+@pytest.mark.parametrize("wrong", ["flipped", "cut", "other board"])
+async def test_what_rauc_refuses_is_refused_with_its_words(board: RaucBoard, wrong: str) -> None:
+    bundle = bytearray(board.bundle("2.0", os.urandom(65536), "another" if wrong == "other board" else "test-hub"))
+    if wrong == "flipped":
+        bundle[100] ^= 1
+    update = Update(board, bytes(bundle[:-500] if wrong == "cut" else bundle))
+    with pytest.raises(ApplierError, match="RAUC refuses the bundle: "):
+        await update.write()
+    assert not await update.rauc.check(update.component)
+    with pytest.raises(ApplierError, match="does not hold it"):
+        await update.rauc.activate(update.component)
+    assert board.primary == "A"
+
+
+async def test_rauc_that_is_killed_while_it_installs_never_selects_half_an_image(board: RaucBoard) -> None:
+    seed = random.randrange(1 << 20)
+    rng, killed = random.Random(seed), 0
+    bundle = board.bundle("2.0", os.urandom(3 << 20))
+    for _ in range(KILLS):
+        update = Update(board, bundle)
+        task = asyncio.create_task(update.write())
+        await asyncio.wait([task], timeout=rng.uniform(0.0, 0.12))
+        killed += not task.done()
+        board.kill()
+        with suppress(TryAgainError):
+            await task
+        await board.start()
+        if board.primary == "B":
+            assert (board.folder / "slot1").read_bytes()[: 3 << 20] == (
+                board.folder / "bundle-2.0" / "rootfs.img"
+            ).read_bytes()
+        (board.folder / "loader" / "primary").write_text("A")
+    print(f"RAUC killed {killed} times in the middle (seed {seed})")
+    await update.write()
+    assert await update.rauc.check(update.component)
+
+
+async def test_rauc_that_is_away_is_tried_again_later(board: RaucBoard) -> None:
+    update = Update(board, board.bundle("2.0", b"x" * 4096))
+    board.kill()
+    with pytest.raises(TryAgainError, match="RAUC does not answer"):
+        await update.rauc.describe(update.component)
+    await board.start()
+    assert await update.runs() == Runs.OLD
