@@ -68,6 +68,7 @@ class Machine:
         """One process: `work` with a live engine; True when the engine ended it for a restart first."""
         store = Store.open(self.state, Limits(ballast=4096))
         try:
+            self.prepare(store)
             self.journal = Journal(store, Still())
             floors = Floors(self.board.folder, await self.journal.load())
             desk = Desk(self.journal)
@@ -94,6 +95,9 @@ class Machine:
             return tasks[2] in done
         finally:
             await store.close()
+
+    def prepare(self, store: Store) -> None:
+        """Make the appliers that need the store of this life."""
 
     async def to_the_end(self, document: Mapping[str, Any], lives: int = 12, *, start: bool = True) -> Task:
         """Have it done, over as many processes as it takes; the task at its end. Without `start` the launcher has chosen already."""

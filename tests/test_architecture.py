@@ -46,6 +46,7 @@ PURE = (
             "trust",
             "offer",
             "plan",
+            "campaign",
             "windows",
         )
     ),
@@ -53,6 +54,7 @@ PURE = (
     "drivers/zigbee/catalog",
     "drivers/zigbee/availability.py",
     "drivers/zigbee/installcode.py",
+    "drivers/zigbee/ota_image.py",
     "drivers/zwave/frame.py",
     "drivers/zwave/session.py",
     "drivers/zwave/layout",
@@ -84,6 +86,7 @@ PURE = (
             "ash",
             "ezsp",
             "model",
+            "ota",
         )
     ),
     "drivers/sim/faults.py",
@@ -205,6 +208,7 @@ ONE_PLACE = {  # third-party library -> where it may be imported
 CREATORS = {  # who may create tasks, and why
     "agent/supervise.py": "the one place",
     "agent/run.py": "the one TaskGroup of the process",
+    "agent/ota/appliers/rollout.py": "one for each radio, inside the activation that waits for them",
     "drivers/zigbee/session.py": "a driver's background work lives inside run()",
     "drivers/zigbee/trust_center.py": "in bellows' own set of tasks, which its shutdown ends",
     "drivers/zigbee/driver.py": "a driver's background work lives inside run()",
