@@ -111,7 +111,7 @@ async def test_a_schema_that_only_adds_lets_the_agent_before_open_the_database(t
     for _ in range(2):
         await Store.open(tmp_path, SMALL).close()
         with closing(sqlite3.connect(tmp_path / "hub.db")) as database:
-            assert database.execute("PRAGMA user_version").fetchone() == (2,)
+            assert database.execute("PRAGMA user_version").fetchone() == (1,)
             assert database.execute("SELECT count(*) FROM ota_devices").fetchone() == (0,)
 
 

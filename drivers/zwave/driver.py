@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.driver import Driver, DriverContext, DriverError, DriverInfo, DriverLost, InvalidParameters, Sink
+from agent.driver import Driver, DriverContext, DriverError, DriverInfo, DriverLost, Firmware, InvalidParameters, Sink
 from agent.errors import HubError
 from agent.files import write_atomic
 from agent.model import Action, Command, Discovery, JsonValue, Outcome
@@ -165,27 +165,20 @@ class ZwaveDriver:
             raise DriverLost("the stick is not connected")
         return await self._together.execute(keys, action)
 
-    async def update_firmware(
-        self,
-        key: str,
-        image: bytes | Path,
-        *,
-        target: int = 0,
-        progress: Callable[[int, int], None] = lambda _done, _all: None,
-        wait: float = WAIT,
-    ) -> str:
-        """Give a device new firmware, as `image` has it; `progress` gets bytes. The version that runs then.
+    async def firmware(self, key: str) -> tuple[Firmware, ...]:
+        """See UpdatesFirmware. The image of the chip, as it said last; what further targets run is told by no command of its own."""
+        return (self._running.firmware(key),)
 
-        A device that sleeps gets it when it wakes up, within `wait` seconds. Raises UnknownDevice, InvalidParameters, NotSupported, NotNow,
-        DeviceRefused, DeviceUnreachable, DriverLost.
-        """
+    async def update_firmware(
+        self, key: str, image: Path, *, target: int = 0, progress: Callable[[int, int], None]
+    ) -> None:
+        """See UpdatesFirmware. One device at a time: NotNow for another one meanwhile."""
         running = self._running
-        if isinstance(image, Path):
-            try:
-                image = await asyncio.to_thread(image.read_bytes)
-            except OSError as error:
-                raise InvalidParameters(f"image cannot be read: {error.strerror}", place=str(image)) from error
-        return await running.update_firmware(key, image, target, progress, wait)
+        try:
+            content = await asyncio.to_thread(image.read_bytes)
+        except OSError as error:
+            raise InvalidParameters(f"image cannot be read: {error.strerror}", place=str(image)) from error
+        await running.update_firmware(key, content, target, progress)
 
     async def neighbors(self, key: str) -> tuple[int, ...]:
         """The nodes that a device hears directly. Raises DriverError."""
@@ -229,4 +222,6 @@ def open_driver(context: DriverContext) -> Driver:
     return ZwaveDriver(context)
 
 
-INFO = DriverInfo(kind="zwave", settings=ZwaveSettings, open=open_driver, discovery_kinds=("ZWAVE",))
+INFO = DriverInfo(
+    kind="zwave", settings=ZwaveSettings, open=open_driver, discovery_kinds=("ZWAVE",), updates_firmware=True
+)

@@ -1,6 +1,7 @@
 """What the hub asks of a running network: commands, windows, removals. Each method of the contract, by its name."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import TypeVar
@@ -9,6 +10,7 @@ from agent.driver import (
     DeviceRefused,
     DeviceUnreachable,
     DriverError,
+    Firmware,
     InvalidParameters,
     NotNow,
     NotSupported,
@@ -28,8 +30,9 @@ from drivers.zwave.provisioning import material
 from drivers.zwave.routes import SPEEDS, Rebuilt, Routes
 from drivers.zwave.supervision import Outcome as Supervised
 from drivers.zwave.transmit import Undelivered, Urgency
-from drivers.zwave.update import LOOKS, FirmwareUpdate, Progress
+from drivers.zwave.update import CLASS, LOOKS, FirmwareUpdate, Progress
 
+AWAKE_AGAIN = 86_400.0  # seconds for a device that fell asleep as it restarted
 T = TypeVar("T")
 ARRIVAL = 10.0  # seconds until one is asked that was to say when it has arrived, and did not
 REPORT_GRACE = 1.0  # seconds in which a device may report a change by itself
@@ -226,37 +229,53 @@ class Contract:
 
     # ---- firmware ---------------------------------------------------------------------------------------------------
 
-    async def update_firmware(self, key: str, image: bytes, target: int, progress: Progress, wait: float) -> str:
-        """One device at a time; one that sleeps is waited for. The version that runs then; an interview follows.
+    def firmware(self, key: str) -> Firmware:
+        """What a device runs, as it said last. Raises NotSupported where that cannot be replaced, UnknownDevice."""
+        node = (
+            self._network.nodes.get(int(key)) if key.isdecimal() else None
+        )  # also while it is interviewed after an update
+        if node is None:
+            raise UnknownDevice(f"the radio has no device {key}")
+        record = node.record
+        if not record.version(CLASS):
+            raise NotSupported("the device takes no firmware over the air", place=key)
+        found = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", record.firmware)
+        if found is None or record.manufacturer is None:
+            raise NotSupported("the device has not said what it runs", place=key, remedy="interview it again")
+        major, minor, patch = (int(part or 0) for part in found.groups())
+        product = (record.product_type or 0) << 16 | (record.product or 0)
+        return Firmware(record.manufacturer, product, major << 16 | minor << 8 | patch)
 
-        Raises UnknownDevice, InvalidParameters, NotNow, Expired, and as FirmwareUpdate.run and FirmwareUpdate.version.
+    async def update_firmware(self, key: str, image: bytes, target: int, progress: Progress) -> None:
+        """Returns once the device says that it runs; an interview follows.
+
+        Raises UnknownDevice, InvalidParameters, NotNow, and as FirmwareUpdate.run and FirmwareUpdate.version.
         """
         network, node = self._network, self._network.node(key)
         network.check()
         if not image:
             raise InvalidParameters("image is empty")
+        if not node.awake(network.now()):
+            raise NotNow("it sleeps", place=key)
+        if self._updating.locked():
+            raise NotNow("another device is just getting its firmware")
         update = FirmwareUpdate(network.messages, node.record, image, target, progress)
-
-        async def transfer() -> str:
-            if self._updating.locked():
-                raise NotNow("another device is just getting its firmware")
-            async with self._updating:
-                await self._transferred(node, update, target)
-            try:
-                return await update.version((0.0,) if node.record.sleepy else LOOKS)
-            except DeviceUnreachable:
-                if not node.record.sleepy:
-                    raise
-                return ""
-
-        version = await self._when_awake(node, "firmware", transfer, wait)
-        if not version:  # it fell asleep as it restarted
-            version = await self._when_awake(node, "firmware version", update.version, wait)
+        async with self._updating, self._attended(node):
+            await self._transferred(node, update, target)
+            version = await self._version_of(node, update)
         if not target:
             node.record.firmware = version
             network.book.save(node.id)
         network.spawn(network.interview(key), f"interview of node {node.id} after its update")
-        return version
+
+    async def _version_of(self, node: Node, update: FirmwareUpdate) -> str:
+        """What it runs after its restart; one that fell asleep meanwhile is asked when it wakes up."""
+        if not node.record.sleepy:
+            return await update.version(LOOKS)
+        try:
+            return await update.version((0.0,))
+        except DeviceUnreachable:
+            return await self._when_awake(node, "firmware version", update.version, AWAKE_AGAIN)
 
     async def _transferred(self, node: Node, update: FirmwareUpdate, target: int) -> None:
         """The node has the image, and has had time to start it; where its last word was lost, its version shows whether it took it."""

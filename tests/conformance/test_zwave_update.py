@@ -2,14 +2,14 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 from conftest import until
 
 from agent.driver import DeviceRefused, DeviceUnreachable, InvalidParameters, NotNow, NotSupported
-from agent.model import DeviceFound
+from agent.model import DeviceAwake, DeviceFound
 from drivers.sim.zwave import behave_firmware
 from drivers.sim.zwave import network as air
 from drivers.sim.zwave.network import Network
@@ -24,6 +24,7 @@ from tests.conformance.driver_contract import running
 from tests.conformance.zwave_sim_rig import SimRig, hasten
 
 IMAGE = bytes(range(256)) * 2
+NEW = 0x010500
 PLAIN, SECURE, SLEEPY, NEITHER = "2", "3", "4", "5"
 CLASSES_OF = {0x25: 1, 0x7A: 8, 0x86: 3}
 
@@ -41,10 +42,11 @@ async def rig(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytes
         {"name": "sleepy", "profile": "motion-sensor", "node": 4},
         {"name": "neither", "profile": "old-switch", "node": 5},
     ]
-    rig.interviewed(2, CLASSES_OF)
-    rig.interviewed(3, {**CLASSES_OF, 0x9F: 1, 0x6C: 1}, security=["S2_AUTHENTICATED"])
+    about = {"manufacturer": 0x0086, "product_type": 1, "product": 2, "firmware": "1.4"}
+    rig.interviewed(2, CLASSES_OF, **about)
+    rig.interviewed(3, {**CLASSES_OF, 0x9F: 1, 0x6C: 1}, security=["S2_AUTHENTICATED"], **about)
     rig.secure(3, list(CLASSES_OF))
-    rig.interviewed(4, {**CLASSES_OF, 0x84: 2}, listening=False)
+    rig.interviewed(4, {**CLASSES_OF, 0x84: 2}, listening=False, **about)
     rig.interviewed(5, {0x25: 1})
     await rig.start()
     keys = network_keys(rig.secrets, ZwaveSettings(), lambda size: bytes([7]) * size)
@@ -55,6 +57,25 @@ async def rig(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytes
 
 def node(rig: SimRig, name: str) -> Node:
     return rig.simulation.network.nodes[name]
+
+
+async def give(
+    driver: ZwaveDriver,
+    key: str,
+    content: bytes = IMAGE,
+    *,
+    target: int = 0,
+    progress: Callable[[int, int], None] = lambda _done, _all: None,
+) -> None:
+    """As the engine of updates gives it: in a file."""
+    path = driver._context.state_dir / f"image-{key}"
+    path.write_bytes(content)
+    await driver.update_firmware(key, path, target=target, progress=progress)
+
+
+async def runs(driver: ZwaveDriver, key: str) -> int:
+    (found,) = await driver.firmware(key)
+    return found.version
 
 
 def driver_of(rig: SimRig) -> ZwaveDriver:
@@ -71,11 +92,12 @@ async def test_a_node_pulls_its_firmware_and_runs_it(rig: SimRig, monkeypatch: p
     done: list[tuple[int, int]] = []
     async with running(driver) as watched:
         before = len(watched.events)
-        updating = asyncio.create_task(driver.update_firmware(PLAIN, IMAGE, progress=lambda *step: done.append(step)))
+        updating = asyncio.create_task(give(driver, PLAIN, progress=lambda *step: done.append(step)))
         await until(lambda: done)
         with pytest.raises(NotNow):
-            await driver.update_firmware(SECURE, IMAGE)
-        assert await updating == "1.5"
+            await give(driver, SECURE)
+        await updating
+        assert await runs(driver, PLAIN) == NEW
         assert done[-1] == (len(IMAGE), len(IMAGE))
         assert done == sorted(done)
         assert node(rig, "plain").root.values["firmware.crc"] == image_checksum(IMAGE)
@@ -88,19 +110,23 @@ async def test_firmware_is_sealed_for_a_node_with_keys(rig: SimRig, tmp_path: Pa
     driver, path = driver_of(rig), tmp_path / "image.bin"
     path.write_bytes(IMAGE)
     async with running(driver):
-        assert await driver.update_firmware(SECURE, path) == "1.5"
+        await driver.update_firmware(SECURE, path, progress=lambda *_: None)
+        assert await runs(driver, SECURE) == NEW
     assert node(rig, "secure").root.values["firmware.crc"] == image_checksum(IMAGE)
     assert not node(rig, "secure").refused
 
 
 async def test_a_sleeping_node_gets_it_when_it_wakes_up(rig: SimRig) -> None:
     driver = driver_of(rig)
-    async with running(driver):
-        updating = asyncio.create_task(driver.update_firmware(SLEEPY, IMAGE))
-        await asyncio.sleep(0)
+    async with running(driver) as watched:
+        with pytest.raises(NotNow):
+            await give(driver, SLEEPY)
         assert node(rig, "sleepy").transfer is None
+        before = len(watched.events)
         await rig.control("wake", "sleepy")
-        assert await updating == "1.5"
+        await watched.wait(DeviceAwake, lambda e: e.id.key == SLEEPY, after=before)
+        await give(driver, SLEEPY)
+        assert await runs(driver, SLEEPY) == NEW
 
 
 async def test_what_was_interrupted_goes_on_where_it_stopped(rig: SimRig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +134,7 @@ async def test_what_was_interrupted_goes_on_where_it_stopped(rig: SimRig, monkey
     driver, plain = driver_of(rig), node(rig, "plain")
     done: list[int] = []
     async with running(driver):
-        updating = asyncio.create_task(driver.update_firmware(PLAIN, IMAGE, progress=lambda now, _: done.append(now)))
+        updating = asyncio.create_task(give(driver, PLAIN, progress=lambda now, _: done.append(now)))
         await until(lambda: len(done) > 4)
         await rig.control("mute", "plain", seconds=0.5)
         with pytest.raises(DeviceUnreachable) as gone:
@@ -119,7 +145,8 @@ async def test_what_was_interrupted_goes_on_where_it_stopped(rig: SimRig, monkey
         received = len(kept.fragments)
         await until(lambda: plain.mute_until < asyncio.get_running_loop().time())
         done.clear()
-        assert await driver.update_firmware(PLAIN, IMAGE, progress=lambda now, _: done.append(now)) == "1.5"
+        await give(driver, PLAIN, progress=lambda now, _: done.append(now))
+        assert await runs(driver, PLAIN) == NEW
         assert min(done) > received * 30
         assert plain.root.values["firmware.crc"] == image_checksum(IMAGE)
 
@@ -138,18 +165,20 @@ async def test_what_cannot_be_is_refused(rig: SimRig, monkeypatch: pytest.Monkey
     driver = driver_of(rig)
     async with running(driver):
         with pytest.raises(NotSupported):
-            await driver.update_firmware(NEITHER, IMAGE)
-        for image, target in ((b"", 0), (tmp_path / "nothing", 0), (IMAGE, 1)):
+            await give(driver, NEITHER)
+        for content, target in ((b"", 0), (IMAGE, 1)):
             with pytest.raises(InvalidParameters):
-                await driver.update_firmware(PLAIN, image, target=target)
+                await give(driver, PLAIN, content, target=target)
+        with pytest.raises(InvalidParameters, match="cannot be read"):
+            await driver.update_firmware(PLAIN, tmp_path / "nothing", progress=lambda *_: None)
         monkeypatch.setattr(behave_firmware, "VALID", 0x06)
         with pytest.raises(DeviceRefused, match="battery is low") as low:
-            await driver.update_firmware(PLAIN, IMAGE)
+            await give(driver, PLAIN)
         assert low.value.remedy
         monkeypatch.undo()
         monkeypatch.setattr(update, "image_checksum", lambda _: 0x1234)
         with pytest.raises(DeviceRefused, match="checksum is wrong"):
-            await driver.update_firmware(PLAIN, IMAGE)
+            await give(driver, PLAIN)
         assert node(rig, "plain").firmware == (1, 4)
 
 
@@ -162,7 +191,8 @@ async def test_lost_frames_cost_time_and_nothing_else(rig: SimRig, monkeypatch: 
     async with running(driver):
         driver._running._network.nodes[2].record.firmware = "1.4"
         monkeypatch.setattr(Network, "_lost", lambda _: next(frames) % 7 == 6)
-        assert await driver.update_firmware(PLAIN, IMAGE[:600]) == "1.5"
+        await give(driver, PLAIN, IMAGE[:600])
+        assert await runs(driver, PLAIN) == NEW
         assert node(rig, "plain").root.values["firmware.crc"] == image_checksum(IMAGE[:600])
 
 
@@ -179,4 +209,5 @@ async def test_an_answer_that_is_lost_is_done_without(rig: SimRig, monkeypatch: 
     driver = driver_of(rig)
     async with running(driver):
         driver._running._network.nodes[2].record.firmware = "1.4"
-        assert await driver.update_firmware(PLAIN, IMAGE[:200]) == "1.5"
+        await give(driver, PLAIN, IMAGE[:200])
+        assert await runs(driver, PLAIN) == NEW
