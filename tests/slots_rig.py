@@ -21,8 +21,11 @@ CRASHES = 'raise ImportError("no such thing")\n'
 
 def tree(version: str, text: str = SAYS, more: Mapping[str, bytes] | None = None) -> bytes:
     """A tar of a build."""
+    return tar_of({"agent/__init__.py": b"", "agent/cli.py": text.format(version=version).encode(), **(more or {})})
+
+
+def tar_of(files: Mapping[str, bytes]) -> bytes:
     made = io.BytesIO()
-    files = {"agent/__init__.py": b"", "agent/cli.py": text.format(version=version).encode(), **(more or {})}
     with tarfile.open(fileobj=made, mode="w:gz") as tar:
         for name, content in files.items():
             info = tarfile.TarInfo(name)
