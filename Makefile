@@ -31,7 +31,7 @@ bench: ## Figures, as ratios inside one run
 	@scripts/setup.sh test $(VENV)
 	@$(PYTHON) tests/bench/run.py
 
-faults: ## The long fault runs: CYCLES=100 kills, with broker kills, unplugs and corrupted bytes
+faults: ## The long fault runs: CYCLES=100 kills, with broker kills, unplugs and corrupted bytes; power cuts by the hundred for each
 	@scripts/setup.sh test $(VENV)
 	@HUB_AGENT_FAULT_CYCLES=$(or $(CYCLES),100) $(PYTHON) -m pytest -s tests/faults --timeout 3600 $(PYTEST_ARGS)
 
