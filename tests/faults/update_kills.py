@@ -21,7 +21,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from ota_machine import Machine, update
-from slots_rig import CRASHES, SAYS, tree
+from slots_rig import CRASHES, SAYS, tar_of, tree
 
 from agent.ota.appliers.unpack import digest
 from agent.ota.plan import FINAL, State
@@ -37,9 +37,11 @@ class Cycle:
     def __init__(self, folder: Path, kind: str) -> None:
         self.machine, self.kind = Machine(folder), kind
         files = {f"agent/part{number}.py": os.urandom(20_000) for number in range(10)}
-        told = update(("agent.tar.gz", tree("2.0", CRASHES if kind == CRASHING else SAYS, files)))
+        parts = tar_of({"lib/deep/part.py": os.urandom(2000)})
+        build = tree("2.0", CRASHES if kind == CRASHING else SAYS, files)
+        told = update(("agent.tar.gz", build), "2.0", ("lib.tar.gz", parts))
         if kind == CORRUPT:
-            told["images"] = {"agent.tar.gz": tree("6.6")}
+            told["images"]["agent.tar.gz"] = tree("6.6")
         self.document = self.machine.offer_files(**told)
         if kind == UNWELL:
             self.machine.checks = {"uplink": self._uplink}
