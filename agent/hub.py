@@ -198,7 +198,9 @@ class Hub:
         if known is not None and not known.quarantined:
             return self._changed(known, device)
         # A device of the radio's own database that the hub does not know was joined by an earlier hub: it is ours.
-        asked = (event.known and known is None) or self.discoveries.active(device.id.radio) is not None
+        # One that the radio was told to expect was asked for then.
+        ours = (event.known and known is None) or event.expected or bare(device.address) in self.expected
+        asked = ours or self.discoveries.active(device.id.radio) is not None
         record = DeviceRecord(device, quarantined=not asked, joined_at=now.wall, stale=True)
         self.restore(record)
         discovery, effects = self.discoveries.found(device.id)

@@ -102,7 +102,10 @@ class DeviceJoining:
 
 @dataclass(frozen=True, slots=True)
 class DeviceFound:
-    """A device is interviewed and usable: after a join, a re-interview, or (`known`) after a start from the radio's own database."""
+    """A device is interviewed and usable: after a join, a re-interview, or (`known`) after a start from the radio's own database.
+
+    `expected`: the radio was told of this device before, and let it in whenever it came (SmartStart).
+    """
 
     device: Device
     known: bool = False
@@ -110,6 +113,7 @@ class DeviceFound:
 
 @dataclass(frozen=True, slots=True)
 class DeviceLost:
+    expected: bool = False
     """A device left or was removed from the radio's network."""
 
     id: DeviceId

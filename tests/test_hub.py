@@ -1,5 +1,6 @@
 """The rules of the hub, as plain calls: event and time in, effects out."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -65,6 +66,7 @@ BULB = Device(
     address="00:12:4b:00:00:00:00:01",
 )
 ON = Action("1", ON_OFF, "On")
+DSK = "34028-23669-20938-46346-33746-07431-56821-14553"
 
 
 class World:
@@ -148,6 +150,13 @@ def test_a_restart_tells_nothing_of_a_device_that_is_as_before() -> None:
     assert of(effects, Refresh)
 
 
+def test_a_device_that_the_radio_was_told_to_expect_may_join_whenever_it_likes() -> None:
+    world = World(bulb=False)
+    effects = world(DeviceFound(BULB, expected=True))
+    assert told(effects, Kind.DISCOVERED)
+    assert not world.hub.devices[BULB_ID].quarantined
+
+
 def test_a_discovery_ends_when_its_window_has_closed_and_the_last_interview_is_done() -> None:
     world = World(bulb=False)
     world.discover()
@@ -207,11 +216,19 @@ def test_bad_material_fails_the_discovery_with_the_drivers_words() -> None:
     }
 
 
-def test_a_pre_associated_device_gets_the_managed_thing_id_that_was_meant_for_it() -> None:
+@pytest.mark.parametrize(
+    ("material", "address"),
+    [
+        ("Z:00124B0000000001$I:83FED3407A939723A5C639B26916D505C3B5", BULB.address),
+        ("90" + "0112345" + "003" + DSK.replace("-", "") + "0010", DSK),
+    ],
+    ids=["zigbee", "zwave"],
+)
+def test_a_pre_associated_device_gets_the_managed_thing_id_that_was_meant_for_it(material: str, address: str) -> None:
     world = World("cloud", bulb=False)
-    material = "Z:00124B0000000001$I:83FED3407A939723A5C639B26916D505C3B5"
     world(PreAssociate("thing-9", StartDiscovery("p1", "ZIGBEE", 60, "main", material)))
-    effects = world(DeviceFound(BULB))
+    world(JoinWindow("zigbee", 0))
+    effects = world(DeviceFound(replace(BULB, address=address)))
     assert told(effects, Kind.CAPABILITIES)[0].device == "thing-9"
     assert world.hub.expected == {}
 

@@ -317,7 +317,7 @@ class Network:
 
     def _found(self, node: Node) -> None:
         self.devices.changed(node.id)
-        self.devices.present(node.record)
+        self.devices.present(node.record, expected=self.provisioning.lists(node.id))
         if node.record.sleepy and node.awake(self.now()):
             self._woke(node)
         if node.state is Availability.ONLINE:
