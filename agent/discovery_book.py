@@ -88,7 +88,9 @@ class DiscoveryBook:
             return []
         effects = self._finish(radio) if held is not None else []
         self._running[radio] = _Running(request, radio, now.mono + request.duration + INTERVIEW_GRACE, open=True)
-        discovery = Discovery(request.id, request.kind, request.duration, request.material, request.material_type)
+        discovery = Discovery(
+            request.id, request.kind, request.duration, request.material, request.material_type, request.attended
+        )
         return [
             *effects,
             self._saved(),
@@ -129,6 +131,12 @@ class DiscoveryBook:
         error = {"code": "500", "message": detail or "the interview failed"}
         effects: list[Effect] = [_status(running.request.id, running.request.source, "RUNNING", 0, error, thing)]
         return [*effects, *self._closed(running)] if not running.open else effects
+
+    def asks(self, radio: str, seconds: int, now: Moment) -> None:
+        """A person is asked something: the discovery waits for the answer, and for the interview after it."""
+        running = self._running.get(radio)
+        if running is not None:
+            running.ends = max(running.ends, now.mono + seconds + INTERVIEW_GRACE)
 
     def found(self, device: DeviceId, thing: str = "") -> tuple[str, list[Effect]]:
         """A device is interviewed: the id of the discovery that it belongs to (or ""), and what follows."""

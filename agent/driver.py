@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from agent.clock import Clock
 from agent.errors import ConfigError, HubError, install_extra
@@ -104,6 +104,17 @@ class Driver(Protocol):
 
     async def restore(self, document: bytes) -> None:
         """Write a backup to the radio. `run` ends with DriverLost afterwards, so that the new network is started afresh."""
+
+
+@runtime_checkable
+class Asking(Protocol):
+    """A driver that asks people while a device joins, where the discovery was `attended`: DeviceJoining with `seconds` is the question."""
+
+    async def reply(self, key: str, text: str) -> None:
+        """Answer what is asked of a device; empty: there is no answer, the device is not let in.
+
+        Raises NotNow where nothing is asked of it, InvalidParameters for what can be no answer: the question stays.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,8 +182,12 @@ class Hub:
 
     # ---- devices ----------------------------------------------------------------------------------------------------
 
-    def _joining(self, event: DeviceJoining, _now: Moment) -> list[Effect]:
-        data = {"device": str(event.id), "nodeId": event.node_id, "stage": event.stage, "detail": event.detail}
+    def _joining(self, event: DeviceJoining, now: Moment) -> list[Effect]:
+        data: dict[str, Any] = {"device": str(event.id), "nodeId": event.node_id}
+        data |= {"stage": event.stage, "detail": event.detail}
+        if event.seconds:
+            data["seconds"] = event.seconds
+            self.discoveries.asks(event.id.radio, event.seconds, now)
         return [Progress("joining", data), *self._step(event.id, event.stage, event.detail)]
 
     def _step(self, device: DeviceId, stage: str, detail: str) -> list[Effect]:

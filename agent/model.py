@@ -92,12 +92,16 @@ class RadioDown:
 
 @dataclass(frozen=True, slots=True)
 class DeviceJoining:
-    """A step of a join: stage is joined, interviewing, configuring, failed; `detail` is for people."""
+    """A step of a join: stage is joined, securing, pin, secured, interviewing, configuring, failed; `detail` is for people.
+
+    With `seconds` the driver waits so long for a person's answer (agent.driver.Asking).
+    """
 
     id: DeviceId
     stage: str
     detail: str = ""
     node_id: str = ""
+    seconds: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +113,11 @@ class DeviceFound:
 
     device: Device
     known: bool = False
+    expected: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceLost:
-    expected: bool = False
     """A device left or was removed from the radio's network."""
 
     id: DeviceId
@@ -229,10 +233,14 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """A request to open a join window for `duration` seconds, bound to `material` (QR or install code) where there is one."""
+    """A request to open a join window for `duration` seconds, bound to `material` (QR or install code) where there is one.
+
+    `attended`: somebody is there who can be asked (DeviceJoining with `seconds`).
+    """
 
     id: str
     kind: str  # ZIGBEE, ZWAVE, BLE, COAP, CUSTOM
     duration: int
     material: str = ""
     material_type: str = ""
+    attended: bool = False

@@ -157,6 +157,14 @@ def test_a_device_that_the_radio_was_told_to_expect_may_join_whenever_it_likes()
     assert not world.hub.devices[BULB_ID].quarantined
 
 
+def test_a_discovery_waits_for_what_a_person_is_asked() -> None:
+    world = World(bulb=False)
+    world.discover()
+    world(DeviceJoining(BULB_ID, "pin", "the digits of its label", seconds=240), after=59)
+    assert not told(world(Tick(), after=240), Kind.DISCOVERY_STATUS)
+    assert told(world(Tick(), after=90), Kind.DISCOVERY_STATUS)
+
+
 def test_a_discovery_ends_when_its_window_has_closed_and_the_last_interview_is_done() -> None:
     world = World(bulb=False)
     world.discover()

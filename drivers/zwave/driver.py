@@ -120,6 +120,9 @@ class ZwaveDriver:
     async def discover(self, request: Discovery) -> None:
         await self._running.discover(request)
 
+    async def reply(self, key: str, text: str) -> None:
+        self._running.reply(key, text)
+
     async def stop_discovery(self) -> None:
         await self._running.stop_discovery()
 

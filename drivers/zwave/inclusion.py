@@ -13,7 +13,7 @@ from typing import Any
 
 from agent.driver import DeviceRefused, DeviceUnreachable, DriverError, DriverLost, NotSupported
 from agent.model import DeviceId, DeviceJoining, JoinWindow
-from drivers.zwave.bootstrap import BootstrapError, Credentials, bootstrap_s0, bootstrap_s2
+from drivers.zwave.bootstrap import BootstrapError, Credentials
 from drivers.zwave.function_tables import AddMode, AddStatus, UpdateStatus
 from drivers.zwave.functions import FIRST_LONG_RANGE
 from drivers.zwave.interview import supported
@@ -22,7 +22,7 @@ from drivers.zwave.life import Life
 from drivers.zwave.link import Answer, CallAborted, StickRefused, StickSilent
 from drivers.zwave.nodes import NodeRecord
 from drivers.zwave.provisioning import Entry
-from drivers.zwave.secured import S0, S2
+from drivers.zwave.securing import Securing
 from drivers.zwave.security import dsk as dsks
 
 log = logging.getLogger(__name__)
@@ -51,6 +51,7 @@ class Inclusion:
         self._life = life
         self._controller = life.messages.secured.radio.controller
         self._link = self._controller.link
+        self.securing = Securing(life.messages, life.security, self._say)
         self._window: asyncio.Task[None] | None = None
         self._joining = False  # a device was found: the window closes after it
         self._closing = False
@@ -74,12 +75,13 @@ class Inclusion:
         await opened
 
     async def close(self) -> None:
-        """Close the window now, if one is open; a node that is just joining is let in first."""
+        """Close the window now, if one is open; a node that is just joining is let in first, unless its PIN is still asked for."""
         window, self._window = self._window, None
         if window is None or window.done():
             return
         if self._joining:
             self._closing = True
+            self.securing.withdraw()
         else:
             window.cancel()
         await asyncio.wait({window})
@@ -199,7 +201,7 @@ class Inclusion:
         record.basic = found.info.get("basic", 0)
         record.root.generic, record.root.specific = found.info.get("generic", 0), found.info.get("specific", 0)
         try:
-            await self._secure(record, credentials)
+            await self.securing.secure(record, credentials)
         except BootstrapError as error:
             gone = await self._expel(record, str(error))
             advice = "" if gone else "; it is not used: press its button once more to take it off, and pair it again"
@@ -216,29 +218,9 @@ class Inclusion:
         life.joined(record)
         return False
 
-    async def _secure(self, record: NodeRecord, credentials: Credentials) -> None:
-        messages, policy = self._life.messages, self._life.security
-        classes = record.root.classes
-        long_range = record.id >= FIRST_LONG_RANGE
-        if S2 in classes or long_range:
-            finished = await bootstrap_s2(messages, record.id, credentials, long_range=long_range)
-            record.security = [one.name for one in finished.granted]
-            record.security = [one.name for one in record.granted]  # the most trusted first
-            record.dsk = dsks.to_text(finished.dsk) if finished.dsk else ""
-        elif credentials.dsk is not None:
-            raise BootstrapError("the device that joined is not the one of the code: it has no S2")
-        elif S0 in classes and policy in ("s0", "none"):
-            await bootstrap_s0(messages, record.id)
-            record.security = ["S0"]
-        elif policy == "none":
-            record.security = []
-        else:
-            raise BootstrapError(f"the device has no S2, and this radio's policy is security = {policy!r}")
-
-    def _say(self, record: NodeRecord, stage: str, detail: str = "") -> None:
-        self._life.sink(
-            DeviceJoining(DeviceId(self._life.radio, str(record.id)), stage, detail, node_id=record.node_id)
-        )
+    def _say(self, record: NodeRecord, stage: str, detail: str = "", seconds: int = 0) -> None:
+        device = DeviceId(self._life.radio, str(record.id))
+        self._life.sink(DeviceJoining(device, stage, detail, record.node_id, seconds))
 
     async def _expel(self, record: NodeRecord, reason: str) -> bool:
         """True where the stick forgot the node; else it is kept as one that is not used."""

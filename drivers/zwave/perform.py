@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
+from dataclasses import replace
 
 from agent.driver import (
     DeviceRefused,
@@ -172,7 +173,14 @@ class Contract:
         facts = self._network.controller.facts
         if not facts.primary and not facts.sis:
             raise NotSupported("the stick is a secondary controller without a SIS: only its primary can include")
-        await self._network.inclusion.open(request.duration, found.credentials, found.entry)
+        known = found.credentials.authentic
+        credentials = found.credentials if known else replace(found.credentials, attended=request.attended)
+        await self._network.inclusion.open(request.duration, credentials, found.entry)
+
+    def reply(self, key: str, text: str) -> None:
+        """Raises NotNow, InvalidParameters."""
+        self._network.check()
+        self._network.inclusion.securing.answer(int(key) if key.isdecimal() else -1, text)
 
     async def stop_discovery(self) -> None:
         await self._network.inclusion.close()
