@@ -36,6 +36,7 @@ class _Running:
     radio: str
     ends: float  # monotonic: when it is over at the latest
     open: bool = False
+    seen: bool = False  # its window was heard of: before that, a radio speaks of the window whose place it takes
     joining: set[DeviceId] = field(default_factory=set)
     found: set[DeviceId] = field(default_factory=set)
     failures: dict[DeviceId, str] = field(default_factory=dict)
@@ -151,10 +152,19 @@ class DiscoveryBook:
     def window(self, radio: str, seconds: int) -> list[Effect]:
         """The radio's join window changed."""
         running = self._running.get(radio)
-        if running is None or seconds or not running.open:
+        if running is None or not running.open:
+            return []
+        running.seen = running.seen or seconds > 0
+        if seconds or not running.seen:
             return []
         running.open = False
         return self._closed(running)
+
+    def opened(self, radio: str, identifier: str) -> None:
+        """The radio has done as it was asked; also one that does not speak of its window."""
+        running = self._running.get(radio)
+        if running is not None and running.request.id == identifier:
+            running.seen = True
 
     def failed(self, radio: str, identifier: str, code: int, message: str) -> list[Effect]:
         """The window could not be opened."""

@@ -431,10 +431,12 @@ class Hub:
         if isinstance(effect, Refresh):
             self.rereads.ended(effect.id, self.devices.get(effect.id), event, now)
             return []
+        if isinstance(effect, OpenWindow):
+            if event.error:
+                return self.discoveries.failed(effect.radio, effect.discovery.id, event.code, event.error)
+            self.discoveries.opened(effect.radio, effect.discovery.id)
         if not event.error:
             return []
-        if isinstance(effect, OpenWindow):
-            return self.discoveries.failed(effect.radio, effect.discovery.id, event.code, event.error)
         if isinstance(effect, Interview):
             return self._step(effect.id, "failed", event.error)
         if isinstance(effect, Remove):

@@ -92,7 +92,11 @@ class World:
         return self.hub.handle(event, self.now)
 
     def discover(self, identifier: str = "d1", **more: Any) -> list[Any]:
-        return self(StartDiscovery(identifier, "ZIGBEE", 60, "main", **more))
+        """A discovery whose window opens as it was asked for."""
+        effects = self(StartDiscovery(identifier, "ZIGBEE", 60, "main", **more))
+        for opened in of(effects, OpenWindow):
+            self(RadioWorkEnded(opened))
+        return effects
 
 
 def of(effects: list[Any], kind: type[Any]) -> list[Any]:
@@ -173,6 +177,16 @@ def test_a_discovery_ends_when_its_window_has_closed_and_the_last_interview_is_d
     ended = told(world(DeviceFound(BULB)), Kind.DISCOVERY_STATUS)
     assert [status.body["status"] for status in ended] == ["RUNNING", "SUCCEEDED"]
     assert ended[-1].body["count"] == 1
+
+
+def test_the_end_of_a_window_is_not_taken_for_that_of_the_next_one() -> None:
+    world = World(bulb=False)
+    world.discover()
+    ended = world(StartDiscovery("d2", "ZIGBEE", 60, "main"))
+    assert [status.body["id"] for status in told(ended, Kind.DISCOVERY_STATUS)] == ["d1", "d2"]
+    assert not told(world(JoinWindow("zigbee", 0)), Kind.DISCOVERY_STATUS), "it is of the first one"
+    world(JoinWindow("zigbee", 60))
+    assert told(world(JoinWindow("zigbee", 0)), Kind.DISCOVERY_STATUS)[0].body["id"] == "d2"
 
 
 @pytest.mark.parametrize(
