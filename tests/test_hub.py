@@ -374,6 +374,15 @@ def test_a_command_for_a_sleeping_device_waits_and_runs_when_it_is_heard() -> No
     assert told(world(CommandEnded(Outcome("t1", ()))), Kind.OUTCOME)[0].body["succeeded"]
 
 
+def test_a_command_is_tried_again_when_its_device_woke_up_during_the_try() -> None:
+    world = World()
+    assert of(world(command()), Execute)
+    assert not of(world(DeviceAwake(BULB_ID)), Execute), "it is under way"
+    assert of(world(CommandParked("t1", "asleep")), Execute)
+    assert not of(world(CommandParked("t1", "asleep")), Execute), "not for ever"
+    assert of(world(DeviceAwake(BULB_ID)), Execute)
+
+
 def test_a_command_waits_for_its_radio_and_ends_at_its_deadline() -> None:
     world = World()
     world(RadioDown("zigbee", "unplugged"))
