@@ -44,7 +44,12 @@ class Credentials:
     @property
     def authentic(self) -> bool:
         """Classes that need the DSK may be granted."""
-        return self.attended or self.dsk is not None or self.pin is not None
+        return self.attended or self.of_one_device
+
+    @property
+    def of_one_device(self) -> bool:
+        """They let no other device in."""
+        return self.dsk is not None or self.pin is not None
 
     def grant(self, requested: Iterable[SecurityClass]) -> tuple[SecurityClass, ...]:
         """What is granted of what was asked for. S0 is no part of an S2 exchange here: what a node has in S2 it needs in nothing else."""

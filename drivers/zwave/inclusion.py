@@ -116,6 +116,8 @@ class Inclusion:
                         break
                     stuck = await self._admit(found, credentials)
                     self._joining = False
+                    if not stuck and credentials.of_one_device and found.node in self._life.book.nodes:
+                        break  # it is in: nobody else can use what the window was opened with
                     if stuck and not self._closing:
                         await self._take_off(end - loop.time())
         except DriverError as error:

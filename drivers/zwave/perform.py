@@ -173,7 +173,7 @@ class Contract:
         facts = self._network.controller.facts
         if not facts.primary and not facts.sis:
             raise NotSupported("the stick is a secondary controller without a SIS: only its primary can include")
-        known = found.credentials.authentic
+        known = found.credentials.of_one_device
         credentials = found.credentials if known else replace(found.credentials, attended=request.attended)
         await self._network.inclusion.open(request.duration, credentials, found.entry)
 

@@ -112,10 +112,11 @@ async def test_nobody_is_asked_where_nobody_is_there(rig: SimRig) -> None:
         )
 
 
-async def test_a_known_pin_is_not_asked_for(rig: SimRig) -> None:
+async def test_a_known_pin_is_not_asked_for_and_lets_one_device_in(rig: SimRig) -> None:
     async with running(rig.driver()) as watched:
         pin = (await rig.label("lock"))[:5]
         await watched.driver.discover(Discovery("d1", "ZWAVE", 60, pin, attended=True))
         await rig.join("lock")
         assert (await watched.wait(DeviceFound, timeout=60)).device.secure
+        assert await watched.wait(JoinWindow, lambda e: e.seconds == 0, after=4)
         assert "pin" not in [e.stage for e in watched.events if isinstance(e, DeviceJoining)]
