@@ -63,6 +63,7 @@ class Secured:
         self._last: dict[int, _Last] = {}
         self._temporary: dict[int, Security0] = {}
         self.unreadable: dict[int, Callable[[], None]] = {}  # nodes whose unreadable S2 messages somebody must hear of
+        self.illegible: dict[int, Callable[[], None]] = {}  # nodes that did not read a message again: they lack its key
         self.deaf: set[int] = set()  # nodes in a key exchange before its temporary keys
         self.figures: defaultdict[str, int] = defaultdict(int)
 
@@ -198,6 +199,8 @@ class Secured:
         last = self._last.pop(node, None)
         if last is not None and self._loop.time() < last.until:
             self._spawn(self._repeat(node, last), "S2 repetition")
+        else:
+            self.illegible.get(node, _nothing)()
 
     def _receive_s0(self, node: int, data: bytes) -> Unsealed | None:
         now = self._loop.time()
