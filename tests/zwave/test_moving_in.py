@@ -58,8 +58,25 @@ async def test_nodes_of_another_hub_go_on_with_its_keys(home: Simulation, tmp_pa
         await watched.driver.refresh("5")
 
 
-async def test_a_node_that_reads_no_key_of_ours_is_known_as_such_at_once(home: Simulation, tmp_path: Path) -> None:
-    """Each class that it does not have is one that it refuses, not one that it is waited for."""
+async def test_keys_that_come_later_are_taken_until_a_device_has_another_one(
+    home: Simulation, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async with moved_in(tmp_path) as watched:
-        found = await watched.wait(DeviceFound, lambda f: f.device.id.key == "6", timeout=4)
+        assert not (await watched.wait(DeviceFound, lambda f: f.device.id.key == "6", timeout=20)).device.secure
+    async with moved_in(tmp_path, s2_authenticated_key=KEYS["S2_AUTHENTICATED"]) as watched:
+        secure = await watched.wait(DeviceFound, lambda f: f.device.id.key == "6" and f.device.secure, timeout=20)
+        await watched.driver.refresh(secure.device.id.key)
+    async with moved_in(tmp_path, s2_authenticated_key="44" * 16) as watched:
+        await watched.driver.refresh("6")
+    assert "s2_authenticated_key is not taken" in caplog.text
+    assert "44" * 16 not in caplog.text
+
+
+async def test_a_node_that_reads_no_key_of_ours_is_known_as_such_at_once(
+    home: Simulation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each class that it does not have is one that it refuses, not one that it is waited for."""
+    monkeypatch.setattr("drivers.zwave.messages.ANSWER_TIMEOUT", 60.0)
+    async with moved_in(tmp_path) as watched:
+        found = await watched.wait(DeviceFound, lambda f: f.device.id.key == "6", timeout=30)
         assert not found.device.secure
