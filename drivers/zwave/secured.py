@@ -184,7 +184,8 @@ class Secured:
                     self._last.pop(node, None)
                     return (opened.payload, opened.security_class) if opened.payload else None
                 self.figures["s2_resyncs"] += 1
-                self.unreadable.get(node, _nothing)()
+                if opened.fresh:  # else it goes on from a message that came before its keys could be known
+                    self.unreadable.get(node, _nothing)()
                 self._answer(node, opened.answer, "S2 resynchronisation")
             case _:
                 return data, None

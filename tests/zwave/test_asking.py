@@ -1,9 +1,11 @@
 """A person is asked for the PIN of a device that joins, and told what is agreed, on a simulated stick."""
 
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from conftest import until
 
 from agent.driver import Asking, InvalidParameters, NotNow
 from agent.model import DeviceFound, DeviceJoining, Discovery, JoinWindow
@@ -64,6 +66,29 @@ async def test_a_lock_gets_its_keys_once_its_pin_is_typed(rig: SimRig) -> None:
         assert said["secured"] == "S2 Access Control"
         with pytest.raises(NotNow):
             await driver(watched).reply(question.id.key, label[:5])
+
+
+@pytest.mark.parametrize("right", [True, False])
+async def test_people_take_longer_than_the_device_waits_to_repeat_itself(
+    rig: SimRig,
+    monkeypatch: pytest.MonkeyPatch,
+    right: bool,  # noqa: FBT001
+) -> None:
+    """Meanwhile it says again and again what can be read only with its PIN."""
+    monkeypatch.setattr("drivers.zwave.security.kex.STEP_TIMEOUT", 0.3)
+    async with running(rig.driver()) as watched:
+        question = await asked(rig, watched)
+        lock, label = rig.simulation.network.nodes["lock"], await rig.label("lock")
+        assert lock.guard.joiner is not None
+        before, lock.guard.joiner.deadline = lock.said, time.monotonic()  # for the first time at once
+        lock.guard._arm()
+        await rig.control("list")  # it looks at its timers
+        await until(lambda: lock.said >= before + 3)
+        await driver(watched).reply(question.id.key, label[:5] if right else f"{int(label[:5]) ^ 1:05d}")
+        if right:
+            assert (await watched.wait(DeviceFound, timeout=30)).device.secure
+        else:
+            assert "is the PIN right?" in await failed(watched)
 
 
 async def test_without_an_answer_it_stays_out(rig: SimRig) -> None:
