@@ -32,7 +32,7 @@ from drivers.zwave.nodes import WAKE_UP, NodeBook, NodeRecord
 from drivers.zwave.own import answer
 from drivers.zwave.provisioning import ProvisioningList
 from drivers.zwave.secured import Secured
-from drivers.zwave.security.classes import SecurityClass
+from drivers.zwave.security.classes import LONG_RANGE_CLASSES, MESH_CLASSES, SecurityClass
 from drivers.zwave.tasks import Tasks
 from drivers.zwave.transmit import Sent, Transmitter, Urgency
 
@@ -155,7 +155,9 @@ class Network:
         self.devices.changed(record.id)
         node = self.nodes.setdefault(record.id, Node(record, heard_at=self.now()))
         node.record = record
-        self.messages.secured.grant(record.id, record.granted)
+        # Until its interview has found out what it has, it may speak with any key of ours: to say that it is awake, for one.
+        every = LONG_RANGE_CLASSES if record.id >= functions.FIRST_LONG_RANGE else MESH_CLASSES
+        self.messages.secured.grant(record.id, every if record.security is None else record.granted)
         return node
 
     # ---- what comes in ----------------------------------------------------------------------------------------------

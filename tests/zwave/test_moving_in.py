@@ -23,7 +23,9 @@ DEVICES = (
     ("plug", 6, ["S2_UNAUTHENTICATED", "S2_AUTHENTICATED"]),
     ("s0-lock", 7, ["S0"]),
     ("old-switch", 8, []),
+    ("multisensor", 9, ["S2_UNAUTHENTICATED", "S2_AUTHENTICATED"]),
 )
+SLEEPER = 9
 
 
 @pytest.fixture
@@ -49,6 +51,8 @@ async def test_nodes_of_another_hub_go_on_with_its_keys(home: Simulation, tmp_pa
     async with moved_in(tmp_path, **keys) as watched:
         for profile, node, granted in DEVICES:
             key = str(node)
+            if node == SLEEPER:
+                await home.control({"op": "wake", "device": profile})
             found = await watched.wait(DeviceFound, lambda f, key=key: f.device.id.key == key, timeout=30)
             assert found.device.secure == any(name.startswith("S2") for name in granted), profile
             assert found.device.endpoints[0].capabilities, profile
