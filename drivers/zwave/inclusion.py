@@ -55,6 +55,7 @@ class Inclusion:
         self._window: asyncio.Task[None] | None = None
         self._joining = False  # a device was found: the window closes after it
         self._closing = False
+        self._awaited: dict[str, asyncio.Future[None]] = {}  # DSK of the SmartStart device that a window waits for
         self._network = asyncio.Lock()  # one change of the network at a time
 
     # ---- the window -------------------------------------------------------------------------------------------------
@@ -69,7 +70,7 @@ class Inclusion:
         seconds = min(duration, MAX_SECONDS)
         if entry is not None:
             self._life.provisioning.put(entry)
-            self._window = self._life.spawn(self._listen(seconds, opened), "SmartStart window")
+            self._window = self._life.spawn(self._listen(seconds, opened, entry), "SmartStart window")
         else:
             self._window = self._life.spawn(self._hold(seconds, credentials, opened), "join window")
         await opened
@@ -79,21 +80,23 @@ class Inclusion:
         window, self._window = self._window, None
         if window is None or window.done():
             return
-        if self._joining:
+        if self._joining and not self._awaited:  # a SmartStart device joins by itself, whoever waits for it
             self._closing = True
             self.securing.withdraw()
         else:
             window.cancel()
         await asyncio.wait({window})
 
-    async def _listen(self, seconds: int, opened: asyncio.Future[None]) -> None:
+    async def _listen(self, seconds: int, opened: asyncio.Future[None], entry: Entry) -> None:
+        joined = self._awaited[entry.dsk] = asyncio.get_running_loop().create_future()
         try:
             await self.arm()
             self._told(opened, seconds)
-            await asyncio.sleep(seconds)
+            await asyncio.wait({joined}, timeout=seconds)
         except DriverError as error:
             _fail(opened, error)
         finally:
+            del self._awaited[entry.dsk]
             _fail(opened, DriverLost("the join window was closed before it was open"))
             self._life.sink(JoinWindow(self._life.radio, 0))
 
@@ -214,6 +217,9 @@ class Inclusion:
         book.save(record.id)
         if entry is not None:
             life.provisioning.joined(entry, record.id)
+            awaited = self._awaited.get(entry.dsk)
+            if awaited is not None and not awaited.done():
+                awaited.set_result(None)
         if record.id < FIRST_LONG_RANGE and self._controller.facts.has("AssignSUCReturnRoute"):
             with suppress(DeviceUnreachable):  # its way home is found by exploring then
                 await life.messages.secured.radio.run("AssignSUCReturnRoute", node=record.id)
