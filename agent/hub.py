@@ -213,7 +213,8 @@ class Hub:
             self._count("quarantined")
             return [SaveDevice(device.id), Progress("quarantined", data)]
         found = Publish(Kind.DISCOVERED, record.ref, discovered_body(record, discovery, "DISCOVERED", now))
-        return [SaveDevice(device.id), found, *effects, Progress("found", data), *self._auto_onboard(record, now)]
+        # The progress first: the last device of a discovery ends it, and whoever watches it hears nothing after that.
+        return [SaveDevice(device.id), found, Progress("found", data), *effects, *self._auto_onboard(record, now)]
 
     def _changed(self, record: DeviceRecord, device: Device) -> list[Effect]:
         """An interview of a known device ended: tell what is new, and only that."""
@@ -222,7 +223,7 @@ class Hub:
         self._index(device)
         discovery, effects = self.discoveries.found(device.id, record.managed_thing_id)
         data = shown(record)
-        effects.append(Progress("found", {**data, "known": True}))
+        effects.insert(0, Progress("found", {**data, "known": True}))
         if not unchanged:
             effects.append(SaveDevice(device.id))
         if record.managed_thing_id and (discovery or not unchanged):

@@ -171,7 +171,7 @@ async def test_discover_tells_each_step_and_ends_with_the_window(daemon: Daemon)
     lines = await asked
     steps = [(line["what"], line.get("status")) for line in lines if line["what"] in ("discovery", "found")]
     discovery = [("discovery", status) for status in ("RUNNING", "RUNNING", "SUCCEEDED")]
-    assert steps == [*discovery[:2], ("found", None), discovery[2]]
+    assert steps == [discovery[0], ("found", None), *discovery[1:]]
     assert [line["done"] for line in lines] == [False] * (len(lines) - 1) + [True]
     assert lines[-1]["count"] == 1
 
@@ -190,6 +190,9 @@ async def test_a_question_of_a_radio_is_answered_by_whoever_is_there(daemon: Dae
     assert daemon.radio.answers == [(BULB_ID.key, "12345")]
     daemon.runtime.dispatch(JoinWindow("zigbee", 0))
     daemon.runtime.dispatch(DeviceFound(BULB))
+    assert [line["what"] for line in await asked][-3:] == ["found", "discovery", "discovery"], (
+        "it is told before the end"
+    )
     steps = [line for line in await asked if line["what"] == "joining"]
     assert [(step["stage"], step["seconds"]) for step in steps] == [("pin", 240)]
 
