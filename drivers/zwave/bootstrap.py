@@ -13,6 +13,7 @@ from agent.driver import DeviceUnreachable, DriverError
 from drivers.zwave.codec import Command, make
 from drivers.zwave.messages import Messages, Received
 from drivers.zwave.security import kex
+from drivers.zwave.security.ckdf import Keys
 from drivers.zwave.security.classes import AUTHENTICATED, KEY_SIZE, SecurityClass
 from drivers.zwave.transmit import Urgency
 
@@ -94,7 +95,7 @@ class _Exchange:
         secured, loop = self.messages.secured, asyncio.get_running_loop()
         self.messages.exchanges[self.node] = lambda data, security: self.arrived.put_nowait((data, security))
         secured.unreadable[self.node] = lambda: self.arrived.put_nowait(None)
-        secured.deaf.add(self.node)
+        secured.deaf[self.node] = []
         try:
             effects = self.machine.start(loop.time())
             while True:
@@ -108,7 +109,7 @@ class _Exchange:
         finally:
             del self.messages.exchanges[self.node]
             secured.unreadable.pop(self.node, None)
-            secured.deaf.discard(self.node)
+            secured.deaf.pop(self.node, None)
             secured.s2.set_temporary(self.node, None)
 
     async def _next(self) -> list[kex.Effect]:
@@ -139,8 +140,7 @@ class _Exchange:
                     else:  # meanwhile the device may give up
                         self.attendant.ask_pin(dsk, lambda pin: self.arrived.put_nowait(_Pin(pin)))
                 case kex.UseTemporary(keys):
-                    secured.s2.set_temporary(self.node, keys)
-                    secured.deaf.discard(self.node)
+                    self._use_temporary(keys)
                 case kex.UseKey(security_class, _):
                     self.granted.append(security_class)
                     secured.s2.grant(self.node, self.granted)
@@ -158,6 +158,13 @@ class _Exchange:
         elif self.attendant is not None:
             self.attendant.negotiated(requested, granted)
         return self.machine.grant(granted, asyncio.get_running_loop().time())
+
+    def _use_temporary(self, keys: Keys) -> None:
+        """What the node said while its PIN was looked for can be read now."""
+        secured = self.messages.secured
+        secured.s2.set_temporary(self.node, keys)
+        for missed in secured.deaf.pop(self.node, ()):
+            self.messages.receive(self.node, missed)
 
     def _pin(self, pin: bytes | None) -> list[kex.Effect]:
         if pin is not None:

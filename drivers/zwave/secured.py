@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 S0, S2 = 0x98, 0x9F
 NONCE_TIMEOUT = 5.0  # seconds
+MISSED = 32  # messages of a node in a key exchange: it repeats one every 10 s, and people have 240 s
 REPEAT_WITHIN = 5.0  # seconds in which a peer may say that it could not read our last message
 
 Unsealed = tuple[bytes, SecurityClass | None]
@@ -64,7 +65,9 @@ class Secured:
         self._temporary: dict[int, Security0] = {}
         self.unreadable: dict[int, Callable[[], None]] = {}  # nodes whose unreadable S2 messages somebody must hear of
         self.illegible: dict[int, Callable[[], None]] = {}  # nodes that did not read a message again: they lack its key
-        self.deaf: set[int] = set()  # nodes in a key exchange before its temporary keys
+        self.deaf: dict[
+            int, list[bytes]
+        ] = {}  # nodes in a key exchange before its temporary keys, and what they said under them
         self.figures: defaultdict[str, int] = defaultdict(int)
 
     def grant(self, node: int, granted: tuple[SecurityClass, ...]) -> None:
@@ -178,6 +181,8 @@ class Secured:
                     self._on_s2_nonce(node)
             case 0x03:  # Message Encapsulation
                 if node in self.deaf:
+                    if len(self.deaf[node]) < MISSED:
+                        self.deaf[node].append(data)
                     return None
                 opened = self.s2.open(node, data, self._loop.time())
                 if isinstance(opened, Opened):
