@@ -3,6 +3,8 @@
 VENV ?= .venv
 PYTHON := $(VENV)/bin/python
 PYTEST_ARGS ?=
+# Hundreds of processes of the tests read the same sources: they compile them once, also where the shell says to keep nothing.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help demo test check check-only bench faults clean
 
@@ -16,7 +18,7 @@ demo: ## The main job on one machine: cloud, simulated radios, hub, a power cut 
 test: ## All tests, with the foreign counterparties
 	@scripts/setup.sh test $(VENV)
 	@$(MAKE) --no-print-directory check-only
-	@$(PYTHON) -m pytest -n 4 $(PYTEST_ARGS)
+	@$(PYTHON) -m pytest -n 4 --dist loadgroup $(PYTEST_ARGS)
 
 check: ## Lint and types
 	@scripts/setup.sh test $(VENV)
@@ -31,9 +33,11 @@ bench: ## Figures, as ratios inside one run
 	@scripts/setup.sh test $(VENV)
 	@$(PYTHON) tests/bench/run.py
 
-faults: ## The long fault runs: CYCLES=100 kills, with broker kills, unplugs and corrupted bytes
+faults: ## The long runs: CYCLES=100 kills, with broker kills, unplugs and corrupted bytes; then every property with many examples
 	@scripts/setup.sh test $(VENV)
 	@HUB_AGENT_FAULT_CYCLES=$(or $(CYCLES),100) $(PYTHON) -m pytest -s tests/faults --timeout 3600 $(PYTEST_ARGS)
+	@HUB_AGENT_FAULT_CYCLES=$(or $(CYCLES),100) $(PYTHON) -m pytest -n 4 --dist loadgroup -m hypothesis --timeout 3600 $(PYTEST_ARGS)
 
 clean: ## Remove what was made
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/conformance/*/node_modules
+	@find agent drivers tests -name __pycache__ -prune -exec rm -rf {} +

@@ -130,6 +130,9 @@ def show_device(device: Mapping[str, Any]) -> None:
         out.print(table(title, ("capability", "state", "actions"), rows))
     if device["unmapped"]:
         say("not mapped: " + ", ".join(device["unmapped"]))
+    for name, told in device.get("radio", {}).items():
+        pairs = told.items() if isinstance(told, Mapping) else [("", told)]
+        say(f"{name}: " + ", ".join(f"{key} {value}".strip() for key, value in pairs))
 
 
 def watch_discovery(

@@ -1,6 +1,7 @@
-"""Shared by all tests: real brokers, and waiting on conditions instead of sleeping."""
+"""Shared by all tests: real brokers, waiting on conditions instead of sleeping, and how many examples a property is tried with."""
 
 import asyncio
+import os
 import shutil
 import signal
 import socket
@@ -13,11 +14,30 @@ from typing import Any, Self
 import pytest
 from hypothesis import HealthCheck, settings
 
-# Four tests share two cores: how long an example takes says nothing of the code.
-settings.register_profile("hub", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("hub")
-
+# One knob for every property: few examples in `make test`, other ones in each run; many in `make faults`.
+# No deadline, no complaint of slowness: a loaded machine is no fault of what is tested.
+for _name, _count in (("short", 25), ("long", 500)):
+    settings.register_profile(
+        _name,
+        settings.get_profile("default"),
+        max_examples=_count,
+        deadline=None,
+        derandomize=False,
+        print_blob=True,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+settings.load_profile("long" if "HUB_AGENT_FAULT_CYCLES" in os.environ else "short")
+# Folders of tests are in memory where there is room: a disk's waits at each fsync are most of a run's time. That it is asked is counted
+# by the tests of power cuts, and benches use the disk.
+_memory = Path("/dev/shm")
+if _memory.is_dir() and os.access(_memory, os.W_OK) and shutil.disk_usage(_memory).free > 2 << 30:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_memory))
 _given: set[int] = set()
+
+
+def examples(times: float = 1.0, **more: Any) -> settings:
+    """So many times the examples of this run: more where one costs next to nothing, fewer where it costs much."""
+    return settings(max_examples=max(1, round(settings().max_examples * times)), **more)
 
 
 def free_port() -> int:
@@ -29,6 +49,15 @@ def free_port() -> int:
         if port not in _given:
             _given.add(port)
             return port
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """Tests that share what is made once for their file run in one worker: four would start four clouds for it."""
+    for item in items:
+        made = item._fixtureinfo.name2fixturedefs.values()
+        if any(found[-1].scope == "module" for found in made if found):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
 
 
 async def until(condition: Callable[[], object], timeout: float = 10.0, what: str = "") -> None:
@@ -58,7 +87,8 @@ class Broker:
         self._config = folder / "mosquitto.conf"
         self._config.write_text(
             f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence true\nautosave_interval 1\n"
-            f"autosave_on_changes true\npersistence_location {folder}/\nmax_queued_messages 0\nmax_inflight_messages 0\n{extra}\n"
+            f"autosave_on_changes true\npersistence_location {folder}/\nmax_queued_messages 0\nmax_inflight_messages 0\n"
+            f"set_tcp_nodelay true\n{extra}\n"
         )
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -15,7 +15,7 @@ from agent.clock import SystemClock
 from agent.console_api import ConsoleApi
 from agent.console_ota import ConsoleOta
 from agent.control import SOCKET, ControlServer
-from agent.driver import DeviceUnreachable, InvalidParameters, NotNow, Sink, execute_each
+from agent.driver import DeviceUnreachable, DriverError, InvalidParameters, NotNow, Sink, execute_each
 from agent.home import RadioRecord
 from agent.hub import Hub
 from agent.model import (
@@ -60,6 +60,7 @@ class Radio:
         self.executed: list[Command] = []
         self.sink: Sink = lambda _event: None
         self.error = ""
+        self.refusal: DriverError | None = None  # of a backup
         self.restored: list[bytes] = []
         self.answers: list[tuple[str, str]] = []
         self.answer = asyncio.Event()
@@ -108,6 +109,8 @@ class Radio:
     async def backup(self) -> bytes:
         if self.error:
             raise DeviceUnreachable(self.error)
+        if self.refusal:
+            raise self.refusal
         return b'{"network_key": "k"}'
 
     async def restore(self, document: bytes) -> None:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import forked
 import paho.mqtt.client as paho
 from conftest import Broker, until_async
 from daemon import ask, configure, ready
@@ -54,7 +55,7 @@ class House:
     def run(self) -> None:
         command = [sys.executable, "-m", "agent.cli", "run", "-c", str(self.config)]
         with (self.folder / "agent.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+            self.process = forked.Popen(command, stdout=log, stderr=log)
 
     def kill(self) -> None:
         assert self.process is not None

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import forked
 from conftest import until_async
 from daemon import ask
 from standin_rig import UPC, Cloud
@@ -93,9 +94,7 @@ class Machine:
 
     def agent(self, *words: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "agent.cli", *words, "-c", str(self.config)]
-        return subprocess.run(
-            command, capture_output=True, text=True, timeout=100, check=False, stdin=subprocess.DEVNULL
-        )
+        return forked.run(command, capture_output=True, text=True, timeout=100, check=False, stdin=subprocess.DEVNULL)
 
     def told(self, *words: str) -> dict[str, Any]:
         """What a command that must go well prints."""
@@ -107,7 +106,7 @@ class Machine:
     def run(self) -> None:
         command = [sys.executable, "-m", "agent.cli", "run", "-c", str(self.config)]
         with (self.folder / "agent.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+            self.process = forked.Popen(command, stdout=log, stderr=log)
 
     @property
     def log(self) -> str:

@@ -64,10 +64,11 @@ class Machine:
         (made / "it.release.json").write_bytes(release(number, **changes))
         return {"path": str(made / "it.release.json")}
 
-    async def life(self, work: Callable[[Engine], Awaitable[object]]) -> bool:
+    async def life(self, work: Callable[[Engine], Awaitable[object]], seconds: float = 30.0) -> bool:
         """One process: `work` with a live engine; True when the engine ended it for a restart first."""
         store = Store.open(self.state, Limits(ballast=4096))
         try:
+            self.prepare(store)
             self.journal = Journal(store, Still())
             floors = Floors(self.board.folder, await self.journal.load())
             desk = Desk(self.journal)
@@ -84,7 +85,7 @@ class Machine:
             steps = Steps(desk, Still(), verifier, fetcher, appliers, health, self.policy, restart)
             self.engine = Engine(desk, steps, Still(), again=0.02)
             tasks = [asyncio.ensure_future(one) for one in (self.engine.live(), work(self.engine), ended)]
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED, timeout=30)
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED, timeout=seconds)
             assert done, f"nothing moves: {self.task}"
             for one in tasks:
                 one.cancel()
@@ -94,6 +95,9 @@ class Machine:
             return tasks[2] in done
         finally:
             await store.close()
+
+    def prepare(self, store: Store) -> None:
+        """Make the appliers that need the store of this life."""
 
     async def to_the_end(self, document: Mapping[str, Any], lives: int = 12, *, start: bool = True) -> Task:
         """Have it done, over as many processes as it takes; the task at its end. Without `start` the launcher has chosen already."""
@@ -109,6 +113,16 @@ class Machine:
                 return self.task
         raise AssertionError(f"not at its end after {lives} starts: {self.task}")
 
+    async def begin(self, document: Mapping[str, Any]) -> None:
+        """The first process alone: up to the restart for the new version."""
+
+        async def work(engine: Engine) -> None:
+            await engine.offer(LOCAL, "1", 1, document)
+            await until(lambda: engine.tasks[KEY].over, 600.0)
+
+        self.board.start()
+        assert await self.life(work, 600.0), self.task
+
     @property
     def task(self) -> Task:
         assert self.journal is not None
@@ -118,4 +132,6 @@ class Machine:
 def update(image: tuple[str, bytes], version: str = "2.0") -> dict[str, Any]:
     """What `offer_files` takes for an update of the agent alone."""
     name, content = image
-    return {"images": {name: content}, "components": [agent(version, files=[file(name, content)])], "release": version}
+    chunk = 4096 if len(content) < 1 << 20 else 1 << 20
+    files = [file(name, content, chunk)]
+    return {"images": {name: content}, "components": [agent(version, files=files)], "release": version}

@@ -19,11 +19,11 @@ SAYS = 'import os\nprint("{version}", os.environ["HUB_AGENT_SLOT"])\n'
 CRASHES = 'raise ImportError("no such thing")\n'
 
 
-def tree(version: str, text: str = SAYS, more: Mapping[str, bytes] | None = None) -> bytes:
+def tree(version: str, text: str = SAYS, more: Mapping[str, bytes] | None = None, *, compressed: bool = True) -> bytes:
     """A tar of a build."""
     made = io.BytesIO()
     files = {"agent/__init__.py": b"", "agent/cli.py": text.format(version=version).encode(), **(more or {})}
-    with tarfile.open(fileobj=made, mode="w:gz") as tar:
+    with tarfile.open(fileobj=made, mode="w:gz" if compressed else "w") as tar:
         for name, content in files.items():
             info = tarfile.TarInfo(name)
             info.size = len(content)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import forked
 from botocore.config import Config
 
 WIFI, ZIGBEE = "WIFI_SETUP_QR_BAR_CODE", "ZIGBEE_QR_BAR_CODE"
@@ -37,7 +38,7 @@ class Cloud:
             *self._arguments,
         ]
         with (self.folder.parent / f"{self.folder.name}.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)
+            self.process = forked.Popen(command, stdout=subprocess.PIPE, stderr=log)
         assert self.process.stdout is not None
         self.told = json.loads(self.process.stdout.readline() or b"{}")
         assert self.told, (self.folder.parent / f"{self.folder.name}.log").read_text()

@@ -1,13 +1,14 @@
 """Rules of the architecture that a machine can hold, each with its reason."""
 
 import ast
-import functools
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("architecture")  # one worker parses all files
 ROOT = Path(__file__).parent.parent
 FILES = sorted(path for top in ("agent", "drivers") for path in (ROOT / top).rglob("*.py"))
 
@@ -45,6 +46,7 @@ PURE = (
             "trust",
             "offer",
             "plan",
+            "campaign",
             "windows",
         )
     ),
@@ -52,6 +54,7 @@ PURE = (
     "drivers/zigbee/catalog",
     "drivers/zigbee/availability.py",
     "drivers/zigbee/installcode.py",
+    "drivers/zigbee/ota_image.py",
     "drivers/zwave/frame.py",
     "drivers/zwave/session.py",
     "drivers/zwave/layout",
@@ -65,6 +68,8 @@ PURE = (
     "drivers/zwave/supervision.py",
     "drivers/zwave/transport_service.py",
     "drivers/zwave/firmware.py",
+    "drivers/zwave/nvm_parse.py",
+    *(f"drivers/zwave/server_{name}.py" for name in ("json", "facts", "values", "commands")),
     *(
         f"drivers/sim/zigbee/{name}"
         for name in (
@@ -81,6 +86,7 @@ PURE = (
             "ash",
             "ezsp",
             "model",
+            "ota",
         )
     ),
     "drivers/sim/faults.py",
@@ -189,22 +195,25 @@ ONE_PLACE = {  # third-party library -> where it may be imported
         "agent/sim/nrf/devices.py",
     ),
     "botocore": ("agent/sim/service_model.py",),
-    "aiohttp": ("agent/sim/http.py", "agent/cloud/rest.py"),
+    "aiohttp": ("agent/sim/http.py", "agent/cloud/rest.py", "drivers/zwave/server_socket.py"),
     "yarl": ("agent/cloud/rest",),
     "cbor2": ("agent/sim/iot/provisioning.py", "agent/sim/nrf/cbor.py"),
     "aiocoap": ("agent/sim/coap.py",),
     "OpenSSL": ("agent/sim/dtls.py",),
     "jsonata": ("agent/sim/nrf/transform.py",),
+    "tuf": ("agent/ota/tuf_source.py",),
     "dbus_fast": ("agent/ota/appliers/rauc.py",),
     "cronsim": ("agent/sim/iot/jobs.py", "agent/ota/windows.py", "agent/settings/values.py"),
 }
 CREATORS = {  # who may create tasks, and why
     "agent/supervise.py": "the one place",
     "agent/run.py": "the one TaskGroup of the process",
+    "agent/ota/appliers/rollout.py": "one for each radio, inside the activation that waits for them",
     "drivers/zigbee/session.py": "a driver's background work lives inside run()",
     "drivers/zigbee/trust_center.py": "in bellows' own set of tasks, which its shutdown ends",
     "drivers/zigbee/driver.py": "a driver's background work lives inside run()",
     "drivers/zigbee/radio.py": "a driver's background work lives inside run()",
+    "drivers/zwave/server_home.py": "the reader outlives the session's tasks, and is awaited",
     "drivers/zwave/tasks.py": "a driver's background work lives inside run()",
 }
 LONG_FILES = {  # over 400 lines, and why
@@ -220,11 +229,12 @@ def name(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
+@cache
 def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-@functools.cache
+@cache
 def imports(path: Path) -> tuple[str, ...]:
     found: list[str] = []
     for node in ast.walk(tree(path)):
@@ -353,7 +363,7 @@ def test_no_handler_swallows_everything() -> None:
 
 
 def test_the_daemon_does_not_import_what_is_not_configured() -> None:
-    absent = ("zigpy", "bellows", "bleak", "aiocoap", "rich", "pkcs11", "cryptography", "aiohttp")
+    absent = ("zigpy", "bellows", "bleak", "aiocoap", "rich", "pkcs11", "cryptography", "aiohttp", "tuf")
     code = f"import sys, agent.run, agent.cli; print([m for m in {absent} if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"

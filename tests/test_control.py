@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import forked
 import h11
 import pytest
-from conftest import until, until_async
+from conftest import examples, until, until_async
 from daemon import ask
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agent import control
@@ -353,7 +354,7 @@ async def test_two_daemons_and_a_kill_9(tmp_path: Path) -> None:
     with ExitStack() as processes:
 
         def start() -> "subprocess.Popen[bytes]":
-            process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+            process = forked.Popen(command, stderr=subprocess.DEVNULL)
             processes.callback(process.wait)
             processes.callback(process.kill)
             return process
@@ -412,7 +413,7 @@ async def _feed(chunks: list[bytes]) -> bytes:
     return answer
 
 
-@settings(max_examples=150, deadline=None)
+@examples(4)
 @given(st.lists(st.one_of(PIECES, st.binary(max_size=40)), max_size=8))
 @example([b"HEAD / HTTP/1.1\r\nhost: hub\r\ncontent-length: 1\r\n\r\n{"])
 @example([b"\r\n\r\n"])

@@ -100,6 +100,7 @@ class Jobs:
         self.standing: dict[str, Standing] = {}
         self._taken: set[str] = set()
         self._versions: dict[str, int] = {}  # by key: what the cloud counts updates with
+        self._updating = asyncio.Lock()
         self._attention = asyncio.Event()
         self._foreign: set[str] = set()
         self.done = 0
@@ -173,7 +174,8 @@ class Jobs:
             step_timeout_in_minutes=step_timeout,
         )
         try:
-            answer = await self._channel.ask(topic, body, Updated)
+            async with self._updating:  # an answer names its topic, not its question
+                answer = await self._channel.ask(topic, body, Updated)
         except AnswerTroubleError as error:
             log.warning("%s", error)  # it came on `accepted`; without its version the next update names none
             self._versions.pop(key, None)

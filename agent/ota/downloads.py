@@ -16,9 +16,9 @@ from agent.files import disk_trouble
 from agent.ota.appliers.contract import Image
 from agent.ota.desk import CanceledError
 from agent.ota.fetch import Fetch, FetchPolicy, Limit, Source
-from agent.ota.image import BLOCK
 from agent.ota.manifest import Component, File
 from agent.ota.offer import Offer
+from agent.ota.readback import BLOCK
 
 log = logging.getLogger(__name__)
 

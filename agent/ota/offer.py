@@ -18,6 +18,7 @@ class Offer:
     addresses: Mapping[str, str] = field(
         default_factory=dict
     )  # of files by name, where a job has them: presigned ones, each its own
+    permission: bytes | None = None  # to go back, as it was verified
     floor: str = ""  # what it raises the floor to once it is confirmed, JSON; "" for one that is read again
 
     @property

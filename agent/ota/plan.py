@@ -45,6 +45,7 @@ class Runs(StrEnum):
     ON_TRIAL = "on trial"  # the new version runs and falls back by itself unless it is confirmed
     FELL_BACK = "fell back"  # the new version was on trial; what ran before runs again
     CONFIRMED = "confirmed"  # the new version runs for good
+    UNDER_WAY = "under way"  # device after device gets the new version, and the activation goes on where it was
 
 
 S = State
@@ -68,7 +69,7 @@ MOVES: Mapping[State, frozenset[State]] = {
     **{state: frozenset() for state in FINAL},
 }
 
-MANIFEST = "manifest"  # the fact of a task that holds what was verified
+MANIFEST, PERMISSION = "manifest", "permission"  # the facts of a task that hold what was verified
 
 # How often a state may be begun without progress before the task ends.
 TRIES: Mapping[State, int] = {S.DOWNLOADING: 20, S.WRITING: 3, S.ACTIVATING: 3, S.TRIAL: 3, S.ROLLING_BACK: 5}
@@ -186,6 +187,8 @@ def _activating(task: Task, runs: Runs) -> Task:
         case Runs.OLD | Runs.SELECTED:
             again = tried(task)
             return moved(again, S.STAGED, tries=again.tries) if again.state == S.ACTIVATING else again
+        case Runs.UNDER_WAY:
+            return task  # it takes days, so that a restart in it is no failure
 
 
 def _trial(task: Task, runs: Runs) -> Task:

@@ -107,7 +107,7 @@ def sign(source: Path, keys: Sequence[Path], out: Path | None, root: Path | None
     made = Signed(payload, envelope.signatures)
     wanted = _wanted(document, made, kind, judge)
     _write(target, envelope.encoded(), 0o644)
-    signers = tuple(header_of(text, kind, "")[0] for text in envelope.signatures)
+    signers = tuple(header_of(text, kind, "") for text in envelope.signatures)
     return Made(target, kind, hashlib.sha256(payload).hexdigest(), signers, wanted)
 
 

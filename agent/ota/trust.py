@@ -21,6 +21,7 @@ from agent.ota.refusals import (
     ExpiredError,
     MixAndMatchError,
     NotYetError,
+    RefusedError,
     RollbackError,
     RootChainError,
     RootExpiredError,
@@ -64,7 +65,7 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A release that may be installed. `verify` alone makes them, so that whoever holds one has checked it.
+    """A release that may be installed. `verify` and `admit` alone make them, so that whoever holds one has checked it.
 
     `digest`: SHA-256 of the manifest, hex; `signers`: ids of the keys; `root`: version of the root that named them; `hub`: the components for
     this hub, those that others require first; `devices`: those for devices; `permission`: of a planned downgrade.
@@ -97,8 +98,8 @@ def verify(
 ) -> Verified:
     """The release in an envelope, if this hub may install it now.
 
-    `place` says where it came from, in errors. `permission`: the envelope of a Downgrade, asked for only where the release is older.
-    Raises a RefusedError, one class for each reason.
+    `place` says where it came from, in errors. `permission`: the envelope of a Downgrade; where the hub itself does not go back it need not be
+    good, and only makes it possible that devices do. Raises a RefusedError, one class for each reason.
     """
     if root.version < floor.root:
         remedy = f"give the hub the roots up to {floor.root}"
@@ -132,20 +133,24 @@ def admit(
     _check_dependencies(mine + devices, floor, place)
     digest = hashlib.sha256(vouched.payload).hexdigest()
     back = _check_floor(mine + devices, release, digest, floor, place)
-    granted = None
-    if back is not None:
-        if permission is None:
-            raise back
-        granted = _permitted(permission, release, root, hub, floor, now, place)
-    elif release.number <= floor.number and not judged(now, floor)[1]:
+    granted: Downgrade | None = None
+    trouble: RefusedError | None = back
+    if permission is not None:
+        try:
+            granted, trouble = _permitted(permission, release, root, hub, floor, now, place), None
+        except RefusedError as error:
+            trouble = error
+    if back is not None and trouble is not None:
+        raise trouble
+    if back is None and release.number <= floor.number and not judged(now, floor)[1]:
         remedy = "wait for the time to be synchronised (chrony or systemd-timesyncd)"
         text = f"release {release.number} is not newer than {floor.number}, and its expiry cannot be judged"
         raise TimeUnknownError(text, place=place, remedy=remedy)
     return Verified(release, digest, vouched.signers, vouched.root, mine, devices, granted)
 
 
-def reread(data: bytes, digest: str, hub: Hub, place: str = "") -> Verified:
-    """A release that `verify` has found good before, whose installation is under way: its digest was written down then.
+def reread(data: bytes, digest: str, hub: Hub, permission: bytes | None = None, place: str = "") -> Verified:
+    """A release that `verify` has found good before, whose installation is under way: its digest was written down then, and its permission.
 
     What has changed since (it has expired, the floor is higher) is no reason to leave it half done. Raises MixAndMatchError, RefusedError.
     """
@@ -155,15 +160,17 @@ def reread(data: bytes, digest: str, hub: Hub, place: str = "") -> Verified:
         raise MixAndMatchError(text, place=place, remedy="the hub's disk may be damaged; let the update be rolled back")
     release = read_release(signed.payload, place)
     mine, devices = _matching(release, hub, place)
-    return Verified(release, digest, frozenset(), 0, mine, devices)
+    granted = None if permission is None else read_downgrade(open_envelope(permission, LARGEST, place).payload, place)
+    return Verified(release, digest, frozenset(), 0, mine, devices, granted)
 
 
-def raised(floor: Floor, verified: Verified) -> Floor:
+def raised(floor: Floor, verified: Verified, root: Root | None) -> Floor:
     """The floor once this release is CONFIRMED, and never earlier: the version before must stay one that may be gone back to.
 
-    Compute it when the release is verified, keep it in the journal, and put it in force at CONFIRMED: by then the release may have expired.
-    A permitted downgrade changes what is installed, and lowers nothing.
+    `root`: what `verify` was given, None for a source that has none. Compute it when the release is verified, keep it in the journal, and put
+    it in force at CONFIRMED: by then the release may have expired. A permitted downgrade changes what is installed, and lowers nothing.
     """
+    floor = floor if root is None else recovered(floor, root)
     release = verified.release
     epochs = dict(floor.epochs)
     for component in verified.hub + verified.devices:
@@ -278,7 +285,7 @@ def _permitted(
         remedy = "wait for the time to be synchronised (chrony or systemd-timesyncd)"
         raise TimeUnknownError("a downgrade is permitted for a time, and nobody knows it", place=place, remedy=remedy)
     wrong = ""
-    if (permission.from_, permission.to) != (floor.number, release.number):
+    if permission.to != release.number or floor.number not in (permission.from_, permission.to):
         wrong = f"from {permission.from_} to {permission.to}, and this is from {floor.number} to {release.number}"
     elif not _named(hub.id, permission.hubs):
         wrong = f"for other hubs than {hub.id}"
@@ -334,3 +341,12 @@ def beside(location: str) -> str:
         return location + SUFFIX
     parts = urlsplit(location)
     return urlunsplit(parts._replace(path=parts.path + SUFFIX, query="", fragment=""))
+
+
+def next_root(location: str, root: Root) -> str:
+    """Where the root that follows `root` lies, if there is one: beside the manifest at `location`, as `2.root.json` (TUF's names)."""
+    name = f"{root.version + 1}.root.json"
+    if "://" not in location:
+        return f"{location.rpartition('/')[0]}/{name}" if "/" in location else name
+    parts = urlsplit(location)
+    return urlunsplit(parts._replace(path=f"{parts.path.rpartition('/')[0]}/{name}", query="", fragment=""))

@@ -9,28 +9,36 @@ and where files have addresses of their own, "urls": {name: address}, which pres
 
 import asyncio
 import json
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from agent.clock import Clock
+from agent.cloud.rest_answer import RestError
 from agent.errors import StorageError
+from agent.files import disk_trouble, write_atomic
 from agent.ota.fetch import FetchPolicy
 from agent.ota.floor import Floor, encoded
 from agent.ota.floors import Floors
 from agent.ota.manifest import LARGEST
 from agent.ota.manifest_get import get
 from agent.ota.offer import Offer
-from agent.ota.plan import HARMLESS, MANIFEST, Task
-from agent.ota.refusals import MalformedError, UnsignedError
-from agent.ota.roots import Root, chained, pinned
+from agent.ota.plan import HARMLESS, MANIFEST, PERMISSION, Task
+from agent.ota.refusals import MalformedError, RefusedError, UnsignedError
+from agent.ota.roots import LARGEST_ROOT, LONGEST_CHAIN, Root, chained, pinned, rotated
 from agent.ota.signatures import ROOM
-from agent.ota.trust import Hub, Policy, raised, reread, unsigned, verify
+from agent.ota.trust import Hub, Policy, next_root, raised, reread, unsigned, verify
+
+log = logging.getLogger(__name__)
+Found = TypeVar("Found")
 
 LOCAL = "local"  # the source of what a person asks for
-PERMISSION = "permission"
 AGENT = "agent"  # the name of the component that is this program
+_MOST_ROOT = (LARGEST_ROOT + ROOM) * 2
+_NOT_THERE = (403, 404, 410)  # a bucket says 403 to who may not list it
 _MOST = (LARGEST + ROOM) * 2  # bytes of an envelope, whose payload is in base64
 
 
@@ -51,6 +59,14 @@ class Trust:
         except OSError as error:
             raise StorageError(f"a root cannot be read: {error.strerror}", place=str(error.filename)) from error
 
+    def follow(self, root: Root, data: bytes, place: str) -> Root:
+        """Take the next root on, for good. Raises RefusedError, StorageError."""
+        following = rotated(root, data, place)
+        with disk_trouble():
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_atomic(self._folder / f"{following.version}.root.json", data, mode=0o644)
+        return following
+
     def _following(self, version: int) -> Iterable[bytes]:
         while (path := self._folder / f"{version}.root.json").exists():
             yield path.read_bytes()
@@ -70,11 +86,41 @@ class Verifier:
         """See agent.ota.steps.Verifier. Raises RefusedError, RestError, StorageError."""
         data, base = await self._envelope(task)
         if task.state not in HARMLESS:
-            return Offer(reread(data, task.facts.get("digest", ""), self._hub, task.key), base, data, _addresses(task))
-        root, now = self._trust.root(), self._clock.now()
+            digest, granted = task.facts.get("digest", ""), task.facts.get(PERMISSION)
+            found = reread(data, digest, self._hub, granted.encode() if granted else None, task.key)
+            return Offer(found, base, data, _addresses(task))
+        root, now = await self._newest_root(base), self._clock.now()
         floor, permission = self._floor(root), _inline(task.document, PERMISSION)
         verified = verify(data, root, self._hub, floor, now, permission=permission, place=task.key)
-        return Offer(verified, base, data, _addresses(task), encoded(raised(floor, verified)).decode())
+        after = encoded(raised(floor, verified, root)).decode()
+        return Offer(verified, base, data, _addresses(task), permission, after)
+
+    async def _newest_root(self, location: str) -> Root:
+        """The root in force, after those that lie beside the manifest and follow it have been taken on. Raises RefusedError, StorageError."""
+        root = self._trust.root()
+        for _ in range(LONGEST_CHAIN if location else 0):
+            place = next_root(location, root)
+            try:
+                data = await _in_thread(partial(self._look, place))
+                if data is None:
+                    break
+                root = self._trust.follow(root, data, place)
+            except (RefusedError, RestError) as error:
+                log.warning("no newer root is taken: %s", error.advice)
+                break
+            log.info("root %d is in force, from %s", root.version, place)
+        return root
+
+    def _look(self, place: str) -> bytes | None:
+        """What lies there; None for nothing. Raises RestError, StorageError."""
+        if "://" not in place:
+            return _read(Path(place)) if Path(place).exists() else None
+        try:
+            return get(place, self._fetch, _MOST_ROOT)
+        except RestError as error:
+            if error.status in _NOT_THERE:
+                return None
+            raise
 
     async def confirmed(self, floor: str) -> None:
         """See agent.ota.steps.Verifier."""
@@ -129,5 +175,5 @@ def _read(path: Path) -> bytes:
         raise StorageError(f"the manifest cannot be read: {error.strerror}", place=str(path), remedy=remedy) from error
 
 
-async def _in_thread(work: Callable[[], bytes]) -> bytes:
+async def _in_thread(work: Callable[[], Found]) -> Found:
     return await asyncio.get_running_loop().run_in_executor(None, work)

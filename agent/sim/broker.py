@@ -26,6 +26,7 @@ autosave_interval 5
 listener {port} 127.0.0.1
 max_queued_messages 0
 max_inflight_messages 0
+set_tcp_nodelay true
 max_packet_size 149504
 max_topic_alias 0
 allow_anonymous false

@@ -6,19 +6,19 @@ known, said, and not used.
 
 import asyncio
 import logging
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from agent.driver import DeviceRefused, DeviceUnreachable, DriverError, DriverLost, NotSupported
 from agent.model import DeviceId, DeviceJoining, JoinWindow
 from drivers.zwave.bootstrap import BootstrapError, Credentials
-from drivers.zwave.function_tables import AddMode, AddStatus, UpdateStatus
+from drivers.zwave.function_tables import AddMode, AddStatus, Region, UpdateStatus
 from drivers.zwave.functions import FIRST_LONG_RANGE
 from drivers.zwave.interview import supported
 from drivers.zwave.layout import Values
-from drivers.zwave.life import Life
+from drivers.zwave.life import Life, NetworkBusy
 from drivers.zwave.link import Answer, CallAborted, StickRefused, StickSilent
 from drivers.zwave.nodes import NodeRecord
 from drivers.zwave.provisioning import Entry
@@ -34,6 +34,7 @@ REMOVED, NODE_ANSWERS = 1, 0  # status of RemoveFailedNode
 REPLACED, WAITS_FOR_NODE = 4, 3  # status of ReplaceFailedNode
 NO_OPERATION = b"\x00"
 FAILED_TRIES = 2
+LONG_RANGE_REGIONS = (Region.USA_LONG_RANGE, Region.EUROPE_LONG_RANGE)
 
 
 @dataclass(slots=True)
@@ -58,6 +59,14 @@ class Inclusion:
         self._awaited: dict[str, asyncio.Future[None]] = {}  # DSK of the SmartStart device that a window waits for
         self._network = asyncio.Lock()  # one change of the network at a time
 
+    @asynccontextmanager
+    async def still(self) -> AsyncIterator[None]:
+        """Nothing joins or leaves meanwhile. Raises NetworkBusy."""
+        if self._network.locked():
+            raise NetworkBusy("a device is joining or leaving, or may", remedy="close the join window, and try again")
+        async with self._network:
+            yield
+
     # ---- the window -------------------------------------------------------------------------------------------------
 
     async def open(self, duration: int, credentials: Credentials, entry: Entry | None = None) -> None:
@@ -66,6 +75,8 @@ class Inclusion:
         A SmartStart `entry` goes to the provisioning list and joins by itself, now or later; the window then only waits for it.
         """
         await self.close()
+        async with self._network:
+            await self._life.before_change()
         opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         seconds = min(duration, MAX_SECONDS)
         if entry is not None:
@@ -254,13 +265,19 @@ class Inclusion:
         if values["status"] not in (UpdateStatus.SMART_START_HOME_ID, UpdateStatus.SMART_START_HOME_ID_LR):
             return
         entry = self._life.provisioning.find(values["nwi_home_id"])
-        if entry is not None and not self._network.locked():
-            long_range = values["status"] == UpdateStatus.SMART_START_HOME_ID_LR
+        long_range = values["status"] == UpdateStatus.SMART_START_HOME_ID_LR
+        # A device that can do both announces itself both ways, and is let in one of them.
+        if entry is not None and not self._network.locked() and long_range is entry.long_range(preferred=self._far()):
             self._life.spawn(self._smart_start(entry, long_range=long_range), "SmartStart inclusion")
+
+    def _far(self) -> bool:
+        facts = self._controller.facts
+        return self._life.long_range and facts.long_range and facts.region in LONG_RANGE_REGIONS
 
     async def _smart_start(self, entry: Entry, *, long_range: bool) -> None:
         async with self._network:
             try:
+                await self._life.before_change()
                 found = await self._add(
                     PROTOCOL_TIMEOUT,
                     lambda: None,
@@ -282,8 +299,9 @@ class Inclusion:
         """Wait for `node` to leave by its own button; others that leave meanwhile are told as well. Raises DeviceUnreachable, DriverError."""
         await self.close()
         loop = asyncio.get_running_loop()
-        end = loop.time() + limit
         async with self._network:
+            await self._life.before_change()
+            end = loop.time() + limit
             try:
                 while (left := end - loop.time()) > 0:
                     gone = await self._remove(left)
@@ -329,6 +347,7 @@ class Inclusion:
         """Take a node that does not answer off the network. Raises DeviceRefused where it does, NotSupported, DriverError."""
         await self.close()
         async with self._network:
+            await self._life.before_change()
             await self._remove_failed(node)
         self._forget(node, "removed")
 
@@ -368,6 +387,7 @@ class Inclusion:
             raise NotSupported("the stick cannot replace nodes that have failed")
         await self.close()
         async with self._network:
+            await self._life.before_change()
             with suppress(DeviceUnreachable):
                 await self._life.messages.secured.radio.send(node, NO_OPERATION)
             try:

@@ -36,14 +36,18 @@ def network_keys(
         found[one] = wanted or own or entropy(KEY_SIZE)
         if len(found[one]) != KEY_SIZE:
             raise ValueError(f"the kept key of {one.name} has a wrong size")
-    text = {one.name: key.hex() for one, key in found.items()}
-    if text != kept:
-        secrets.put(NAME, json.dumps(text).encode())
+    if {one.name: key.hex() for one, key in found.items()} != kept:
+        keep_keys(secrets, found)
         for node in known:
             if not node.security:
                 node.security, node.done = None, [stage for stage in node.done if stage == "protocol"]
                 node.refused.clear()
     return found
+
+
+def keep_keys(secrets: Secrets, keys: Mapping[SecurityClass, bytes]) -> None:
+    """These are the keys from the next start on. Raises what `secrets` raises."""
+    secrets.put(NAME, json.dumps({one.name: key.hex() for one, key in keys.items()}).encode())
 
 
 def forget_keys(secrets: Secrets) -> None:

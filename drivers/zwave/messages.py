@@ -3,8 +3,8 @@
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -166,15 +166,18 @@ class Messages:
         endpoint: int = 0,
         *,
         urgency: Urgency = Urgency.USER,
+        group: int | None = None,
     ) -> Outcome | None:
         """Send a command that changes something, supervised where the node can: then the outcome is its word (SUCCESS or WORKING).
 
-        None: acknowledged, no more is known. `ended` hears of a later end. Raises DeviceRefused, NotSupported, DeviceUnreachable,
-        StickJammed, DriverLost.
+        None: acknowledged, no more is known. `group`: it follows up a multicast. `ended` hears of a later end.
+
+        Raises DeviceRefused, NotSupported, DeviceUnreachable, StickJammed, DriverLost.
         """
         record = self.record(node)
         if record is None or not record.version(SUPERVISION):
-            await self.send(node, payload, endpoint, urgency=urgency)
+            security = self.security_for(node, payload, endpoint)
+            await self.secured.send(node, wrap(payload, self._layers(node, endpoint)), security, urgency, group)
             return None
         now = self._loop.time()
         self._asked.expire(now)
@@ -197,7 +200,7 @@ class Messages:
         try:
             with self.expecting(fits, asks=True) as waiter:
                 wrapped = wrap(payload, self._layers(node, endpoint, session))
-                await self.secured.send(node, wrapped, security, urgency)
+                await self.secured.send(node, wrapped, security, urgency, group)
                 async with asyncio.timeout(SUPERVISION_TIMEOUT):
                     outcome = self._outcome(await waiter.found)
         except (TimeoutError, DeviceUnreachable) as error:
@@ -210,6 +213,19 @@ class Messages:
         if outcome.status == SupervisionStatus.FAIL:
             raise DeviceRefused(f"node {node} refused the command")
         return outcome
+
+    @contextmanager
+    def overhearing(self, matches: Callable[[Received], bool]) -> Iterator["asyncio.Queue[Received]"]:
+        """A block in which every command that matches is queued; its listeners get it all the same."""
+        queue: asyncio.Queue[Received] = asyncio.Queue()
+
+        def hear(received: Received) -> bool:
+            if matches(received):
+                queue.put_nowait(received)
+            return False
+
+        with self.expecting(hear):
+            yield queue
 
     def expecting(self, matches: Callable[[Received], bool], *, asks: bool = False) -> "_Waiting":
         """A block in which the first command that matches ends `found` of the waiter. One that `asks` leaves it to no other that does."""

@@ -17,6 +17,7 @@ from agent.model import (
     RadioUp,
 )
 from drivers.zwave import functions
+from drivers.zwave.backup import Backups
 from drivers.zwave.catalog import ZWaveGet
 from drivers.zwave.codec import Command
 from drivers.zwave.controller import Controller
@@ -61,6 +62,7 @@ class Network:
     ) -> None:
         self.radio = context.name
         self.security: str = context.settings.security
+        self.long_range: bool = context.settings.long_range
         self.sink = sink
         self.book = book
         self.devices = Devices(context.name, sink, book)
@@ -73,6 +75,8 @@ class Network:
         self.transmitter = Transmitter(controller)
         self.messages = Messages(Secured(self.transmitter, keys, os.urandom, self._soon), self._record, self._soon)
         self.inclusion = Inclusion(self)
+        air, keep = self.transmitter.air, context.settings.backups
+        self.backups = Backups(controller, air, book, keys, context.secrets, keep)
         self.nodes: dict[int, Node] = {}
         self.exclusion_timeout: float = context.settings.exclusion_timeout
         self._context = context
@@ -131,6 +135,16 @@ class Network:
     def now(self) -> float:
         """Monotonic seconds."""
         return self._context.clock.now().mono
+
+    def wall(self) -> float:
+        """Seconds since 1970."""
+        return self._context.clock.now().wall
+
+    async def before_change(self) -> None:
+        """A backup before the network changes; the chip restarts with it, and forgets that it listens for SmartStart."""
+        if await self.backups.before_change(self.wall()):
+            with suppress(DriverError):
+                await self.inclusion.arm()
 
     def forget(self) -> None:
         """The network was left: its nodes and its keys go."""
@@ -222,11 +236,12 @@ class Network:
         node = self.nodes.get(number)
         if node is None:
             return
-        node.sent += 1
         if sent is not None:
-            node.rssi = sent.rssi
+            node.link.delivered(sent)
             self._heard(number)
-        elif node.unacknowledged(jammed=self.transmitter.jammed) and node.ready:
+            return
+        node.link.failed(self.transmitter.broken)
+        if node.unacknowledged(jammed=self.transmitter.jammed) and node.ready:
             self.sink(AvailabilityChanged(self._id(number), Availability.OFFLINE))
 
     def _jammed(self, jammed: bool) -> None:  # noqa: FBT001

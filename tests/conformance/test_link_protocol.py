@@ -3,7 +3,6 @@
 import asyncio
 import json
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -11,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
 
+import forked
 import paho.mqtt.client as paho
 import pytest
 from conftest import Broker, until, until_async
@@ -91,7 +91,7 @@ class BareDaemon:
         config.write_text(f"{hub}[uplinks.main]\n{uplink}\n")
         with self.log.open("wb") as log:
             command = [sys.executable, "-m", "agent.cli", "run", "-c", str(config)]
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+            self.process = forked.Popen(command, stdout=log, stderr=log)
 
     def __enter__(self) -> Self:
         return self

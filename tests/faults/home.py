@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import forked
+
 HOME = """
 [radios.zigbee]
 kind = "zigbee"
@@ -53,7 +55,7 @@ class SimulatedHome:
         path = folder / "home.toml"
         path.write_text(HOME)
         command = [sys.executable, "-m", "agent.cli", "simulate", str(path), "--links", str(folder / "links")]
-        self._process = subprocess.Popen([*command, "--seed", str(seed)], stdout=subprocess.PIPE)
+        self._process = forked.Popen([*command, "--seed", str(seed)], stdout=subprocess.PIPE)
         assert self._process.stdout is not None
         self._control = json.loads(self._process.stdout.readline())["control"]
 

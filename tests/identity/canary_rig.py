@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import forked
 import paho.mqtt.client as paho
 from certificates import Authority
 from paho.mqtt.enums import CallbackAPIVersion
@@ -106,11 +107,12 @@ class Canaries:
 
 
 class Eyes:
-    """Looks at command line and environment of every process, again and again."""
+    """Looks at command line and environment of every process that is started, again and again."""
 
     def __init__(self) -> None:
         self.seen: set[bytes] = set()
-        self.daemon = self.looks = 0
+        self.looks = 0
+        self._before = set(Path("/proc").iterdir())  # they know no canary
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._look)
         self._thread.start()
@@ -118,7 +120,7 @@ class Eyes:
     def _look(self) -> None:
         while not self._end.is_set():
             self.looks += 1
-            for process in Path("/proc").iterdir():
+            for process in set(Path("/proc").iterdir()) - self._before:
                 if not process.name.isdigit():
                     continue
                 for name in ("cmdline", "environ"):
@@ -126,7 +128,7 @@ class Eyes:
                         self.seen.add((process / name).read_bytes())
                     except OSError:
                         continue
-            self._end.wait(0.01)
+            self._end.wait(0.05)
 
     def close(self) -> bytes:
         self._end.set()
@@ -198,11 +200,9 @@ class House:
         return self.process
 
     def agent(self, *words: str | Path, heard: Callable[[bytes], bytes] = lambda out: out) -> tuple[int, bytes]:
-        """Run to the end. `heard`: what of its output is to be searched."""
+        """Run to the end. `heard`: what of its output is to be searched. Its own words are the test's: only what it starts tells more."""
         command = [sys.executable, "-c", AGENT, *map(str, words), "-c", str(self.config)]
-        done = subprocess.run(
-            command, cwd=self.folder, env=self._environment, capture_output=True, timeout=60, check=False
-        )
+        done = forked.run(command, cwd=self.folder, env=self._environment, capture_output=True, timeout=60, check=False)
         self.said += [heard(done.stdout), done.stderr]
         return done.returncode, done.stdout + done.stderr
 

@@ -52,7 +52,7 @@ class EstAuthority:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         self.url = f"https://localhost:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
     def answer(self, path: str, authorization: str, client: str, body: bytes) -> tuple[int, bytes]:
         operation = path.removeprefix("/.well-known/est/")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from certificates import Authority
 from conftest import until_async
@@ -302,7 +303,7 @@ async def test_a_jump_in_the_middle_of_a_rotation_ends_well_when_the_clock_is_ri
     first = (await daemon.online("a"))["certificate"]
     secure.stop()
     with (daemon.folder / "rotate.log").open("wb") as log:
-        rotating = subprocess.Popen(
+        rotating = forked.Popen(
             [sys.executable, "-m", "agent.cli", "identity", "rotate", "-c", str(daemon.config)], stdout=log, stderr=log
         )
     await until_async(daemon.status_async, lambda told: told["certificate"].get("rotation") == "candidate", 20.0)

@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from botocore.exceptions import ClientError
 from conftest import until, until_async
@@ -210,7 +211,7 @@ def test_on_a_terminal_a_person_is_asked(machine: Machine, answer: str, code: in
     (machine.state / "hub.db").write_text("a home")
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "agent.cli", "factory-reset", "--json", "-c", str(machine.config)]
-    with subprocess.Popen(command, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with forked.Popen(command, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         os.write(ours, f"{answer}\n".encode())
         out, err = process.communicate(timeout=60)
     os.close(ours)

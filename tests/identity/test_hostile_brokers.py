@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from certificates import Authority
 from conftest import Broker, until, until_async
@@ -64,7 +65,7 @@ class Daemon(Plain):
     def run(self) -> None:
         command = [sys.executable, "-c", QUICK, "run", "-c", str(self.config)]
         with (self.folder / "agent.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+            self.process = forked.Popen(command, stdout=log, stderr=log)
 
     @property
     def log(self) -> str:

@@ -2,12 +2,12 @@
 
 import asyncio
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from certificates import Authority
 from conftest import until_async
@@ -62,7 +62,7 @@ async def test_a_certificate_that_is_registered_at_its_first_connection(
         return dict(status["uplinks"].get("main", {}))
 
     log = tmp_path / "agent.log"
-    with log.open("wb") as file, subprocess.Popen(command, stdout=file, stderr=file) as agent:
+    with log.open("wb") as file, forked.Popen(command, stdout=file, stderr=file) as agent:
         try:
             if serial == "HUB-JITR-0001":
                 await until_async(uplink, lambda told: told.get("status") == "online", 30.0)

@@ -7,9 +7,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from conftest import examples
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from key_rig import Place
 
@@ -207,7 +208,7 @@ def test_a_power_cut_in_the_middle_leaves_a_whole_key_or_none(place: Place) -> N
 
 
 @given(st.binary(max_size=400) | st.tuples(st.integers(0, 400), st.integers(1, 255)) | st.integers(0, 399))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_lies_there_is_a_key_or_a_clear_error(
     place: Place, keys: KeyStore, damage: "bytes | tuple[int, int] | int"
 ) -> None:

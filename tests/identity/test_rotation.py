@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from certificates import Authority
 from conftest import until_async
@@ -60,7 +61,7 @@ class Daemon:
     def run(self) -> None:
         command = [sys.executable, "-m", "agent.cli", "run", "-c", str(self.config)]
         with (self.folder / "agent.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+            self.process = forked.Popen(command, stdout=log, stderr=log)
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         if self.process is not None:
@@ -89,7 +90,7 @@ class Daemon:
 
     def agent(self, *words: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "agent.cli", *words, "-c", str(self.config)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        return forked.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.fixture
@@ -152,7 +153,7 @@ async def test_a_trial_goes_on_after_a_kill(daemon: Daemon, broker: SecureBroker
     await daemon.online()
     broker.stop()
     with (daemon.folder / "rotate.log").open("wb") as log:
-        rotating = subprocess.Popen(
+        rotating = forked.Popen(
             [sys.executable, "-m", "agent.cli", "identity", "rotate", "-c", str(daemon.config)], stdout=log, stderr=log
         )
     await until_async(daemon.status_async, lambda told: told["certificate"].get("rotation") == "candidate", 20.0)

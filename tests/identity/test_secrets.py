@@ -4,7 +4,8 @@ import stat
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from conftest import examples
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from key_rig import Place
 
@@ -59,7 +60,7 @@ def test_a_large_secret_is_kept_too(secrets: Secrets) -> None:
 
 
 @given(st.binary(max_size=200) | st.integers(0, 199))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_lies_there_is_never_a_wrong_secret(place: Place, secrets: Secrets, damage: bytes | int) -> None:
     if place.store == "file":
         return  # a file is what it says
@@ -71,7 +72,7 @@ def test_whatever_lies_there_is_never_a_wrong_secret(place: Place, secrets: Secr
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(0.4, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_damaged_key_of_the_secrets_is_a_clear_error(place: Place, damage: bytes) -> None:
     if place.store in ("file", "sealed"):
         return  # they have none beside the secrets

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 import urllib3
 from conftest import until_async
@@ -36,7 +37,7 @@ class Hub:
     def run(self) -> None:
         command = [sys.executable, "-m", "agent.cli", "run", "-c", str(self.folder / "agent.toml")]
         with (self.folder / "agent.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+            self.process = forked.Popen(command, stdout=log, stderr=log)
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         if self.process is not None:

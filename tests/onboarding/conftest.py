@@ -1,11 +1,11 @@
 """One stand-in cloud for the tests of a file, and the command line as people run it: a process of its own."""
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import forked
 import pytest
 from onboarding_rig import CANARY, Agent, Done, secret_file
 from standin_rig import Cloud
@@ -26,7 +26,7 @@ def agent(tmp_path: Path) -> Agent:
         command = [sys.executable, "-m", "agent.cli", *map(str, arguments)]
         hub = {"HUB_AGENT__HUB__STATE_DIR": str(tmp_path / "state"), "HUB_AGENT__HUB__ID": "hub-1", "COLUMNS": "300"}
         here = {"PYTHONPATH": str(Path(__file__).parent.parent.parent)}
-        done = subprocess.run(
+        done = forked.run(
             command, cwd=tmp_path, env={**os.environ, **hub, **here, **env}, capture_output=True, text=True, check=False
         )
         assert done.returncode == code, done.stdout + done.stderr

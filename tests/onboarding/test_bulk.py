@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from onboarding_rig import CANARY, Agent, holding, secret_file
 from raw_http import Asked, RawHttp, Step, Write, answer
@@ -212,7 +213,7 @@ async def test_a_fetch_that_is_killed_leaves_nothing_to_be_seen(agent: Agent, tm
             json.dumps({"task": TASK, "url": service.url, "supplier": "", "quantity": 1})
         )
         command = [sys.executable, "-m", "agent.cli", "certs", "bulk", "fetch"]
-        process = subprocess.Popen(
+        process = forked.Popen(
             command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE
         )
         await asyncio.wait_for(held.wait(), 60)

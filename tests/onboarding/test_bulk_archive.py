@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from conftest import examples
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from agent.identity.bulk_archive import (
@@ -130,7 +131,7 @@ def test_many_members_that_share_their_bytes_are_refused(tmp_path: Path) -> None
         members(path, "a.zip")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(2, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_bytes_are_members_or_a_typed_error(tmp_path: Path, data: st.DataObject) -> None:
     whole = archive(
@@ -151,7 +152,7 @@ def test_any_bytes_are_members_or_a_typed_error(tmp_path: Path, data: st.DataObj
     assert sorted(tmp_path.rglob("*")) == before
 
 
-@settings(max_examples=150, deadline=None)
+@examples(2)
 @given(
     st.dictionaries(
         st.sampled_from(["a_cert.pem", "a_key.pem", "b_cert.pem", "certificate_manifest.json"]), st.binary(max_size=80)
@@ -234,7 +235,7 @@ def test_any_device_has_a_file_name_of_its_own_in_its_folder(devices: list[str])
         assert len(name) < 240
 
 
-@settings(max_examples=50, deadline=None)
+@examples()
 @given(st.lists(st.text(max_size=60), min_size=1, max_size=4))
 def test_any_device_is_laid_out_inside_of_its_folder_and_privately(
     tmp_path_factory: pytest.TempPathFactory, devices: list[str]

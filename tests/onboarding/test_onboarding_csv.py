@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from conftest import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.errors import HubError
@@ -143,7 +144,7 @@ def test_the_leaf_of_a_chain_is_one_block(pems: tuple[str, str]) -> None:
     assert one_block("leaf:\r\n" + (certificate + certificate).replace("\n", "\r\n")) == certificate
 
 
-@settings(max_examples=300, deadline=None)
+@examples(4)
 @given(
     st.one_of(st.binary(max_size=400), st.text(alphabet='a,"\n\r|-\ufeff ', max_size=200).map(str.encode)),
     st.sampled_from(KINDS),
@@ -157,7 +158,7 @@ def test_any_bytes_are_rows_or_a_typed_error(data: bytes, kind: str) -> None:
         assert write(rows, kind) if rows else function is tidy
 
 
-@settings(max_examples=100, deadline=None)
+@examples(2)
 @given(
     st.from_regex(r"[a-z0-9:_-]{1,20}", fullmatch=True),
     st.from_regex(r"[a-zA-Z0-9_.,@/:#-]{0,20}", fullmatch=True),

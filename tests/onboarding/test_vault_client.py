@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 import urllib3
-from hypothesis import given, settings
+from conftest import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from onboarding_rig import CANARY, Agent, holding, secret_file
 from raw_http import Asked, RawHttp, Write, answer
@@ -117,7 +119,7 @@ def test_every_line_that_the_vault_would_refuse_is_named(tmp_path: Path, line: s
     assert problem.place == f"{table}:{4 if 'same' in word else 3}"
 
 
-@settings(max_examples=100, deadline=None)
+@examples(2)
 @given(
     st.one_of(
         st.binary(max_size=200), st.text(alphabet='a,"\n\r@.', max_size=80).map(lambda text: (HEADER + text).encode())
@@ -260,7 +262,7 @@ async def test_after_a_kill_only_the_file_under_way_is_uploaded_again(
 
     async with RawHttp(serve) as service:
         command = [sys.executable, "-m", "agent.cli", *map(str, vault(service, "upload", token, table))]
-        process = subprocess.Popen(
+        process = forked.Popen(
             command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE
         )
         await asyncio.wait_for(held.wait(), 30)

@@ -52,7 +52,7 @@ from agent.ota.refusals import (
     WrongProductError,
 )
 from agent.ota.roots import LARGEST_ROOT, LONGEST_CHAIN, Root, chained, pinned, rotated
-from agent.ota.signatures import ROOM, header_of, open_envelope, seal, url64
+from agent.ota.signatures import ROOM, Key, seal, unurl64, url64
 from agent.ota.trust import Hub, raised
 
 
@@ -126,7 +126,7 @@ class TestFastForward:
 
     def poisoned(self) -> Floor:
         found = check(release(self.absurd, components=[agent(security_epoch=self.absurd)]))
-        return raised(FLOOR, found)
+        return raised(FLOOR, found, trusted())
 
     def healed(self) -> Root:
         recovery = {"root": 2, "number": 6, "security_epochs": {"agent": 2}}
@@ -138,13 +138,19 @@ class TestFastForward:
             with pytest.raises(RollbackError):
                 check(release(number), floor=after)
         found = check(release(7, ("p-n", "ed-m")), root=self.healed(), floor=after)
-        assert raised(after, found).root == 2
+        assert raised(after, found, self.healed()) == Floor(
+            7, found.digest, {"agent": 2, "bulb": 0}, 2, {"agent": "2.1.0"}, max(FLOOR.time, found.release.created)
+        )
 
     def test_a_place_that_kept_the_absurd_number_does_not_bring_it_back(self) -> None:
         found = check(release(9, ("p-n", "ed-m")), root=self.healed(), floor=self.poisoned())
-        healed = raised(merged([self.poisoned()], self.healed()), found)
+        healed = raised(merged([self.poisoned()], self.healed()), found, self.healed())
         both = merged([self.poisoned(), healed], self.healed())
         assert (both.number, both.epochs["agent"], both.digest) == (9, 2, found.digest)
+
+    def test_the_recovery_raises_nothing(self) -> None:
+        low = Floor(number=3, digest="a", epochs={"agent": 1})
+        assert merged([low], self.healed()) == replace(low, root=2)
 
     def test_the_recovery_lowers_nothing_that_was_confirmed_after_it(self) -> None:
         floor = Floor(number=50, epochs={"agent": 9}, root=2)
@@ -214,7 +220,7 @@ class TestEndlessData:
 class TestMixAndMatch:
     def test_two_releases_under_one_number(self) -> None:
         first = check(release())
-        after = raised(FLOOR, first)
+        after = raised(FLOOR, first, trusted())
         with pytest.raises(MixAndMatchError):
             check(release(components=[agent(options={"other": True}), bulb()]), floor=after)
 
@@ -313,6 +319,10 @@ class TestRoots:
         with pytest.raises(MalformedError, match="thumbprint"):
             pinned(signed(document, ("ed-a", "ed-b")))
 
+    def test_recover_from_nothing_that_is_yet_to_come(self) -> None:
+        with pytest.raises(MalformedError, match="yet to come"):
+            rotated(trusted(), root(2, recovery={"root": 3, "number": 1}))
+
     @pytest.mark.parametrize(
         "role",
         [
@@ -376,9 +386,41 @@ class TestClock:
             check(release(), now=UNKNOWN, floor=replace(FLOOR, time=NOW + 91 * DAY))
 
 
-def test_a_signature_names_key_and_algorithm() -> None:
-    opened = open_envelope(release(), LARGEST, "")
-    assert [header_of(text, "release", "") for text in opened.signatures] == [
-        (kid("p-r"), "ES256"),
-        (kid("ed-s"), "EdDSA"),
-    ]
+class TestOneForm:
+    """What can be written in two ways is refused in all but one: else one key, or one signature, is two."""
+
+    def test_of_a_signature(self) -> None:
+        envelope = json.loads(release())
+        for index, text in enumerate(envelope["signatures"]):
+            other = [*envelope["signatures"]]
+            other[index] = text[:-1] + chr(ord(text[-1]) + 1)  # the same bytes with an unused bit set
+            assert unurl64(other[index].split("..")[1]) == unurl64(text.split("..")[1])
+            with pytest.raises(MalformedError, match="canonical"):
+                check(json.dumps({**envelope, "signatures": other}).encode())
+
+    @pytest.mark.parametrize("payload", ["", "e30", "e31=", "e30=\n", "e-0=", "é"])
+    def test_of_a_payload(self, payload: str) -> None:
+        with pytest.raises(MalformedError, match="canonical"):
+            check(json.dumps({**json.loads(release()), "payload": payload}).encode())
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"kty": "OKP"},
+            {"crv": "Ed25519"},
+            {"y": None},
+            {"kty": "OKP", "crv": "Ed25519"},
+            {"x": "A" * 43},
+            {"x": public("p-r").x[:-1] + chr(ord(public("p-r").x[-1]) + 1)},
+        ],
+    )
+    def test_of_a_key(self, changes: dict[str, object]) -> None:
+        with pytest.raises(ValueError, match=r"neither|canonical|no point"):
+            Key.model_validate({**public("p-r").model_dump(), **changes})
+
+    @pytest.mark.parametrize(
+        "wrong", ["1969-12-31T23:59:59Z", "2027-01-01T00:00:00+00:00", "2027-01-01T00:00:60Z", "2027-01-01", 1]
+    )
+    def test_of_a_time(self, wrong: object) -> None:
+        with pytest.raises(MalformedError, match="created: "):
+            check(release(created=wrong))

@@ -1,6 +1,7 @@
 """`agent ota sign`: what it makes is what the hub verifies, and foreign tools can check it."""
 
 import base64
+import functools
 import json
 import re
 import shutil
@@ -12,9 +13,15 @@ from typing import Any, get_args
 
 import jsonschema
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 from ota_rig import FLOOR, HUB, at
 
 from agent.cli import main
@@ -61,6 +68,12 @@ security_epoch = 2
 files = ["dist/agent.whl", {{ path = "dist/more.bin", url = "https://cdn.example.com/more.bin", chunk_size = {chunk} }}]
 hub = {{ boards = ["raspberrypi,*"] }}
 """
+
+
+@functools.cache
+def rsa_key() -> rsa.RSAPrivateKey:
+    """Slow to make, and never to be used."""
+    return rsa.generate_private_key(65537, 2048)
 
 
 class Desk:
@@ -180,6 +193,10 @@ def test_the_command(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
         (["file.toml"], 78, "cannot be read"),
         (["release.toml", "--key", "one.pub.pem"], 78, "chmod 600"),
         (["release.toml", "--key", "curve.pem"], 78, "P-256 or Ed25519"),
+        (["release.toml", "--key", "rsa.pem"], 78, "P-256 or Ed25519"),
+        (["release.toml", "--key", "locked.pem"], 78, "openssl pkey"),
+        (["of-rsa.toml"], 78, "P-256 or Ed25519"),
+        (["of-private.toml"], 78, ".pub.pem"),
         (["release.toml", "--root", "release.toml"], 78, "agent ota sign"),
         (["release.toml", "-o", "no/where.json"], 69, "cannot be written"),
         (["other.toml", "--root", "1.root.json"], 69, "it is for oven"),
@@ -209,6 +226,15 @@ def test_what_cannot_be_signed_is_said(
         desk.write(name, text)
     pem = ec.generate_private_key(ec.SECP384R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     desk.write("curve.pem", pem.decode()).chmod(0o600)
+    other = rsa_key()
+    pem = other.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    desk.write("rsa.pem", pem.decode()).chmod(0o600)
+    pem = other.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    desk.write("rsa.pub.pem", pem.decode())
+    pem = other.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"pass"))
+    desk.write("locked.pem", pem.decode()).chmod(0o600)
+    desk.write("of-rsa.toml", ROOT_TOML.format(root="rsa", more=""))
+    desk.write("of-private.toml", ROOT_TOML.format(root="old", more="").replace("old.pub.pem", "old.pem"))
     monkeypatch.chdir(desk.folder)
     assert main(["ota", "sign", *arguments]) == code
     said = capsys.readouterr()

@@ -132,7 +132,11 @@ async def test_nothing_is_written_outside_of_the_slot(board: Board, name: str) -
     assert board.start() == "1.0 A"
 
 
-@pytest.mark.parametrize("content", [b"", b"no archive", NEW[1][:-40], NEW[1][: len(NEW[1]) // 2]])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no archive", NEW[1][:-40], NEW[1][: len(NEW[1]) // 2]],
+    ids=["empty", "nonsense", "cut at the end", "cut in the middle"],
+)
 async def test_an_image_that_is_no_whole_archive_is_refused(board: Board, content: bytes) -> None:
     bad = ("agent.tar.gz", content)
     with pytest.raises(ApplierError, match="cannot be used"):

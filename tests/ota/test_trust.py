@@ -36,6 +36,7 @@ from agent.ota.refusals import (
     EpochError,
     ExpiredError,
     MalformedError,
+    MixAndMatchError,
     NotYetError,
     RefusedError,
     RollbackError,
@@ -49,7 +50,7 @@ from agent.ota.refusals import (
 )
 from agent.ota.roots import chained, pinned
 from agent.ota.signatures import open_envelope, seal
-from agent.ota.trust import ACCEPT, REFUSE, Device, Hub, beside, check_device, raised, unsigned
+from agent.ota.trust import ACCEPT, REFUSE, Device, Hub, beside, check_device, next_root, raised, reread, unsigned
 
 BULB = Device("zb.1a62+3f01", "zigbee", 4476, 8454, 12, hardware=2)
 
@@ -64,7 +65,7 @@ def test_a_good_release_is_taken() -> None:
 
 def test_the_same_release_is_taken_again_for_devices_that_come_later() -> None:
     first = check(release())
-    after = raised(FLOOR, first)
+    after = raised(FLOOR, first, trusted())
     assert check(signed(release_document(), ("p-t", "ed-s")), floor=after).digest == first.digest
 
 
@@ -93,6 +94,9 @@ def test_the_same_release_is_taken_again_for_devices_that_come_later() -> None:
         (release_document(components=[agent(options={"a": "\ud800"})]), MalformedError),
         (release_document(components=[agent(), bulb(files=[file(content=b"other")])]), MalformedError),
         (release_document(components=[agent(files=[{**file(), "chunks": []}])]), MalformedError),
+        (release_document(components=[agent(files=[file(), file()])]), MalformedError),
+        (release_document(created=instant(int(NOW) + DAY), expires=instant(int(NOW) + DAY)), MalformedError),
+        (release_document(not_before=instant(int(NOW) + 90 * DAY)), MalformedError),
         (release_document(components=[agent(files=[file("../etc")])]), MalformedError),
         (release_document(components=[bulb(file_version=None)]), MalformedError),
         (release_document(components=[agent(device=bulb()["device"])]), MalformedError),
@@ -194,6 +198,23 @@ class TestDowngrade:
         with pytest.raises(RollbackError):
             check_device(found.devices[0], replace(BULB, version=30), found.permission)
 
+    def test_of_a_later_release_with_older_components_is_permitted_too(self) -> None:
+        again, allowed = release(8), permission(to=8, devices=["zb.1a62+3f01"])
+        with pytest.raises(RollbackError):
+            check(again, floor=self.floor)
+        found = check(again, floor=self.floor, permission=allowed)
+        check_device(found.devices[0], replace(BULB, version=30), found.permission)
+        after = raised(self.floor, found, trusted())
+        assert (after.number, after.installed["agent"]) == (8, "2.1.0")
+        assert check(again, floor=after, permission=allowed).permission, "for devices that come later"
+
+    def test_of_devices_alone(self) -> None:
+        floor = replace(self.floor, installed={"agent": "2.1.0"})
+        found = check(release(8), floor=floor, permission=permission(to=8, devices=["*"]))
+        check_device(found.devices[0], replace(BULB, version=30), found.permission)
+        expired = permission(to=8, devices=["*"], expires=instant(int(NOW) - 1))
+        assert check(release(8), floor=floor, permission=expired).permission is None, "the hub itself needs none"
+
     @pytest.mark.parametrize(
         ("given", "reason"),
         [
@@ -233,14 +254,14 @@ class TestDowngrade:
 
     def test_lowers_no_floor(self) -> None:
         found = check(self.older, floor=self.floor, permission=permission())
-        after = raised(self.floor, found)
+        after = raised(self.floor, found, trusted())
         assert (after.number, after.digest, after.installed["agent"]) == (7, "", "2.1.0")
 
 
 class TestFloor:
     def test_rises_with_what_was_confirmed(self) -> None:
         found = check(release())
-        after = raised(Floor(), found)
+        after = raised(Floor(), found, trusted())
         assert after == Floor(7, found.digest, {"agent": 2, "bulb": 0}, 1, {"agent": "2.1.0"}, found.release.created)
 
     def test_of_several_places_the_highest_wins(self) -> None:
@@ -253,7 +274,7 @@ class TestFloor:
     def test_a_date_that_is_far_ahead_does_not_make_every_later_release_look_expired(self) -> None:
         far = release(created=instant(int(NOW) + 9000 * DAY), expires=instant(int(NOW) + 9100 * DAY))
         found = check(far, now=UNKNOWN, root=trusted(expires=instant(int(NOW) + 9999 * DAY)))
-        assert raised(FLOOR, found).time == FLOOR.time + 366 * DAY
+        assert raised(FLOOR, found, trusted()).time == FLOOR.time + 366 * DAY
 
     def test_is_kept_as_json(self) -> None:
         assert decoded(encoded(FLOOR)) == FLOOR
@@ -263,7 +284,7 @@ class TestFloor:
 
     def test_what_is_for_other_boards_is_not_installed_here(self) -> None:
         os = {**agent("6.2", hub={"boards": ["other"]}), "name": "os", "kind": "rauc", "files": [file("os.raucb")]}
-        after = raised(Floor(), check(release(components=[agent(), os])))
+        after = raised(Floor(), check(release(components=[agent(), os])), None)
         assert (dict(after.installed), dict(after.epochs)) == ({"agent": "2.1.0"}, {"agent": 2})
 
     def test_a_trial_that_fails_leaves_the_version_before_installable(self) -> None:
@@ -278,6 +299,28 @@ def test_without_a_signature_nothing_is_installed_unless_the_owner_says_so_in_th
     unsigned(ACCEPT)
     assert beside("/tmp/x.bin") == "/tmp/x.bin.release.json"
     assert beside("https://h/x.bin?sig=1#f") == "https://h/x.bin.release.json"
+
+
+@pytest.mark.parametrize(
+    ("manifest", "following"),
+    [
+        ("https://h/hub/release.json?sig=1", "https://h/hub/2.root.json"),
+        ("https://h", "https://h/2.root.json"),
+        ("/media/usb/release.json", "/media/usb/2.root.json"),
+        ("release.json", "2.root.json"),
+        ("/media/what?/release.json", "/media/what?/2.root.json"),
+    ],
+)
+def test_the_next_root_lies_beside_the_manifest(manifest: str, following: str) -> None:
+    assert next_root(manifest, trusted()) == following
+
+
+def test_what_was_begun_is_gone_on_with_even_if_it_has_expired() -> None:
+    first = check(release())
+    again = reread(release(labels=()), first.digest, HUB)
+    assert (again.release, again.hub, again.devices) == (first.release, first.hub, first.devices)
+    with pytest.raises(MixAndMatchError):
+        reread(release(8), first.digest, HUB)
 
 
 def test_a_root_follows_a_root() -> None:

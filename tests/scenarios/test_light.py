@@ -5,13 +5,13 @@ with a simulated Zigbee stick on the other, and between them the stand-in cloud.
 import asyncio
 import json
 import signal
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from awsiot import iotidentity
 from botocore.exceptions import ClientError
@@ -86,7 +86,7 @@ class Story:
         )
         with (self.folder / "agent.log").open("ab") as log:
             command = [sys.executable, "-m", "agent.cli", "run", "-c", str(config)]
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+            self.process = forked.Popen(command, stdout=log, stderr=log)
 
     def status(self, thing: str) -> str:
         try:

@@ -1,11 +1,11 @@
 """The stand-in where there is no mosquitto: the same gate, before a broker in its own process."""
 
 import asyncio
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import forked
 import pytest
 from conftest import until
 from standin_mqtt import Mqtt, provisioned
@@ -40,7 +40,7 @@ async def test_a_hub_is_provisioned_and_the_agent_falls_back_to_it(cloud: Cloud,
     )
     command = [sys.executable, "-m", "agent.cli", "run", "-c", str(tmp_path / "agent.toml")]
     with (tmp_path / "agent.log").open("ab") as log:
-        agent = subprocess.Popen(command, stderr=log)
+        agent = forked.Popen(command, stderr=log)
 
     def status() -> str:
         return str(cloud.api.get_managed_thing(Identifier=hub)["ProvisioningStatus"])

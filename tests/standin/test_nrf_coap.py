@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import cbor2
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from nrf_rig import CoapDevice, Keys, ask, bulk
 from OpenSSL import SSL
@@ -302,7 +302,6 @@ coap = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(datagrams=st.lists(junk, max_size=10), inside=st.lists(coap, max_size=10))
 def test_no_datagram_stops_the_service_or_a_session(
     cloud: Cloud, keys: Keys, datagrams: list[bytes], inside: list[bytes]

@@ -5,7 +5,7 @@ import sys
 from contextlib import closing
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from nrf_mqtt_rig import hit
 
@@ -113,7 +113,6 @@ heard_messages = (
 )
 
 
-@settings(deadline=None)
 @given(heard=st.lists(heard_messages, max_size=10))
 def test_whatever_a_device_says_the_service_goes_on(heard: list[tuple[str, bytes]]) -> None:
     told: list[tuple[str, bytes]] = []

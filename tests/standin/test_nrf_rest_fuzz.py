@@ -7,7 +7,8 @@ from typing import Any
 
 import cbor2
 import pytest
-from hypothesis import given, settings
+from conftest import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from nrf_modem import Modem
 
@@ -145,7 +146,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
     records.close()
 
 
-@settings(deadline=2000, max_examples=400)
+@examples(2)
 @given(
     what=asked,
     method=st.sampled_from(["GET", "POST", "PUT", "PATCH", "HEAD"]),

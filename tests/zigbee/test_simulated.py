@@ -115,7 +115,8 @@ async def test_stopping_is_quick_even_with_work_under_way(rig: ZigbeeRig) -> Non
             await under_way
 
 
-async def test_a_sleeping_device_is_not_now_and_then_awake(rig: ZigbeeRig) -> None:
+async def test_a_sleeping_device_is_not_now_and_then_awake(rig: ZigbeeRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("drivers.sim.zigbee.network.PARENT_HOLDS", 0.5)
     async with running(rig.driver()) as watched:
         found = await join_sensor(rig, watched)
         assert found.device.sleepy

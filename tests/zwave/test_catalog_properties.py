@@ -3,7 +3,8 @@
 import contextlib
 from typing import Any
 
-from hypothesis import given, settings
+from conftest import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from zwave.catalog_rig import LOCK, SETPOINTS, SPECTRUM, alarm, told
 
@@ -118,7 +119,7 @@ def nodes(draw: st.DrawFn) -> NodeMap:
     return NodeMap(ZWaveNode(5, endpoints, plus=draw(st.integers(0, 2)), listening=draw(st.booleans())))
 
 
-@settings(max_examples=100)
+@examples()
 @given(nodes(), st.data())
 def test_any_command_gives_values_that_fit_their_documents_or_nothing(made: NodeMap, data: st.DataObject) -> None:
     places = sorted(made._heard) or [(0, "Basic Set")]
@@ -146,7 +147,7 @@ def test_any_command_gives_values_that_fit_their_documents_or_nothing(made: Node
                 assert what.event in capability.events, (what, capability)
 
 
-@settings(max_examples=60)
+@examples()
 @given(nodes())
 def test_any_node_has_a_report_that_fits_its_limits(made: NodeMap) -> None:
     assert len({found.id for found in made.endpoints}) == len(made.endpoints)
@@ -170,7 +171,7 @@ def parameter(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
     return {"boolean": st.booleans(), "string": st.text(max_size=4)}[schema["type"]]
 
 
-@settings(max_examples=100)
+@examples()
 @given(nodes(), st.data())
 def test_any_action_is_bytes_or_a_refusal(made: NodeMap, data: st.DataObject) -> None:
     offered = [

@@ -13,7 +13,7 @@ from drivers.zwave.nodes import NodeRecord
 from drivers.zwave.provisioning import Entry, ProvisioningList, material
 from drivers.zwave.security import dsk, qr
 from drivers.zwave.security.classes import SecurityClass
-from drivers.zwave.settings import ZwaveSettings
+from drivers.zwave.settings import ZwaveSettings, is_server
 
 DSK = bytes(range(100, 116))
 
@@ -41,11 +41,31 @@ def test_the_shipped_file_shows_every_key() -> None:
         {"s0_key": "short"},
         {"tx_power": 99.0},
         {"no": 1},
+        {"port": "ws://192.0.2.1:3000"},
+        {"port": "ws://hub.example:3000", "plaintext": False},
+        {"port": "ws://:3000"},
+        {"port": "ws://me:secret@localhost:3000"},
+        {"port": "wss://[::1"},
     ],
 )
 def test_what_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         ZwaveSettings.model_validate(wrong)
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        {"port": "ws://127.0.0.1:3000"},
+        {"port": "ws://[::1]:3000"},
+        {"port": "ws://localhost"},
+        {"port": "wss://hub.example:3000", "ca": "ca.pem"},
+        {"port": "ws://192.0.2.1:3000", "plaintext": True},
+    ],
+)
+def test_where_a_server_may_be(right: dict[str, Any]) -> None:
+    assert is_server(ZwaveSettings.model_validate(right).port)
+    assert not is_server("/dev/ttyUSB0")
 
 
 def test_keys_are_made_once_and_forgotten_with_the_network(tmp_path: Path) -> None:

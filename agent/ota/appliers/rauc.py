@@ -39,11 +39,10 @@ PERCENT = 100
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """`identity`: of the release's component; `slot`: where it is; `sha256`: of what RAUC wrote there; `boot`: the one that activated it."""
+    """Of one slot. `identity`: of the release's component; `sha256`: of what RAUC wrote; `boot`: the one in which it was activated."""
 
-    identity: str = ""
-    slot: str = ""
-    sha256: str = ""
+    identity: str
+    sha256: str
     boot: str = ""
     confirmed: bool = False
 
@@ -72,61 +71,61 @@ class Rauc:
         return Found(self._runs(component, slots), version)
 
     def _runs(self, component: Component, slots: Slots) -> Runs:
-        note = self._note()
-        if note.identity != component.files[0].sha256:
+        slot, note = self._find(component)
+        if note is None:
             return Runs.OLD
-        if slots.booted == note.slot:
+        if slots.booted == slot:
             return Runs.CONFIRMED if note.confirmed else Runs.ON_TRIAL
-        if slots.status[note.slot].get("boot-status") == "bad" or (note.boot and note.boot != self._boot):
+        if slots.status[slot].get("boot-status") == "bad" or (note.boot and note.boot != self._boot):
             return Runs.FELL_BACK
-        return Runs.SELECTED if slots.primary == note.slot and note.boot else Runs.OLD
+        return Runs.SELECTED if slots.primary == slot and note.boot else Runs.OLD
 
     async def write(self, component: Component, images: list[Image], progress: Progress) -> None:  # noqa: ARG002  the contract's
         _warn_of_mounts()
-        self._keep(Note())
         (image,) = images
         async with self._installer() as rauc:
+            target = _other(await rauc.slots())
+            self._keep(target, None)
             # RAUC opens the descriptor that was verified, not a name that could mean another file by now.
             await rauc.install(f"/proc/{os.getpid()}/fd/{image.file.fileno()}", image, progress)
             slots = await rauc.slots()
-        target = _other(slots)
-        self._keep(Note(image.sha256, target, str(slots.status[target].get("sha256", ""))))
+        self._keep(target, Note(image.sha256, str(slots.status[target].get("sha256", ""))))
 
     async def check(self, component: Component) -> bool:
-        note = self._note()
-        if note.identity != component.files[0].sha256:
+        slot, note = self._find(component)
+        if note is None:
             return False
         async with self._installer() as rauc:
             slots = await rauc.slots()
-        return bool(note.sha256) and slots.status[note.slot].get("sha256") == note.sha256
+        return bool(note.sha256) and slots.status[slot].get("sha256") == note.sha256
 
     async def activate(self, component: Component) -> Effect:
-        note = self._note()
-        if note.identity != component.files[0].sha256:
+        slot, note = self._find(component)
+        if note is None:
             raise ApplierError("not-written", "the other slot does not hold it", place="rauc")
         async with self._installer() as rauc:
             slots = await rauc.slots()
-            if slots.booted == note.slot:
+            if slots.booted == slot:
                 return Effect.DONE
-            self._keep(replace(note, boot=self._boot))
-            await rauc.mark("active", note.slot)
+            self._keep(slot, replace(note, boot=self._boot))
+            await rauc.mark("active", slot)
         return Effect.REBOOT
 
-    async def confirm(self, component: Component) -> None:  # noqa: ARG002  the contract's
-        note = self._note()
+    async def confirm(self, component: Component) -> None:
+        slot, note = self._find(component)
         async with self._installer() as rauc:
-            if (await rauc.slots()).booted != note.slot:
+            if note is None or (await rauc.slots()).booted != slot:
                 raise ApplierError("not-running", "another version runs than the one that is to stay", place="rauc")
             await rauc.mark("good", "booted")
-        self._keep(replace(note, confirmed=True))
+        self._keep(slot, replace(note, confirmed=True))
 
-    async def roll_back(self, component: Component) -> Effect:  # noqa: ARG002  the contract's
-        note = self._note()
+    async def roll_back(self, component: Component) -> Effect:
+        slot, note = self._find(component)
         async with self._installer() as rauc:
             slots = await rauc.slots()
-            if note.slot in slots.status:
-                await rauc.mark("bad", note.slot)
-            if slots.booted != note.slot:
+            if note is not None:
+                await rauc.mark("bad", slot)
+            if note is None or slots.booted != slot:
                 await rauc.mark("active", slots.booted)
                 return Effect.DONE
             await rauc.mark("active", _other(slots))
@@ -158,19 +157,26 @@ class Rauc:
         finally:
             bus.disconnect()
 
-    def _note(self) -> Note:
-        try:
-            return Note(**json.loads(self._note_path.read_bytes()))
-        except FileNotFoundError:
-            return Note()
-        except (OSError, ValueError, TypeError) as error:
-            log.warning("%s cannot be read: %s; the slots are what RAUC says", self._note_path, error)
-            return Note()
+    def _find(self, component: Component) -> tuple[str, Note | None]:
+        """The slot that holds it, and its note."""
+        wanted = component.files[0].sha256
+        return next(((slot, note) for slot, note in self._notes().items() if note.identity == wanted), ("", None))
 
-    def _keep(self, note: Note) -> None:
+    def _notes(self) -> dict[str, Note]:
+        try:
+            return {slot: Note(**told) for slot, told in json.loads(self._note_path.read_bytes()).items()}
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            log.warning("%s cannot be read: %s; the slots are what RAUC says", self._note_path, error)
+            return {}
+
+    def _keep(self, slot: str, note: Note | None) -> None:
+        notes = {**self._notes(), slot: note}
+        text = json.dumps({name: asdict(one) for name, one in notes.items() if one is not None})
         with disk_trouble():
             self._note_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_atomic(self._note_path, json.dumps(asdict(note)).encode())
+            write_atomic(self._note_path, text.encode())
 
 
 class _Installer:

@@ -1,0 +1,83 @@
+"""Memory that a whole update of 500 MB takes (verify, unpack, read back, activate), and the time from a job to IN_PROGRESS at the stand-in."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parent.parent.parent))
+
+from ota_machine import Machine, update
+from rig import figure, median, rss_mb, scratch
+from slots_rig import tree
+
+MB = 1_000_000
+SIZE = 500
+ROUNDS = 5
+
+
+def child(folder: Path) -> None:
+    """The life of the agent that writes the slot, up to the restart for the new version: its growth beyond what it began with."""
+    machine = Machine(folder)
+    document = json.loads((folder / "document.json").read_text())
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
+    before, begin = rss_mb(os.getpid()), time.perf_counter()
+    asyncio.run(machine.begin(document))
+    taken = time.perf_counter() - begin
+    peak = int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
+    print(json.dumps({"seconds": taken, "growth_mb": peak - before}))
+
+
+def memory(folder: Path) -> None:
+    maker = Machine(folder / "maker")
+    files = {f"agent/part{number}.bin": os.urandom(5 * MB) for number in range(SIZE // 5)}
+    document = maker.offer_files(**update(("agent.tar", tree("2.0", more=files, compressed=False))))
+    del files
+    hub = folder / "hub"
+    hub.mkdir()
+    (hub / "document.json").write_text(json.dumps(document))
+    command = [sys.executable, __file__, "child", str(hub)]
+    told = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
+    speed = SIZE / told["seconds"]
+    figure(
+        "ota update of 500 MB",
+        rss_growth_mb=told["growth_mb"],
+        wanted_growth_mb=8,
+        mb_per_s=speed,
+        load=os.getloadavg()[0],
+    )
+
+
+async def reaction(folder: Path) -> None:
+    from tests.scenarios.test_update_story import running  # noqa: PLC0415  it starts a cloud
+
+    times = []
+    async with running(folder) as hub:
+        for number in range(ROUNDS):
+            address = hub.publish(f"0.{number + 1}.0")  # older than what runs: rejected once it is verified
+            begin = time.perf_counter()
+            task = hub.task({"manifestUrl": address})
+            while hub.execution(task)["Status"] == "QUEUED":
+                await asyncio.sleep(0.002)
+            times.append(time.perf_counter() - begin)
+            await hub.ends(task)
+    figure("ota job taken", median_s=median(times), longest_s=max(times), load=os.getloadavg()[0])
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["child"]:
+        child(Path(sys.argv[2]))
+        return
+    with scratch() as folder:
+        memory(folder)
+    with TemporaryDirectory() as folder:
+        asyncio.run(reaction(Path(folder)))
+
+
+if __name__ == "__main__":
+    main()

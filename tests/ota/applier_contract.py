@@ -1,0 +1,107 @@
+"""What an applier promises, whatever it installs: the meaning of agent/ota/appliers/contract.py.
+
+All of it may be called again: after a power cut the engine does.
+"""
+
+from typing import Protocol
+
+import pytest
+
+from agent.ota.appliers.contract import Applier, ApplierError, Effect, Image
+from agent.ota.manifest import Component
+from agent.ota.plan import Runs
+
+
+class Place(Protocol):
+    """A board: two releases for it, and its start after an activation."""
+
+    first: Component
+    second: Component
+
+    @property
+    def applier(self) -> Applier:
+        """As the process that was started last has it."""
+
+    def images(self, component: Component) -> list[Image]:
+        """The files of a component, open."""
+
+    async def start(self) -> None:
+        """What is selected runs."""
+
+    async def fall_back(self) -> None:
+        """What was selected does not come up, again and again; what ran before does."""
+
+
+async def _runs(place: Place, component: Component) -> Runs:
+    return (await place.applier.describe(component)).runs
+
+
+async def _write(place: Place, component: Component) -> None:
+    seen: list[int] = []
+    images = place.images(component)
+    await place.applier.write(component, images, seen.append)
+    for image in images:
+        image.file.close()
+    assert seen == sorted(seen)
+    assert await place.applier.check(component)
+
+
+async def _try(place: Place, component: Component) -> None:
+    await _write(place, component)
+    assert await place.applier.activate(component) != Effect.DONE
+    await place.start()
+    assert await _runs(place, component) == Runs.ON_TRIAL
+
+
+async def check_contract(place: Place) -> None:
+    """One board's life: installed, confirmed, taken back, fallen back, each twice where it may be."""
+    await _refuses_what_is_not_written(place)
+    await _is_installed_for_good(place)
+    await _is_taken_back(place)
+    await _falls_back(place)
+    await place.applier.clean()
+    await place.applier.clean()
+    assert await _runs(place, place.first) == Runs.CONFIRMED
+
+
+async def _refuses_what_is_not_written(place: Place) -> None:
+    assert await _runs(place, place.first) == Runs.OLD
+    assert not await place.applier.check(place.first)
+    with pytest.raises(ApplierError):
+        await place.applier.activate(place.first)
+
+
+async def _is_installed_for_good(place: Place) -> None:
+    await _write(place, place.first)
+    await _write(place, place.first)
+    assert await _runs(place, place.first) == Runs.OLD
+    for _ in range(2):
+        assert await place.applier.activate(place.first) != Effect.DONE
+        assert await _runs(place, place.first) == Runs.SELECTED
+    await place.start()
+    assert await _runs(place, place.first) == Runs.ON_TRIAL
+    for _ in range(2):
+        await place.applier.confirm(place.first)
+        assert await _runs(place, place.first) == Runs.CONFIRMED
+    await place.start()
+    assert await _runs(place, place.first) == Runs.CONFIRMED
+
+
+async def _is_taken_back(place: Place) -> None:
+    await _try(place, place.second)
+    for _ in range(2):
+        assert await place.applier.roll_back(place.second) != Effect.DONE
+    await place.start()
+    assert await _runs(place, place.second) == Runs.FELL_BACK
+    assert await place.applier.roll_back(place.second) == Effect.DONE
+    assert await _runs(place, place.first) == Runs.CONFIRMED
+
+
+async def _falls_back(place: Place) -> None:
+    await _write(place, place.second)
+    await place.applier.activate(place.second)
+    await place.fall_back()
+    assert await _runs(place, place.second) == Runs.FELL_BACK
+    await _try(place, place.second)  # it may be tried anew
+    await place.applier.roll_back(place.second)
+    await place.start()
