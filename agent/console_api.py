@@ -2,7 +2,8 @@
 
 GET  status | devices | devices/<ref>
 GET  ota | ota/<key>, POST ota                   see agent/console_ota.py
-POST discover {kind, radio?, auth?, duration?}   lines until the window has closed
+POST discover {kind, radio?, auth?, duration?, attended?}   lines until the window has closed; attended: somebody answers questions
+POST pin {device, pin}                           the answer to a line of discover whose stage is pin; empty: the device stays out
 POST command {device, actions, ttl?}             lines until the Outcome
 POST remove {device, force?}                     lines until the device is gone
 POST backup                                      a line for each radio: its network and keys, or why it gives none
@@ -21,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agent.console_ota import ConsoleOta, OtaBody
 from agent.control import Answer, ApiError, Call
-from agent.driver import Driver, DriverError, NotSupported, Observed
+from agent.driver import Asking, Driver, DriverError, InvalidParameters, NotSupported, Observed
 from agent.errors import HubError
 from agent.home import DeviceRecord
 from agent.model import Action
@@ -41,6 +42,12 @@ class DiscoverBody(_Body):
     radio: str = ""
     auth: str = Field(default="", max_length=512)
     duration: int = Field(default=120, ge=1, le=254)
+    attended: bool = False
+
+
+class PinBody(_Body):
+    device: str
+    pin: str = Field(default="", max_length=64)
 
 
 class ActionBody(_Body):
@@ -89,6 +96,7 @@ class ConsoleApi:
             ("GET", "ota"): lambda call: ota.tasks("/".join(call.path[1:])),
             ("POST", "ota"): lambda call: ota.ask(_parse(OtaBody, call)),
             ("POST", "discover"): lambda call: self._discover(_parse(DiscoverBody, call)),
+            ("POST", "pin"): lambda call: self._pin(_parse(PinBody, call)),
             ("POST", "command"): lambda call: self._command(_parse(DoCommandBody, call)),
             ("POST", "remove"): lambda call: self._remove(_parse(RemoveBody, call)),
             ("POST", "backup"): lambda call: self._backup(_parse(BackupBody, call)),
@@ -199,7 +207,9 @@ class ConsoleApi:
 
     async def _discover(self, body: DiscoverBody) -> AsyncGenerator[dict[str, Any]]:
         identifier = f"local-{secrets.token_hex(8)}"
-        request = StartDiscovery(identifier, body.kind.upper(), body.duration, LOCAL, body.auth, "", body.radio)
+        request = StartDiscovery(
+            identifier, body.kind.upper(), body.duration, LOCAL, body.auth, "", body.radio, attended=body.attended
+        )
         finished = False
         with self._watch() as queue:
             self._runtime.dispatch(request)
@@ -213,6 +223,21 @@ class ConsoleApi:
             finally:
                 if not finished:  # the person went away: nobody watches who joins
                     self._runtime.dispatch(StopDiscovery(identifier))
+
+    def _pin(self, body: PinBody) -> AsyncGenerator[dict[str, Any]]:
+        radio, _, key = body.device.partition("/")
+        driver = self._driver(radio)
+        if not isinstance(driver, Asking):
+            raise ApiError(400, f"the radio {radio!r} asks for no PIN", remedy="the device's code goes with `discover`")
+        return self._answered(driver, body.device, key, body.pin)
+
+    async def _answered(self, driver: Asking, device: str, key: str, pin: str) -> AsyncGenerator[dict[str, Any]]:
+        try:
+            await driver.reply(key, pin)
+        except DriverError as error:
+            yield {**_failed(error), "again": isinstance(error, InvalidParameters)}
+            return
+        yield {"what": "answered", "device": device, "done": True}
 
     def _command(self, body: DoCommandBody) -> AsyncGenerator[dict[str, Any]]:
         """What the hub does not have is said as an error, before any line."""

@@ -108,6 +108,17 @@ class Driver(Protocol):
 
 
 @runtime_checkable
+class Asking(Protocol):
+    """A driver that asks people while a device joins, where the discovery was `attended`: DeviceJoining with `seconds` is the question."""
+
+    async def reply(self, key: str, text: str) -> None:
+        """Answer what is asked of a device; empty: there is no answer, the device is not let in.
+
+        Raises NotNow where nothing is asked of it, InvalidParameters for what can be no answer: the question stays.
+        """
+
+
+@runtime_checkable
 class Observed(Protocol):
     """What a driver may tell besides, for people and for metrics."""
 

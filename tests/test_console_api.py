@@ -22,6 +22,7 @@ from agent.errors import HubError, UsageError
 from agent.home import RadioRecord
 from agent.model import (
     DeviceFound,
+    DeviceJoining,
     DeviceLost,
     JoinWindow,
     RadioUp,
@@ -190,9 +191,39 @@ async def test_discover_tells_each_step_and_ends_with_the_window(daemon: Daemon)
     lines = await asked
     steps = [(line["what"], line.get("status")) for line in lines if line["what"] in ("discovery", "found")]
     discovery = [("discovery", status) for status in ("RUNNING", "RUNNING", "SUCCEEDED")]
-    assert steps == [*discovery[:2], ("found", None), discovery[2]]
+    assert steps == [discovery[0], ("found", None), *discovery[1:]]
     assert [line["done"] for line in lines] == [False] * (len(lines) - 1) + [True]
     assert lines[-1]["count"] == 1
+
+
+async def test_a_question_of_a_radio_is_answered_by_whoever_is_there(daemon: Daemon) -> None:
+    await daemon.plug_in()
+    asked = asyncio.ensure_future(daemon.ask("discover", duration=30, attended=True))
+    await until(lambda: daemon.radio.windows)
+    assert daemon.radio.windows[0].attended
+    daemon.runtime.dispatch(DeviceJoining(BULB_ID, "pin", "the digits of its label", "zw.1+2", 240))
+    mistyped = (await daemon.ask("pin", device=str(BULB_ID), pin="bad"))[-1]
+    assert (mistyped["error"], mistyped["again"]) == ("no PIN", True)
+    late = (await daemon.ask("pin", device="zigbee/", pin="12345"))[-1]
+    assert (late["error"], late["again"]) == ("nothing is asked", False)
+    assert (await daemon.ask("pin", device=str(BULB_ID), pin="12345"))[-1]["what"] == "answered"
+    assert daemon.radio.answers == [(BULB_ID.key, "12345")]
+    daemon.runtime.dispatch(JoinWindow("zigbee", 0))
+    daemon.runtime.dispatch(DeviceFound(BULB))
+    assert [line["what"] for line in await asked][-3:] == ["found", "discovery", "discovery"], (
+        "it is told before the end"
+    )
+    steps = [line for line in await asked if line["what"] == "joining"]
+    assert [(step["stage"], step["seconds"]) for step in steps] == [("pin", 240)]
+
+
+async def test_a_radio_that_asks_nothing_takes_no_answer(daemon: Daemon) -> None:
+    await daemon.plug_in()
+    daemon.runtime.drivers["coap"] = object()  # type: ignore[assignment]
+    status, _, answer = await raw(daemon.folder, "POST", "/pin", {"device": "coap/1", "pin": "12345"})
+    assert (status, answer["error"]) == (400, "the radio 'coap' asks for no PIN")
+    status, _, answer = await raw(daemon.folder, "POST", "/pin", {"device": "zwave/1", "pin": "12345"})
+    assert (status, answer["error"]) == (503, "the radio 'zwave' is away")
 
 
 async def test_discover_waits_for_a_radio_that_starts(daemon: Daemon) -> None:

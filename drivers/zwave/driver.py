@@ -63,7 +63,7 @@ class ZwaveDriver:
             for damaged in book.load():
                 log.warning("a node is interviewed again, its file is damaged: %s", damaged)
             network_keys = import_module("drivers.zwave.keys").network_keys
-            keys = network_keys(self._context.secrets, self._context.settings, os.urandom)
+            keys = network_keys(self._context.secrets, self._context.settings, os.urandom, book.nodes.values())
             stick = {"identity": controller.facts.identity, "port": controller.link.name}
             write_atomic(self._context.state_dir / STICK, json.dumps(stick).encode())
             network = network_type(self._context, sink, controller, book, keys)
@@ -126,6 +126,9 @@ class ZwaveDriver:
 
     async def discover(self, request: Discovery) -> None:
         await self._running.discover(request)
+
+    async def reply(self, key: str, text: str) -> None:
+        self._running.reply(key, text)
 
     async def stop_discovery(self) -> None:
         await self._running.stop_discovery()

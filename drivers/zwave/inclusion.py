@@ -13,7 +13,7 @@ from typing import Any
 
 from agent.driver import DeviceRefused, DeviceUnreachable, DriverError, DriverLost, NotSupported
 from agent.model import DeviceId, DeviceJoining, JoinWindow
-from drivers.zwave.bootstrap import BootstrapError, Credentials, bootstrap_s0, bootstrap_s2
+from drivers.zwave.bootstrap import BootstrapError, Credentials
 from drivers.zwave.function_tables import AddMode, AddStatus, Region, UpdateStatus
 from drivers.zwave.functions import FIRST_LONG_RANGE
 from drivers.zwave.interview import supported
@@ -22,7 +22,7 @@ from drivers.zwave.life import Life, NetworkBusy
 from drivers.zwave.link import Answer, CallAborted, StickRefused, StickSilent
 from drivers.zwave.nodes import NodeRecord
 from drivers.zwave.provisioning import Entry
-from drivers.zwave.secured import S0, S2
+from drivers.zwave.securing import Securing
 from drivers.zwave.security import dsk as dsks
 
 log = logging.getLogger(__name__)
@@ -52,9 +52,11 @@ class Inclusion:
         self._life = life
         self._controller = life.messages.secured.radio.controller
         self._link = self._controller.link
+        self.securing = Securing(life.messages, life.security, self._say)
         self._window: asyncio.Task[None] | None = None
         self._joining = False  # a device was found: the window closes after it
         self._closing = False
+        self._awaited: dict[str, asyncio.Future[None]] = {}  # DSK of the SmartStart device that a window waits for
         self._network = asyncio.Lock()  # one change of the network at a time
 
     @asynccontextmanager
@@ -79,30 +81,33 @@ class Inclusion:
         seconds = min(duration, MAX_SECONDS)
         if entry is not None:
             self._life.provisioning.put(entry)
-            self._window = self._life.spawn(self._listen(seconds, opened), "SmartStart window")
+            self._window = self._life.spawn(self._listen(seconds, opened, entry), "SmartStart window")
         else:
             self._window = self._life.spawn(self._hold(seconds, credentials, opened), "join window")
         await opened
 
     async def close(self) -> None:
-        """Close the window now, if one is open; a node that is just joining is let in first."""
+        """Close the window now, if one is open; a node that is just joining is let in first, unless its PIN is still asked for."""
         window, self._window = self._window, None
         if window is None or window.done():
             return
-        if self._joining:
+        if self._joining and not self._awaited:  # a SmartStart device joins by itself, whoever waits for it
             self._closing = True
+            self.securing.withdraw()
         else:
             window.cancel()
         await asyncio.wait({window})
 
-    async def _listen(self, seconds: int, opened: asyncio.Future[None]) -> None:
+    async def _listen(self, seconds: int, opened: asyncio.Future[None], entry: Entry) -> None:
+        joined = self._awaited[entry.dsk] = asyncio.get_running_loop().create_future()
         try:
             await self.arm()
             self._told(opened, seconds)
-            await asyncio.sleep(seconds)
+            await asyncio.wait({joined}, timeout=seconds)
         except DriverError as error:
             _fail(opened, error)
         finally:
+            del self._awaited[entry.dsk]
             _fail(opened, DriverLost("the join window was closed before it was open"))
             self._life.sink(JoinWindow(self._life.radio, 0))
 
@@ -125,6 +130,8 @@ class Inclusion:
                         break
                     stuck = await self._admit(found, credentials)
                     self._joining = False
+                    if not stuck and credentials.of_one_device and found.node in self._life.book.nodes:
+                        break  # it is in: nobody else can use what the window was opened with
                     if stuck and not self._closing:
                         await self._take_off(end - loop.time())
         except DriverError as error:
@@ -210,7 +217,7 @@ class Inclusion:
         record.basic = found.info.get("basic", 0)
         record.root.generic, record.root.specific = found.info.get("generic", 0), found.info.get("specific", 0)
         try:
-            await self._secure(record, credentials)
+            await self.securing.secure(record, credentials)
         except BootstrapError as error:
             gone = await self._expel(record, str(error))
             advice = "" if gone else "; it is not used: press its button once more to take it off, and pair it again"
@@ -221,35 +228,18 @@ class Inclusion:
         book.save(record.id)
         if entry is not None:
             life.provisioning.joined(entry, record.id)
+            awaited = self._awaited.get(entry.dsk)
+            if awaited is not None and not awaited.done():
+                awaited.set_result(None)
         if record.id < FIRST_LONG_RANGE and self._controller.facts.has("AssignSUCReturnRoute"):
             with suppress(DeviceUnreachable):  # its way home is found by exploring then
                 await life.messages.secured.radio.run("AssignSUCReturnRoute", node=record.id)
         life.joined(record)
         return False
 
-    async def _secure(self, record: NodeRecord, credentials: Credentials) -> None:
-        messages, policy = self._life.messages, self._life.security
-        classes = record.root.classes
-        long_range = record.id >= FIRST_LONG_RANGE
-        if S2 in classes or long_range:
-            finished = await bootstrap_s2(messages, record.id, credentials, long_range=long_range)
-            record.security = [one.name for one in finished.granted]
-            record.security = [one.name for one in record.granted]  # the most trusted first
-            record.dsk = dsks.to_text(finished.dsk) if finished.dsk else ""
-        elif credentials.dsk is not None:
-            raise BootstrapError("the device that joined is not the one of the code: it has no S2")
-        elif S0 in classes and policy in ("s0", "none"):
-            await bootstrap_s0(messages, record.id)
-            record.security = ["S0"]
-        elif policy == "none":
-            record.security = []
-        else:
-            raise BootstrapError(f"the device has no S2, and this radio's policy is security = {policy!r}")
-
-    def _say(self, record: NodeRecord, stage: str, detail: str = "") -> None:
-        self._life.sink(
-            DeviceJoining(DeviceId(self._life.radio, str(record.id)), stage, detail, node_id=record.node_id)
-        )
+    def _say(self, record: NodeRecord, stage: str, detail: str = "", seconds: int = 0) -> None:
+        device = DeviceId(self._life.radio, str(record.id))
+        self._life.sink(DeviceJoining(device, stage, detail, record.node_id, seconds))
 
     async def _expel(self, record: NodeRecord, reason: str) -> bool:
         """True where the stick forgot the node; else it is kept as one that is not used."""

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from agent.driver import DeviceRefused, DeviceUnreachable, NotSupported
@@ -135,6 +136,7 @@ class Messages:
         async with self._asking[node]:
             for left in range(tries - 1, -1, -1):
                 with self.expecting(fits, asks=True) as waiter:
+                    self.secured.illegible[node] = partial(_unread, node, waiter.found)
                     try:
                         await self.send(node, payload, endpoint, urgency=urgency, security=security)
                         async with asyncio.timeout(ANSWER_TIMEOUT if timeout is None else timeout):
@@ -144,6 +146,8 @@ class Messages:
                     except DeviceUnreachable:
                         if not left:
                             raise
+                    finally:
+                        del self.secured.illegible[node]
         raise NoAnswer(f"node {node} did not answer with {expects}")
 
     async def read(self, node: int, get: ZWaveGet, *, urgency: Urgency = Urgency.NORMAL, tries: int = 2) -> Command:
@@ -318,6 +322,12 @@ class _Waiting:
 
     def __exit__(self, *_: object) -> None:
         self._list.remove(self._waiter)
+
+
+def _unread(node: int, found: "asyncio.Future[Received]") -> None:
+    if not found.done():
+        found.set_exception(NoAnswer(f"node {node} cannot read what is asked with this key"))
+        found.exception()  # seen, also by who has stopped waiting
 
 
 def _name(command: Command | Raw) -> str:

@@ -33,7 +33,7 @@ from drivers.zwave.nodes import WAKE_UP, NodeBook, NodeRecord
 from drivers.zwave.own import answer
 from drivers.zwave.provisioning import ProvisioningList
 from drivers.zwave.secured import Secured
-from drivers.zwave.security.classes import SecurityClass
+from drivers.zwave.security.classes import LONG_RANGE_CLASSES, MESH_CLASSES, SecurityClass
 from drivers.zwave.tasks import Tasks
 from drivers.zwave.transmit import Sent, Transmitter, Urgency
 
@@ -169,7 +169,9 @@ class Network:
         self.devices.changed(record.id)
         node = self.nodes.setdefault(record.id, Node(record, heard_at=self.now()))
         node.record = record
-        self.messages.secured.grant(record.id, record.granted)
+        # Until its interview has found out what it has, it may speak with any key of ours: to say that it is awake, for one.
+        every = LONG_RANGE_CLASSES if record.id >= functions.FIRST_LONG_RANGE else MESH_CLASSES
+        self.messages.secured.grant(record.id, every if record.security is None else record.granted)
         return node
 
     # ---- what comes in ----------------------------------------------------------------------------------------------
@@ -332,7 +334,7 @@ class Network:
 
     def _found(self, node: Node) -> None:
         self.devices.changed(node.id)
-        self.devices.present(node.record)
+        self.devices.present(node.record, expected=self.provisioning.lists(node.id))
         if node.record.sleepy and node.awake(self.now()):
             self._woke(node)
         if node.state is Availability.ONLINE:

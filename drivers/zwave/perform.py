@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager, suppress
+from dataclasses import replace
 from typing import TypeVar
 
 from agent.driver import (
@@ -296,7 +297,14 @@ class Contract:
         facts = self._network.controller.facts
         if not facts.primary and not facts.sis:
             raise NotSupported("the stick is a secondary controller without a SIS: only its primary can include")
-        await self._network.inclusion.open(request.duration, found.credentials, found.entry)
+        known = found.credentials.of_one_device
+        credentials = found.credentials if known else replace(found.credentials, attended=request.attended)
+        await self._network.inclusion.open(request.duration, credentials, found.entry)
+
+    def reply(self, key: str, text: str) -> None:
+        """Raises NotNow, InvalidParameters."""
+        self._network.check()
+        self._network.inclusion.securing.answer(int(key) if key.isdecimal() else -1, text)
 
     async def stop_discovery(self) -> None:
         await self._network.inclusion.close()

@@ -97,6 +97,10 @@ class ProvisioningList:
             self._entries = kept
             self._save()
 
+    def lists(self, node: int) -> bool:
+        """Whether this node is a device of the list that joined."""
+        return any(entry.node == node for entry in self._entries.values())
+
     def clear(self) -> None:
         """The network was left."""
         self._entries.clear()

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 S0, S2 = 0x98, 0x9F
 NONCE_TIMEOUT = 5.0  # seconds
+MISSED = 32  # messages of a node in a key exchange: it repeats one every 10 s, and people have 240 s
 REPEAT_WITHIN = 5.0  # seconds in which a peer may say that it could not read our last message
 
 Unsealed = tuple[bytes, SecurityClass | None]
@@ -63,8 +64,10 @@ class Secured:
         self._last: dict[int, _Last] = {}
         self._temporary: dict[int, Security0] = {}
         self.unreadable: dict[int, Callable[[], None]] = {}  # nodes whose unreadable S2 messages somebody must hear of
+        self.illegible: dict[int, Callable[[], None]] = {}  # nodes that did not read a message again: they lack its key
         self.groups: dict[int, int] = {}  # node -> the multicast group that it was spoken to in last
-        self.deaf: set[int] = set()  # nodes in a key exchange before its temporary keys
+        # Nodes in a key exchange before its temporary keys, and what they said under them.
+        self.deaf: dict[int, list[bytes]] = {}
         self.figures: defaultdict[str, int] = defaultdict(int)
 
     def grant(self, node: int, granted: tuple[SecurityClass, ...]) -> None:
@@ -189,19 +192,26 @@ class Secured:
                 if report.mos:
                     self._tell_group(node)
             case 0x03:  # Message Encapsulation
-                if node in self.deaf:
-                    return None
-                opened = self.s2.open(node, data, self._loop.time())
-                if isinstance(opened, Opened):
-                    self._last.pop(node, None)
-                    if opened.out_of_sync:
-                        self._tell_group(node)
-                    return (opened.payload, opened.security_class) if opened.payload else None
-                self.figures["s2_resyncs"] += 1
-                self.unreadable.get(node, _nothing)()
-                self._answer(node, opened.answer, "S2 resynchronisation")
+                return self._open_s2(node, data)
             case _:
                 return data, None
+        return None
+
+    def _open_s2(self, node: int, data: bytes) -> Unsealed | None:
+        if node in self.deaf:
+            if len(self.deaf[node]) < MISSED:
+                self.deaf[node].append(data)
+            return None
+        opened = self.s2.open(node, data, self._loop.time())
+        if isinstance(opened, Opened):
+            self._last.pop(node, None)
+            if opened.out_of_sync:
+                self._tell_group(node)
+            return (opened.payload, opened.security_class) if opened.payload else None
+        self.figures["s2_resyncs"] += 1
+        if opened.fresh:  # else it goes on from a message that came before its keys could be known
+            self.unreadable.get(node, _nothing)()
+        self._answer(node, opened.answer, "S2 resynchronisation")
         return None
 
     def _tell_group(self, node: int) -> None:
@@ -223,6 +233,8 @@ class Secured:
         last = self._last.pop(node, None)
         if last is not None and self._loop.time() < last.until:
             self._spawn(self._repeat(node, last), "S2 repetition")
+        else:
+            self.illegible.get(node, _nothing)()
 
     def _receive_s0(self, node: int, data: bytes) -> Unsealed | None:
         now = self._loop.time()

@@ -50,7 +50,7 @@ def is_server(port: str) -> bool:
 
 
 class ZwaveSettings(BaseModel):
-    """[radios.<name>] with kind = "zwave". Keys are taken only while the radio has none of its own: a network keeps the keys that it has."""
+    """[radios.<name>] with kind = "zwave". A key is not taken where a device has the radio's own one: a network keeps the keys that it has."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, validate_default=False, hide_input_in_errors=True, allow_inf_nan=False

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from agent.driver import InvalidParameters
 from agent.secret_store import FileSecrets
 from drivers.zwave.keys import CLASSES, forget_keys, network_keys
+from drivers.zwave.nodes import NodeRecord
 from drivers.zwave.provisioning import Entry, ProvisioningList, material
 from drivers.zwave.security import dsk, qr
 from drivers.zwave.security.classes import SecurityClass
@@ -75,7 +76,14 @@ def test_keys_are_made_once_and_forgotten_with_the_network(tmp_path: Path) -> No
     assert len(set(keys.values())) == len(CLASSES)
     assert keys[SecurityClass.S0] == bytes([9] * 16)
     other = ZwaveSettings.model_validate({"s0_key": "0a" * 16})
-    assert network_keys(secrets, other, os.urandom) == keys
+    plain, locked = (
+        NodeRecord(2, "zw.1+2", security=[], done=["protocol", "security"]),
+        NodeRecord(3, "zw.1+3", security=["S0"]),
+    )
+    assert network_keys(secrets, other, os.urandom, [plain, locked]) == keys
+    assert plain.security == [], "nothing has changed"
+    assert network_keys(secrets, other, os.urandom, [plain])[SecurityClass.S0] == bytes([10] * 16)
+    assert (plain.security, plain.done) == (None, ["protocol"]), "it may have this key"
     forget_keys(secrets)
     assert network_keys(secrets, other, os.urandom)[SecurityClass.S0] == bytes([10] * 16)
 
