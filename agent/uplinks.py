@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from agent.clock import Clock
 from agent.cloud.channel import Channel
 from agent.cloud.jobs import Handler, Jobs
-from agent.cloud.link import Link, LinkPolicy
+from agent.cloud.lane import LinkPolicy
+from agent.cloud.link import Link
 from agent.cloud.managed_integrations import ManagedIntegrations
 from agent.cloud.mqtt import Endpoint, Leaves, MqttLost
 from agent.cloud.tls import tls_context
