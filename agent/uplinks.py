@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from agent.clock import Clock
 from agent.cloud.channel import Channel
+from agent.cloud.dialect import Dialect
 from agent.cloud.jobs import Handler, Jobs
 from agent.cloud.lane import LinkPolicy
 from agent.cloud.link import Link
@@ -26,12 +27,14 @@ from agent.updates import Updates
 from agent.wire.certificate_vendor import OPERATION
 
 if TYPE_CHECKING:
+    from agent.cloud.nrf_session import NrfSession
     from agent.identity.credentials import Credentials
     from agent.identity.hub_identity import HubIdentity
     from agent.identity.record import Slot
     from agent.identity.slots import Slots
     from agent.identity.sources import Source
     from agent.identity.watch import Watch
+    from agent.nrf_uplink import Attach
 
 log = logging.getLogger(__name__)
 
@@ -48,10 +51,16 @@ class Uplinks:
     """Adds them to the runtime, as units of the supervisor. `watch` is there once the hub has an identity of its own."""
 
     def __init__(
-        self, settings: Settings, runtime: Runtime, store: Store, supervisor: Supervisor, updates: Updates
+        self,
+        settings: Settings,
+        runtime: Runtime,
+        store: Store,
+        supervisor: Supervisor,
+        updates: Updates,
+        attach: "Attach",
     ) -> None:
         self._settings, self._runtime, self._store, self._supervisor = settings, runtime, store, supervisor
-        self._updates = updates
+        self._updates, self._attach = updates, attach
         self._clock: Clock = runtime.clock
         self.watch: Watch | None = None
         self._credentials: Credentials | None = None
@@ -61,8 +70,6 @@ class Uplinks:
 
     def add(self, name: str, uplink: UplinkSettings) -> None:
         """Start an uplink now, or once the hub has the certificate that it needs."""
-        if uplink.dialect != "managed-integrations":
-            raise ConfigError(f"dialect {uplink.dialect!r} is not available in this version", place=f"uplinks.{name}")
         identity = self._identity
         if identity is None or not uplink.takes_identity:
             self._start(name, uplink, None)
@@ -144,7 +151,12 @@ class Uplinks:
 
     def _start(self, name: str, uplink: UplinkSettings, credentials: "Credentials | None") -> None:
         hub = self._runtime.hub
-        dialect = ManagedIntegrations(name, hub.hub_id, north=uplink.topics.north, south=uplink.topics.south)
+        channel = Channel(f"{uplink.host}:{uplink.port}")
+        dialect: Dialect = ManagedIntegrations(name, hub.hub_id, north=uplink.topics.north, south=uplink.topics.south)
+        session: NrfSession | None = None
+        if uplink.dialect == "nrf-cloud":
+            uplink = uplink.model_copy(update={"client_id": uplink.client_id or hub.hub_id})
+            dialect, session = self._nrf_cloud(name, uplink, channel)
         connects = _Connects(name, uplink, hub.hub_id, credentials, self._supervisor.end)
         connects.check()
         link = Link(
@@ -156,24 +168,34 @@ class Uplinks:
                 max_payload=uplink.max_payload,
                 spool_after=uplink.spool_after,
                 strict=uplink.durability == "strict",
-                protocol=uplink.protocol,
+                protocol="3.1.1" if session is not None and uplink.protocol == "auto" else uplink.protocol,
             ),
             dialect,
             Outbox(self._store),
             self._clock,
             on_request=self._runtime.dispatch,
             on_history_told=lambda: self._runtime.dispatch(StateQuery("", refresh=False)),
-            channel=Channel(f"{uplink.host}:{uplink.port}"),
+            channel=channel,
+            opening=session,
         )
+        if session is not None:
+            session.leave = link.leave
         link.channel.on_up.append(connects.stands)
         self._runtime.links[name] = link
         self._introduce(name)
-        if uplink.jobs:
+        if uplink.jobs and session is None:
             self._take_jobs(name, link.channel, connects)
         # AWS IoT Core allows one CONNECT a second for a client id.
         self._supervisor.add(
             Unit(f"uplink {name}", lambda: connects.live(link), stalled=link.stalled, first=1.1, longest=60.0)
         )
+
+    def _nrf_cloud(self, name: str, uplink: UplinkSettings, channel: Channel) -> "tuple[Dialect, NrfSession]":
+        from agent.nrf_uplink import nrf_uplink  # noqa: PLC0415  who has no such uplink loads none of it
+
+        parts = self._settings, self._runtime, self._supervisor, self._updates, self._attach
+        made = nrf_uplink(name, uplink, channel, *parts)
+        return made.dialect, made.session
 
     def _introduce(self, name: str) -> None:
         """A cloud that was added to a home that lives already, or that came up after its first devices, is told of them."""

@@ -76,7 +76,7 @@ class UplinkSettings(Section):
     publishes_per_second: int = Field(100, ge=0, le=100_000, description="pacing; 0 sends without pause")
     in_flight: int = Field(100, ge=1, le=65535, description="messages sent and not yet acknowledged")
     max_payload: Size = Field(131072, ge=4096, le=268_435_455, description="bytes of one message")
-    jobs: bool = Field(True, description="take AWS IoT jobs for this hub")
+    jobs: bool = Field(True, description="take the cloud's jobs for this hub: AWS IoT jobs, nRF Cloud's FOTA")
     topics: TopicSettings = Field(default_factory=TopicSettings, description="topic table")
 
     @property
