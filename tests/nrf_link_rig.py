@@ -26,6 +26,7 @@ def onboarded(cloud: Cloud, folder: Path, name: str, sub_type: str = "") -> File
     keys = Keys(folder, name, Keys(folder, f"{name}-ca"))
     done = bulk(cloud, "/devices", f'{name},{sub_type},,APP,"{keys.pem}"\n')
     assert done["status"] == "SUCCEEDED", done
+    keys.files[1].chmod(0o600)
     return keys.files
 
 
@@ -63,9 +64,7 @@ class NrfHub(Rig):
 
     def messages(self, app: str) -> list[dict[str, Any]]:
         """What the account has got with this appId, in order: alone or in a list."""
-        found = [entry["message"] for entry in pages(self.cloud, self.name)]
-        flat = [one for entry in found for one in (entry if isinstance(entry, list) else [entry])]
-        return [one for one in flat if one["appId"] == app]
+        return [one for one in flat(self.cloud, self.name) if one["appId"] == app]
 
     def numbers(self) -> set[int]:
         """The values of `Rig.state` that have arrived."""
@@ -86,3 +85,9 @@ def pages(cloud: Cloud, device: str) -> list[dict[str, Any]]:
         token = page.get("pageNextToken", "")
         if not token:
             return found
+
+
+def flat(cloud: Cloud, device: str) -> list[dict[str, Any]]:
+    """The same, those of lists one by one."""
+    found = [entry["message"] for entry in pages(cloud, device)]
+    return [one for entry in found for one in (entry if isinstance(entry, list) else [entry])]
