@@ -174,7 +174,7 @@ def test_log_lines_are_those_of_the_account_s_level() -> None:
 def test_the_status_is_in_the_shadow_and_there_is_no_last_will() -> None:
     publication = dialect().status("m-8", "2026-11-27T10:00:00Z", {"status": "online"})
     assert publication.topic == "hub-1/shadow/update"
-    hub = {"status": "online", "at": "2026-11-27T10:00:00Z"}
+    hub = {"status": "online", "reason": None, "error": None, "certificate": None, "at": "2026-11-27T10:00:00Z"}
     assert json.loads(publication.payload) == {"state": {"reported": {"hub": hub}}}
     assert dialect().will("m-9", "now") is None
 

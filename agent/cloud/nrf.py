@@ -50,7 +50,9 @@ _ALERTS: Mapping[tuple[str, str], tuple[int, str]] = {
     ("matter.SmokeCOAlarm@1.4", "LowBattery"): (112, "low battery"),
     ("matter.DoorLock@1.4", "DoorLockAlarm"): (113, "lock alarm"),
 }
+_COMES_AND_GOES = ("reason", "error", "certificate")  # members of a status: what is not told stays in a shadow
 _LEVELS = {"critical": 1, "error": 1, "warning": 2, "info": 3, "debug": 4}  # as logLvl counts
+_QUIETEST = 4
 
 
 class NrfCloud:
@@ -79,7 +81,7 @@ class NrfCloud:
         return None
 
     def status(self, message_id: str, now: str, status: Mapping[str, Any]) -> Publication:  # noqa: ARG002  a shadow has its own
-        return self._conversation.shadow({"hub": {**status, "at": now}})
+        return self._conversation.shadow({"hub": {**dict.fromkeys(_COMES_AND_GOES), **status, "at": now}})
 
     def encode(self, message: Message, message_id: str, shift: float) -> list[Publication]:
         if self.pairing is None:
@@ -142,14 +144,11 @@ class NrfCloud:
     def _log(self, message: Message, shift: float) -> Iterator[Body]:
         """The lines that the account wants; `src` is the logger, `dom` is 0, as there is one domain."""
         for line in message.body["lines"]:
-            level = _LEVELS.get(str(line.get("level", "")), LOWEST)
+            level = _LEVELS.get(str(line.get("level", "")), _QUIETEST)
             if level > self.control.log_level:
                 continue
             told = {"appId": "LOG", "lvl": level, "msg": str(line.get("message", ""))[:MOST_TEXT], "dom": 0}
             yield {**told, "src": str(line.get("logger", ""))[:128], "ts": _line_time(line, message, shift)}
-
-
-LOWEST = 4
 
 
 def _state(message: Message, shift: float) -> Iterator[Body]:

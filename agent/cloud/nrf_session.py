@@ -48,10 +48,11 @@ class NrfSession:
 
     async def open(self, connection: MqttConnection, waits: Callable[[str], None]) -> None:
         """See Opening."""
-        self._steps, self._early, self._connection = asyncio.Queue(), [], None
+        steps: asyncio.Queue[Step | MqttLost] = asyncio.Queue()
+        self._steps, self._early, self._connection = steps, [], None
         self._dialect.pairing = None
         connection.closed.add_done_callback(
-            lambda closed: self.abandon(MqttLost(f"connection lost: {closed.result()}", place=self._channel.place))
+            lambda closed: steps.put_nowait(MqttLost(f"connection lost: {closed.result()}", place=self._channel.place))
         )
         self._take(self._conversation.begin())
         while not isinstance(step := await self._next(), Ready):

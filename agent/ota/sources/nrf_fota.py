@@ -107,8 +107,8 @@ class NrfFota:
         while self._offered:
             await self._take(self._offered.popleft())
         if self._ask and not self._open():
-            self._ask = False
             await self._channel.tell(self._topic("req"), job_request())
+            self._ask = False
         return min(wait, default=LONG)
 
     def _open(self) -> list[Task]:
