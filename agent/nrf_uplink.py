@@ -21,7 +21,7 @@ from agent.updates import Updates, boards
 
 Attach = Callable[[logging.Handler], Callable[[], None]]
 LEVELS = {1: "ERROR", 2: "WARN", 3: "INFO", 4: "DEBUG"}  # logLvl -> what a store of lines is asked for
-UPLOAD = 1  # minutes between two uploads of lines
+UPLOAD = 1 / 6  # minutes between two uploads of lines: who raises the level is looking at the messages
 
 
 @dataclass(frozen=True, slots=True)

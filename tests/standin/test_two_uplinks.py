@@ -12,8 +12,9 @@ from conftest import Broker, free_port, until
 from daemon import configure
 from house import House
 from nrf_link_rig import flat, onboarded
-from nrf_mqtt_rig import state
+from nrf_mqtt_rig import execution, job, state
 from nrf_rig import ask
+from ota_rig import root
 from standin_rig import Cloud
 
 from drivers.sim.zigbee.server import start
@@ -28,6 +29,8 @@ ca = "{ca}"
 certificate = "{certificate}"
 key = "{key}"
 client_id = "{device}"
+[ota]
+root = "{root}"
 """
 _numbers = count(1)
 
@@ -86,6 +89,8 @@ class Home(House):
         self.cloud, self.id = cloud, f"two-clouds-{next(_numbers)}"
         files = onboarded(cloud, folder, self.id)
         told = {"ca": cloud.told["ca"], "certificate": files[0], "key": files[1], "device": self.id}
+        (folder / "1.root.json").write_bytes(root())
+        told["root"] = folder / "1.root.json"
         text = NRF.format(host="127.0.0.1", port=relay.port, **told)
         self.config = configure(folder, broker.port, "default", text)
 
@@ -187,3 +192,23 @@ async def test_a_command_is_answered_once_and_where_it_was_asked(home: Home, clo
         lambda: states()[before:][:2] == [True, False] or states()[before:][:2] == [False, True], 10.0, "two turns"
     )
     assert results("on-nrf") == ["succeeded"]
+
+
+async def test_the_account_has_log_lines_and_gives_firmware_jobs(home: Home, cloud: Cloud) -> None:
+    device = ask(cloud, "GET", f"/devices/{home.id}").json()
+    assert (device["firmware"]["supports"], device["firmware"]["app"]["name"]) == (["APP"], "hub-agent")
+
+    def wish(level: int) -> None:
+        desired = {"desired": {"control": {"logLvl": level}}}
+        assert ask(cloud, "PATCH", f"/devices/{home.id}/state", json=desired).status == 202
+
+    wish(3)
+    await until(lambda: state(cloud, home.id)["reported"]["control"]["logLvl"] == 3, what="the wish, reported")
+    made = job(cloud, home.id)  # of a file beside which nothing lies
+    await until(lambda: execution(cloud, home.id, made)[0] == "REJECTED", what="the rejection")
+    assert "nobody has signed it" in (execution(cloud, home.id, made)[1] or "")
+    wish(4)  # what was kept is uploaded at once
+    await until(
+        lambda: any("is taken on" in one["msg"] and one["lvl"] == 3 for one in home.nrf("LOG")), what="the line"
+    )
+    assert not home.told("RUNTIME_LOG"), "the other cloud has not asked for them"
