@@ -12,6 +12,7 @@ from agent.cloud.channel import Channel
 from agent.cloud.nrf import NrfCloud
 from agent.cloud.nrf_pairing import About, Control, Conversation
 from agent.cloud.nrf_session import NrfSession
+from agent.cloud.nrf_wires import MqttWire
 from agent.requests import ApplyLogs, Kind, Publish
 from agent.runtime import Runtime
 from agent.runtime_logs import UploadedLogs
@@ -63,7 +64,9 @@ def nrf_uplink(
     dialect = NrfCloud(name, conversation, largest=uplink.max_payload)
     session = NrfSession(dialect, conversation, channel)
     if takes:
-        updates.take_nrf_jobs(name, channel, session.on_paired)
+        wire = MqttWire(channel)
+        session.on_paired.append(wire.paired)
+        updates.take_nrf_jobs(name, wire)
     folder = settings.hub.state_dir / "logs" / name
     store = UploadedLogs(folder, attach, partial(_publish_logs, runtime, name), supervisor)
     session.on_control.append(AccountLogs(store).apply)

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from agent import records
 from agent.clock import iso
-from agent.cloud.channel import Channel
 from agent.cloud.jobs import Ended, Handler, Job, Jobs
 from agent.errors import HubError, TryAgainError
 from agent.ota.place import slots_folder
@@ -28,7 +27,7 @@ from agent.store import Store
 from agent.supervise import Supervisor, Unit
 
 if TYPE_CHECKING:
-    from agent.cloud.nrf_pairing import Pairing
+    from agent.cloud.nrf_wires import Wire
     from agent.ota.appliers.contract import Applier
     from agent.ota.engine import Engine
     from agent.ota.health import Check, Health
@@ -161,13 +160,12 @@ class Updates:
             jobs.standing[OPERATION] = source
             self._supervisor.add(Unit(f"updates of {name}", source.live))
 
-    def take_nrf_jobs(self, name: str, channel: Channel, paired: "list[Callable[[Pairing], None]]") -> None:
-        """Have nRF Cloud's firmware jobs for this hub done; `paired`: who hears of the uplink's topics."""
+    def take_nrf_jobs(self, name: str, wire: "Wire") -> None:
+        """Have nRF Cloud's firmware jobs for this hub done."""
         if self.engine is not None:
             from agent.ota.sources.nrf_fota import NrfFota  # noqa: PLC0415  as the engine
 
-            source = NrfFota(name, channel, self.engine, time.monotonic)
-            paired.append(source.paired)
+            source = NrfFota(name, wire, self.engine, time.monotonic)
             self._supervisor.add(Unit(f"updates of {name}", source.live))
 
     def refusing(self) -> dict[str, Handler]:
