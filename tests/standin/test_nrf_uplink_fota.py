@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 from conftest import until
 from nordic_rig import manage
+from nrf_fota_rig import Updated
 from nrf_link_rig import Files, NrfHub, onboarded
 from nrf_mqtt_rig import execution
 from nrf_rig import ask
-from ota_machine import Machine, update
-from ota_rig import release
 from slots_rig import tree
 from standin_rig import Cloud
 
@@ -25,42 +24,21 @@ from agent.ota.engine import Engine
 from agent.ota.plan import State, Task, key_of
 from agent.ota.sources.nrf_fota import NrfFota
 from agent.ota.steps import Policy
-from agent.ota.trust import beside
 
 pytestmark = pytest.mark.conformance
 _numbers = count(1)
 
 
-class Fleet:
-    """One hub of the account: its updates, over several lives. `said`: what it has told of its jobs, in order."""
+class Fleet(Updated):
+    """Over MQTT. `said`: what the hub has told of its jobs, in order; `asked`: how often it has asked for one."""
 
     def __init__(self, cloud: Cloud, folder: Path) -> None:
-        self.cloud, self.machine, self.name = cloud, Machine(folder / "machine"), f"fota-{next(_numbers)}"
+        super().__init__(cloud, folder, f"fota-{next(_numbers)}")
         self.files: Files = onboarded(cloud, folder, self.name)
         self.folder = folder / "link"
         self.folder.mkdir()
         self.said: list[list[Any]] = []
         self.asked = 0
-        self.bucket = cloud.folder / "s3" / "nrf-bundles"
-        self.bucket.mkdir(parents=True, exist_ok=True)
-
-    def bundle(self, content: bytes, *, signed: bool = True) -> str:
-        """A bundle, with its release beside it."""
-        name = f"APP*{next(_numbers):08d}*v2"
-        (self.bucket / name).write_bytes(content)
-        if signed:
-            told = update(("agent.tar.gz", content))
-            told.pop("images")
-            Path(beside(str(self.bucket / name))).write_bytes(release(7, **told))
-        return name
-
-    def job(self, bundle: str) -> str:
-        made = ask(self.cloud, "POST", "/fota-jobs", json={"bundleId": bundle, "deviceIds": [self.name]})
-        assert made.status == 201, made.data
-        return str(made.json()["jobId"])
-
-    def status(self, job: str) -> str:
-        return execution(self.cloud, self.name, job)[0]
 
     async def live(
         self,
@@ -100,10 +78,6 @@ class Fleet:
                 self.asked += 1
 
         hub.channel.tell = told  # type: ignore[method-assign]
-
-    def task(self, job: str) -> Task:
-        assert self.machine.journal is not None
-        return self.machine.journal.tasks[key_of("main", job, 1)]
 
     async def to_the_end(self, job: str) -> Task:
         async def work(engine: Engine, _hub: NrfHub) -> None:
