@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from agent.identity.slots import Slots
     from agent.identity.sources import Source
     from agent.identity.watch import Watch
-    from agent.nrf_uplink import Attach
+    from agent.nrf_uplink import Attach, NrfParts
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,9 @@ class Uplinks:
     def add(self, name: str, uplink: UplinkSettings) -> None:
         """Start an uplink now, or once the hub has the certificate that it needs."""
         identity = self._identity
-        if identity is None or not uplink.takes_identity:
+        if uplink.transport == "rest":
+            self._start_calls(name, self._named(uplink))
+        elif identity is None or not uplink.takes_identity:
             self._start(name, uplink, None)
         elif identity.current() is None and identity.can_claim:
             self._claim(identity, name, uplink)
@@ -155,21 +157,15 @@ class Uplinks:
         dialect: Dialect = ManagedIntegrations(name, hub.hub_id, north=uplink.topics.north, south=uplink.topics.south)
         session: NrfSession | None = None
         if uplink.dialect == "nrf-cloud":
-            uplink = uplink.model_copy(update={"client_id": uplink.client_id or hub.hub_id})
-            dialect, session = self._nrf_cloud(name, uplink, channel)
+            uplink = self._named(uplink)
+            parts = self._nrf_cloud(name, uplink)
+            dialect, session = parts.dialect, parts.session(channel)
         connects = _Connects(name, uplink, hub.hub_id, credentials, self._supervisor.end)
         connects.check()
         link = Link(
             name,
             connects.endpoint,
-            LinkPolicy(
-                publishes_per_second=uplink.publishes_per_second,
-                in_flight=uplink.in_flight,
-                max_payload=uplink.max_payload,
-                spool_after=uplink.spool_after,
-                strict=uplink.durability == "strict",
-                protocol="3.1.1" if session is not None and uplink.protocol == "auto" else uplink.protocol,
-            ),
+            _policy(uplink),
             dialect,
             Outbox(self._store),
             self._clock,
@@ -190,12 +186,21 @@ class Uplinks:
             Unit(f"uplink {name}", lambda: connects.live(link), stalled=link.stalled, first=1.1, longest=60.0)
         )
 
-    def _nrf_cloud(self, name: str, uplink: UplinkSettings, channel: Channel) -> "tuple[Dialect, NrfSession]":
-        from agent.nrf_uplink import nrf_uplink  # noqa: PLC0415  who has no such uplink loads none of it
+    def _start_calls(self, name: str, uplink: UplinkSettings) -> None:
+        """An uplink without a connection."""
+        link = self._nrf_cloud(name, uplink).rest_link(self._identity, _policy(uplink), Outbox(self._store))
+        self._runtime.links[name] = link
+        self._introduce(name)
+
+    def _named(self, uplink: UplinkSettings) -> UplinkSettings:
+        """With the id that nRF Cloud knows the hub by."""
+        return uplink.model_copy(update={"client_id": uplink.client_id or self._runtime.hub.hub_id})
+
+    def _nrf_cloud(self, name: str, uplink: UplinkSettings) -> "NrfParts":
+        from agent.nrf_uplink import NrfParts  # noqa: PLC0415  who has no such uplink loads none of it
 
         parts = self._settings, self._runtime, self._supervisor, self._updates, self._attach
-        made = nrf_uplink(name, uplink, channel, *parts)
-        return made.dialect, made.session
+        return NrfParts(name, uplink, *parts)
 
     def _introduce(self, name: str) -> None:
         """A cloud that was added to a home that lives already, or that came up after its first devices, is told of them."""
@@ -225,6 +230,18 @@ class Uplinks:
         jobs = Jobs(channel, thing, handlers)
         self._updates.take_jobs(name, jobs)
         self._supervisor.spawn(f"jobs of {name}", jobs.live())
+
+
+def _policy(uplink: UplinkSettings) -> LinkPolicy:
+    nrf = uplink.dialect == "nrf-cloud"  # it speaks no other MQTT than 3.1.1
+    return LinkPolicy(
+        publishes_per_second=uplink.publishes_per_second,
+        in_flight=uplink.in_flight,
+        max_payload=uplink.max_payload,
+        spool_after=uplink.spool_after,
+        strict=uplink.durability == "strict",
+        protocol="3.1.1" if nrf and uplink.protocol == "auto" else uplink.protocol,
+    )
 
 
 class _Connects:

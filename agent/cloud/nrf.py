@@ -81,18 +81,24 @@ class NrfCloud:
         return None
 
     def status(self, message_id: str, now: str, status: Mapping[str, Any]) -> Publication:  # noqa: ARG002  a shadow has its own
-        return self._conversation.shadow({"hub": {**dict.fromkeys(_COMES_AND_GOES), **status, "at": now}})
+        return self._conversation.shadow({"hub": hub_section(status, now)})
 
     def encode(self, message: Message, message_id: str, shift: float) -> list[Publication]:
         if self.pairing is None:
             raise RuntimeError("messages are asked for once the device is paired")  # a bug of the link
+        publications = self._packed(self.pairing, [encoded(body) for body in self.bodies(message, message_id, shift)])
+        return publications + [Publication(self.pairing.d2c, encoded(alert)) for alert in self.alerts(message, shift)]
+
+    def bodies(self, message: Message, message_id: str, shift: float) -> list[Body]:
+        """The messages of nRF Cloud in one of ours; none for what the account does not want."""
         bodies = list(self._bodies[message.kind](message, shift))
         for number, body in enumerate(bodies):
             body["id"] = message_id if not number else f"{message_id}-{number}"
-        publications = self._packed(self.pairing, [_json(body) for body in bodies])
-        if self.control.alerts:
-            publications += [Publication(self.pairing.d2c, _json(alert)) for alert in _alerts(message, shift)]
-        return publications
+        return bodies
+
+    def alerts(self, message: Message, shift: float) -> list[Body]:
+        """What somebody should look at, beside the messages that say all of it."""
+        return list(_alerts(message, shift)) if self.control.alerts else []
 
     def decode(self, topic: str, payload: bytes, *, retained: bool) -> Request:
         if self.pairing is None or topic != f"{self.pairing.messages}/c2d/r":
@@ -151,6 +157,11 @@ class NrfCloud:
             yield {**told, "src": str(line.get("logger", ""))[:128], "ts": _line_time(line, message, shift)}
 
 
+def hub_section(status: Mapping[str, Any], now: str) -> Body:
+    """The hub's own status in the shadow."""
+    return {**dict.fromkeys(_COMES_AND_GOES), **status, "at": now}
+
+
 def _state(message: Message, shift: float) -> Iterator[Body]:
     for endpoint, capability, name, value, changed in message.body:
         app, data = "STATE", value
@@ -204,7 +215,6 @@ def _outcome(message: Message, shift: float) -> Iterator[Body]:
 
 
 def _alerts(message: Message, shift: float) -> Iterator[Body]:
-    """What somebody should look at, beside the message that says all of it."""
     body = message.body
     if message.kind is Kind.LIFECYCLE and body.get("eventType") == "disconnected":
         yield _alert(OFFLINE, f"{message.device} is offline", body["at"] + shift)
@@ -228,7 +238,7 @@ def _ms(wall: float) -> int:
     return round(wall * 1000)
 
 
-def _json(body: Body) -> bytes:
+def encoded(body: Body) -> bytes:
     return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
 
 

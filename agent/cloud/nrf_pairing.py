@@ -209,29 +209,29 @@ class Conversation:
 
     def _paired(self, pairing: Pairing, found: Association) -> list[Step]:
         topics = {"d2c": pairing.d2c, "c2d": pairing.c2d}
-        self.control, rejected = _sorted_out(found.control, self.control)
-        control, named = self._reported(), {"alertsEn", "logLvl", *_named(found.control)}
+        control, taken_back = self.wished(found.control)
         reported = {
             "pairing": {"state": PAIRED, "topics": topics},
             "nrfcloud_mqtt_topic_prefix": pairing.prefix,
             "connection": {"keepalive": self.about.keep_alive},
-            "control": {name: value for name, value in control.items() if name in named},
-            "device": self._device(),
+            "control": control,
+            "device": self.told("MQTT"),
             "hub": None,  # a part of the hub that is no more would stay: the status follows
         }
         desired: dict[str, Any] = {}
         if _c2d(found.pairing) != pairing.c2d:
             desired["pairing"] = {"topics": {"c2d": pairing.c2d}}
-        if rejected:
-            desired["control"] = dict.fromkeys(rejected)
+        if taken_back:
+            desired["control"] = taken_back
         steps: list[Step] = [Say(self.shadow(reported, desired)), Subscribe((pairing.c2d,)), SetControl(self.control)]
         return [*steps, Ready(pairing)]
 
-    def _device(self) -> dict[str, Any]:
+    def told(self, protocol: str) -> dict[str, Any]:
+        """The device section of the shadow."""
         return {
             "deviceInfo": dict(self.about.info),
             # `method` has no word for Ethernet, and Nordic's three do not fit it
-            "connectionInfo": {"protocol": "MQTT"},
+            "connectionInfo": {"protocol": protocol},
             "serviceInfo": {"fota_v2": list(self.about.firmware) or None, "ui": None},
         }
 
@@ -260,18 +260,23 @@ class Conversation:
         return []
 
     def _controlled(self, wanted: Any) -> list[Step]:
-        """Accepted: reported as it is wanted. Not accepted: taken back from what is desired, and reported as it was."""
         named = _named(wanted)
         if not named:
             return []
-        self.control, rejected = _sorted_out(wanted, self.control)
-        now = self._reported()
-        told = {"control": {name: now[name] for name in named}}
-        desired = {"control": dict.fromkeys(rejected)} if rejected else None
-        return [Say(self.shadow(told, desired)), SetControl(self.control)]
+        control, taken_back = self.wished(wanted)
+        told = {"control": {name: control[name] for name in named}}
+        return [Say(self.shadow(told, {"control": taken_back} if taken_back else None)), SetControl(self.control)]
 
-    def _reported(self) -> dict[str, Any]:
-        return {"alertsEn": self.control.alerts, "logLvl": self.control.log_level, "memfaultEn": False}
+    def wished(self, wanted: Any) -> tuple[dict[str, Any], dict[str, None]]:
+        """Take the account's wishes on: what is reported then, and what of them is taken back from what is desired.
+
+        What is accepted is reported as it is wanted, what is not as it was.
+        """
+        self.control, rejected = _sorted_out(wanted, self.control)
+        control = {"alertsEn": self.control.alerts, "logLvl": self.control.log_level}
+        if "memfaultEn" in _named(wanted):
+            control["memfaultEn"] = False
+        return control, dict.fromkeys(rejected)
 
 
 def _named(wanted: Any) -> list[str]:

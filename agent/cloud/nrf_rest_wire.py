@@ -3,7 +3,7 @@
 Nordic's SDK asks for the job again in the middle of a download, to see whether it was cancelled: here each word on a job finds that out.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from pydantic import ValidationError
 
@@ -21,8 +21,14 @@ POLL = 3600.0  # seconds between two questions
 class RestWire:
     """The oldest job that has not ended is asked for from time to time, `every` seconds."""
 
-    def __init__(self, nrf: NrfRest, every: float = POLL, quiet: float = QUIET) -> None:
-        self._nrf, self.every, self.quiet = nrf, every, quiet
+    def __init__(
+        self,
+        nrf: NrfRest,
+        every: float = POLL,
+        quiet: float = QUIET,
+        ready: Callable[[], Awaitable[object]] | None = None,
+    ) -> None:
+        self._nrf, self.every, self.quiet, self._ready = nrf, every, quiet, ready
         self._offered: Offered = lambda _job: None
 
     def bind(self, offered: Offered, up: Callable[[], None]) -> None:  # noqa: ARG002  there is no connection
@@ -30,7 +36,9 @@ class RestWire:
         self._offered = offered
 
     async def wait(self) -> None:
-        """Whoever polls finds out by asking."""
+        """Until there is a client; whether the cloud is there is found out by asking."""
+        if self._ready is not None:
+            await self._ready()
 
     async def ask(self) -> None:
         """Raises TryAgainError, and what signing a token raises."""

@@ -67,6 +67,9 @@ def _user() -> str:
 
 
 def _transport(path: KeyPath, uplink: UplinkSettings) -> Iterator[Finding]:
+    if uplink.transport == "rest" and uplink.dialect != "nrf-cloud":
+        reason = f"{uplink.dialect} needs a connection"
+        yield Finding((*path, "transport"), reason, 'set it to "mqtt"', ((*path, "dialect"),))
     if not uplink.tls and not values.is_loopback(uplink.host):
         remedy = "set tls = true, or use a broker on this machine (127.0.0.1, ::1, localhost)"
         reason = f"without TLS everyone on the way to {uplink.host} reads and sends commands"
@@ -170,6 +173,8 @@ def _files(
 def _same_session(settings: Settings) -> Iterator[Finding]:
     seen: dict[tuple[str, int, str], str] = {}
     for name, uplink in settings.uplinks.items():
+        if uplink.transport == "rest":
+            continue
         first = seen.setdefault((uplink.host.lower(), uplink.port, uplink.client_id or settings.hub.id), name)
         if first != name:
             reason = f"the same broker and client id as uplinks.{first}: each would throw the other out"

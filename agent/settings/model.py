@@ -53,6 +53,9 @@ class UplinkSettings(Section):
     dialect: Literal["managed-integrations", "nrf-cloud"] = Field(
         "managed-integrations", description="language of the cloud"
     )
+    transport: Literal["mqtt", "rest"] = Field("mqtt", description="rest: nRF Cloud by calls, without a connection")
+    url: str = Field("https://api.nrfcloud.com/v1", max_length=1024, description="of these calls")
+    interval: Seconds = Field(60.0, ge=1, le=86_400, description="between two of these calls without an event")
     host: Annotated[str, AfterValidator(values.host)] = Field("127.0.0.1", description="broker's name or address")
     port: int = Field(8883, ge=1, le=65535, description="broker's TCP port")
     tls: bool = Field(True, description="TLS 1.2 or newer; false only for a broker on this machine")
