@@ -175,7 +175,7 @@ class Uplinks:
             opening=session,
         )
         if session is not None:
-            session.leave = link.leave
+            session.leave, session.counters = link.leave, link.counters
         link.channel.on_up.append(connects.stands)
         self._runtime.links[name] = link
         self._introduce(name)

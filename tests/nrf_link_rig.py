@@ -59,7 +59,7 @@ class NrfHub(Rig):
             channel=self.channel,
             opening=self.session,
         )
-        self.session.leave = self.link.leave
+        self.session.leave, self.session.counters = self.link.leave, self.link.counters
         self.link.set_status({"status": "online"})
 
     def messages(self, app: str) -> list[dict[str, Any]]:

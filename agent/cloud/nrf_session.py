@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable
 
 from agent.cloud.channel import Channel
@@ -36,7 +37,7 @@ class NrfSession:
     def __init__(self, dialect: NrfCloud, conversation: Conversation, channel: Channel) -> None:
         self._dialect, self._conversation, self._channel = dialect, conversation, channel
         self.fresh = False
-        self.malformed = 0
+        self.counters: Counter[str] = Counter()  # the link's, once there is one
         self.leave: Callable[[MqttLost], None] = _nobody
         self.on_control: list[Callable[[Control], None]] = []
         self.on_paired: list[Callable[[Pairing], None]] = []
@@ -100,7 +101,7 @@ class NrfSession:
         try:
             steps = self._conversation.heard(inbound.topic, inbound.payload)
         except MalformedMessage as error:
-            self.malformed += 1
+            self.counters["malformed"] += 1
             log.warning("message of the cloud refused: %s", error)
         else:
             self._take(steps)

@@ -98,6 +98,11 @@ class Caller(Rig):
         return [one["data"]["NewPosition"] for one in self.said("EVENT")]
 
 
+@pytest.fixture(scope="module")
+def cloud(shared_cloud: Cloud) -> Cloud:
+    return shared_cloud
+
+
 @pytest.fixture
 async def caller(cloud: Cloud, tmp_path: Path) -> AsyncIterator[Caller]:
     made = Caller(tmp_path, cloud)

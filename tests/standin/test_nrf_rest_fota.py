@@ -63,6 +63,11 @@ class Poller(Updated):
         return self.task(job)
 
 
+@pytest.fixture(scope="module")
+def cloud(shared_cloud: Cloud) -> Cloud:
+    return shared_cloud
+
+
 @pytest.fixture
 def hub(cloud: Cloud, tmp_path: Path) -> Poller:
     return Poller(cloud, tmp_path)

@@ -21,6 +21,11 @@ Make = Callable[..., NrfHub]
 COMMAND = {"traceId": "t-1", "device": "d", "endpoint": "1", "capability": "matter.OnOff@1.4", "action": "On"}
 
 
+@pytest.fixture(scope="module")
+def cloud(shared_cloud: Cloud) -> Cloud:
+    return shared_cloud
+
+
 @pytest.fixture
 async def make(cloud: Cloud, tmp_path: Path) -> AsyncIterator[Make]:
     made: list[NrfHub] = []

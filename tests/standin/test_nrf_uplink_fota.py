@@ -89,6 +89,11 @@ class Fleet(Updated):
         return self.task(job)
 
 
+@pytest.fixture(scope="module")
+def cloud(shared_cloud: Cloud) -> Cloud:
+    return shared_cloud
+
+
 @pytest.fixture
 def fleet(cloud: Cloud, tmp_path: Path) -> Fleet:
     return Fleet(cloud, tmp_path)

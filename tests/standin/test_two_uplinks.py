@@ -116,6 +116,11 @@ class Home(House):
         assert "error" not in await self.sim.control(told)
 
 
+@pytest.fixture(scope="module")
+def cloud(shared_cloud: Cloud) -> Cloud:
+    return shared_cloud
+
+
 @pytest.fixture
 async def home(tmp_path: Path, broker: Broker, cloud: Cloud) -> AsyncIterator[Home]:
     relay = Relay(cloud)
