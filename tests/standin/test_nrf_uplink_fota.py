@@ -139,23 +139,6 @@ async def test_a_file_beside_which_nothing_signed_lies_is_rejected(cloud: Cloud,
     assert fleet.machine.board.start() == "1.0 A"
 
 
-async def test_a_file_that_is_not_the_one_that_was_signed_is_not_installed(fleet: Fleet) -> None:
-    bundle = fleet.bundle(tree("2.0"))
-    content = (fleet.bucket / bundle).read_bytes()
-    (fleet.bucket / bundle).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    job = fleet.job(bundle)
-
-    async def work(engine: Engine, _hub: NrfHub) -> None:
-        key = key_of("main", job, 1)
-        await until(lambda: key in engine.tasks and engine.tasks[key].tries > 0, 20.0, "a download that is of no use")
-        assert engine.tasks[key].state == State.DOWNLOADING
-        assert await engine.cancel(key, "operator", "the file is damaged")
-        await until(lambda: fleet.status(job) == "CANCELLED", 10.0)
-
-    assert not await fleet.live(work)
-    assert fleet.machine.board.start() == "1.0 A"
-
-
 async def test_an_end_that_the_broker_did_not_take_is_told_before_anything_is_asked_for(fleet: Fleet) -> None:
     job = fleet.job(fleet.bundle(tree("2.0"), signed=False))
     order: list[str] = []
