@@ -85,7 +85,7 @@ class Daemon:
         hub = Hub(hub_id(settings), onboarding=settings.hub.onboarding, default_ttl=commands.default_ttl)
         self.runtime = Runtime(hub, store, self._clock, supervisor)
         self._updates = Updates(settings, self.runtime, store, supervisor)
-        self._uplinks = Uplinks(settings, self.runtime, store, supervisor, self._updates)
+        self._uplinks = Uplinks(settings, self.runtime, store, supervisor, self._updates, attach)
         ota = ConsoleOta(lambda: self._updates.engine, lambda: self._clock.now().wall)
         self._control = ControlServer(settings.hub.runtime_dir, ConsoleApi(self.runtime, version("hub-agent"), ota))
         self.runtime.factory_reset = self._factory_reset
@@ -197,7 +197,10 @@ class Daemon:
         self.runtime.apply(effects, now)
 
     def _publish_logs(self, lines: list[Any], done: Callable[[], None]) -> None:
-        self.runtime.apply([Publish(Kind.LOG, "", {"lines": lines})], self._clock.now(), done)
+        """To the clouds that have asked for them; nRF Cloud has wishes of its own (agent.nrf_uplink)."""
+        asked = [name for name in self.runtime.links if self._settings.uplinks[name].dialect == "managed-integrations"]
+        told = [Publish(Kind.LOG, "", {"lines": lines}, uplink=name) for name in asked]
+        self.runtime.apply(told, self._clock.now(), done)
 
     def _offboard(self) -> None:
         self._supervisor.spawn("offboard", offboard.begin(self.runtime, self._settings, self._ended))

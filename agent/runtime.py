@@ -13,7 +13,7 @@ from typing import Any
 
 from agent import records
 from agent.clock import Clock, Moment
-from agent.cloud.link import Link
+from agent.cloud.uplink import Uplink
 from agent.driver import Driver, DriverError, DriverLost, NotNow
 from agent.hub import Hub, HubEvent
 from agent.model import DriverEvent, Outcome, RadioDown, RadioUp
@@ -57,7 +57,7 @@ class _Plan:
     """What one event costs: statements of one transaction, and what follows the commit."""
 
     statements: list[Statement] = field(default_factory=list)
-    offers: list[tuple[Link, Message]] = field(default_factory=list)
+    offers: list[tuple[Uplink, Message]] = field(default_factory=list)
     work: list[Any] = field(default_factory=list)
     status: bool = False
     progress: list[Progress] = field(default_factory=list)
@@ -68,7 +68,7 @@ class Runtime:
 
     def __init__(self, hub: Hub, store: Store, clock: Clock, supervisor: Supervisor) -> None:
         self.hub, self.store, self.clock, self.supervisor = hub, store, clock, supervisor
-        self.links: dict[str, Link] = {}
+        self.links: dict[str, Uplink] = {}
         self.drivers: dict[str, Driver] = {}
         self.watchers: set[Watcher] = set()
         self.pulses: dict[str, Pulse] = {}  # of radios

@@ -27,6 +27,7 @@ from agent.store import Store
 from agent.supervise import Supervisor, Unit
 
 if TYPE_CHECKING:
+    from agent.cloud.nrf_wires import Wire
     from agent.ota.appliers.contract import Applier
     from agent.ota.engine import Engine
     from agent.ota.health import Check, Health
@@ -167,6 +168,14 @@ class Updates:
 
             source = AwsJobs(name, jobs, self.engine, time.monotonic)
             jobs.standing[OPERATION] = source
+            self._supervisor.add(Unit(f"updates of {name}", source.live))
+
+    def take_nrf_jobs(self, name: str, wire: "Wire") -> None:
+        """Have nRF Cloud's firmware jobs for this hub done."""
+        if self.engine is not None:
+            from agent.ota.sources.nrf_fota import NrfFota  # noqa: PLC0415  as the engine
+
+            source = NrfFota(name, wire, self.engine, time.monotonic)
             self._supervisor.add(Unit(f"updates of {name}", source.live))
 
     def refusing(self) -> dict[str, Handler]:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from agent.clock import Clock
 from agent.cloud.channel import Channel
+from agent.cloud.dialect import Dialect
 from agent.cloud.jobs import Handler, Jobs
-from agent.cloud.link import Link, LinkPolicy
+from agent.cloud.lane import LinkPolicy
+from agent.cloud.link import Link
 from agent.cloud.managed_integrations import ManagedIntegrations
 from agent.cloud.mqtt import Endpoint, Leaves, MqttLost
 from agent.cloud.tls import tls_context
@@ -25,12 +27,14 @@ from agent.updates import Updates
 from agent.wire.certificate_vendor import OPERATION
 
 if TYPE_CHECKING:
+    from agent.cloud.nrf_session import NrfSession
     from agent.identity.credentials import Credentials
     from agent.identity.hub_identity import HubIdentity
     from agent.identity.record import Slot
     from agent.identity.slots import Slots
     from agent.identity.sources import Source
     from agent.identity.watch import Watch
+    from agent.nrf_uplink import Attach, NrfParts
 
 log = logging.getLogger(__name__)
 
@@ -47,10 +51,16 @@ class Uplinks:
     """Adds them to the runtime, as units of the supervisor. `watch` is there once the hub has an identity of its own."""
 
     def __init__(
-        self, settings: Settings, runtime: Runtime, store: Store, supervisor: Supervisor, updates: Updates
+        self,
+        settings: Settings,
+        runtime: Runtime,
+        store: Store,
+        supervisor: Supervisor,
+        updates: Updates,
+        attach: "Attach",
     ) -> None:
         self._settings, self._runtime, self._store, self._supervisor = settings, runtime, store, supervisor
-        self._updates = updates
+        self._updates, self._attach = updates, attach
         self._clock: Clock = runtime.clock
         self.watch: Watch | None = None
         self._credentials: Credentials | None = None
@@ -60,10 +70,10 @@ class Uplinks:
 
     def add(self, name: str, uplink: UplinkSettings) -> None:
         """Start an uplink now, or once the hub has the certificate that it needs."""
-        if uplink.dialect != "managed-integrations":
-            raise ConfigError(f"dialect {uplink.dialect!r} is not available in this version", place=f"uplinks.{name}")
         identity = self._identity
-        if identity is None or not uplink.takes_identity:
+        if uplink.transport == "rest":
+            self._start_calls(name, self._named(uplink))
+        elif identity is None or not uplink.takes_identity:
             self._start(name, uplink, None)
         elif identity.current() is None and identity.can_claim:
             self._claim(identity, name, uplink)
@@ -143,36 +153,54 @@ class Uplinks:
 
     def _start(self, name: str, uplink: UplinkSettings, credentials: "Credentials | None") -> None:
         hub = self._runtime.hub
-        dialect = ManagedIntegrations(name, hub.hub_id, north=uplink.topics.north, south=uplink.topics.south)
+        channel = Channel(f"{uplink.host}:{uplink.port}")
+        dialect: Dialect = ManagedIntegrations(name, hub.hub_id, north=uplink.topics.north, south=uplink.topics.south)
+        session: NrfSession | None = None
+        if uplink.dialect == "nrf-cloud":
+            uplink = self._named(uplink)
+            parts = self._nrf_cloud(name, uplink)
+            dialect, session = parts.dialect, parts.session(channel)
         connects = _Connects(name, uplink, hub.hub_id, credentials, self._supervisor.end)
         connects.check()
         link = Link(
             name,
             connects.endpoint,
-            LinkPolicy(
-                publishes_per_second=uplink.publishes_per_second,
-                in_flight=uplink.in_flight,
-                max_payload=uplink.max_payload,
-                spool_after=uplink.spool_after,
-                strict=uplink.durability == "strict",
-                protocol=uplink.protocol,
-            ),
+            _policy(uplink),
             dialect,
             Outbox(self._store),
             self._clock,
             on_request=self._runtime.dispatch,
             on_history_told=lambda: self._runtime.dispatch(StateQuery("", refresh=False)),
-            channel=Channel(f"{uplink.host}:{uplink.port}"),
+            channel=channel,
+            opening=session,
         )
+        if session is not None:
+            session.leave, session.counters = link.leave, link.counters
         link.channel.on_up.append(connects.stands)
         self._runtime.links[name] = link
         self._introduce(name)
-        if uplink.jobs:
+        if uplink.jobs and session is None:
             self._take_jobs(name, link.channel, connects)
         # AWS IoT Core allows one CONNECT a second for a client id.
         self._supervisor.add(
             Unit(f"uplink {name}", lambda: connects.live(link), stalled=link.stalled, first=1.1, longest=60.0)
         )
+
+    def _start_calls(self, name: str, uplink: UplinkSettings) -> None:
+        """An uplink without a connection."""
+        link = self._nrf_cloud(name, uplink).rest_link(self._identity, _policy(uplink), Outbox(self._store))
+        self._runtime.links[name] = link
+        self._introduce(name)
+
+    def _named(self, uplink: UplinkSettings) -> UplinkSettings:
+        """With the id that nRF Cloud knows the hub by."""
+        return uplink.model_copy(update={"client_id": uplink.client_id or self._runtime.hub.hub_id})
+
+    def _nrf_cloud(self, name: str, uplink: UplinkSettings) -> "NrfParts":
+        from agent.nrf_uplink import NrfParts  # noqa: PLC0415  who has no such uplink loads none of it
+
+        parts = self._settings, self._runtime, self._supervisor, self._updates, self._attach
+        return NrfParts(name, uplink, *parts)
 
     def _introduce(self, name: str) -> None:
         """A cloud that was added to a home that lives already, or that came up after its first devices, is told of them."""
@@ -202,6 +230,18 @@ class Uplinks:
         jobs = Jobs(channel, thing, handlers)
         self._updates.take_jobs(name, jobs)
         self._supervisor.spawn(f"jobs of {name}", jobs.live())
+
+
+def _policy(uplink: UplinkSettings) -> LinkPolicy:
+    nrf = uplink.dialect == "nrf-cloud"  # it speaks no other MQTT than 3.1.1
+    return LinkPolicy(
+        publishes_per_second=uplink.publishes_per_second,
+        in_flight=uplink.in_flight,
+        max_payload=uplink.max_payload,
+        spool_after=uplink.spool_after,
+        strict=uplink.durability == "strict",
+        protocol="3.1.1" if nrf and uplink.protocol == "auto" else uplink.protocol,
+    )
 
 
 class _Connects:

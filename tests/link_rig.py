@@ -14,7 +14,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from agent import records
 from agent.clock import SystemClock
 from agent.cloud.channel import Channel
-from agent.cloud.link import Link, LinkPolicy
+from agent.cloud.lane import LinkPolicy
+from agent.cloud.link import Link
 from agent.cloud.managed_integrations import ManagedIntegrations
 from agent.cloud.mqtt import Endpoint, MqttLost
 from agent.outbox import Outbox

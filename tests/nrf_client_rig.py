@@ -1,7 +1,7 @@
-"""nRF Cloud's client with a key of its own, its clock, and an applier that remembers."""
+"""nRF Cloud's client with a key of its own, and its clock."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -9,11 +9,9 @@ from typing import Any
 from rest_rig import FAST, Pauses
 
 from agent.clock import TRUSTED, Moment
-from agent.cloud.nrf_fota import ImageRefusedError
 from agent.cloud.rest import Rest
 from agent.identity.stores.file import FileKeys
 from agent.identity.tokens import DeviceAuthorization, Stored, Tokens
-from agent.wire.nrf import JobDocument
 
 KEY = "hub"
 
@@ -41,26 +39,3 @@ class Device:
         tokens = Tokens(Stored(self.keys, KEY), self.name, self.watch)
         more = {"policy": FAST, "random": Random(1), "sleep": pauses or Pauses(), **more}
         return Rest(url, authorize=DeviceAuthorization(tokens), **more)
-
-
-@dataclass
-class Applier:
-    """Installs nothing. `restart`, `good` and `refuse` are what it says."""
-
-    types: tuple[str, ...] = ("APP",)
-    restart: bool = False
-    good: bool | None = True
-    refuse: str = ""
-    installed: list[bytes] = field(default_factory=list)
-    checked: list[str] = field(default_factory=list)
-
-    async def install(self, image: Path, job: JobDocument) -> bool:
-        if self.refuse:
-            raise ImageRefusedError(self.refuse)
-        assert image.stat().st_size == job.file_size
-        self.installed.append(image.read_bytes())
-        return self.restart
-
-    async def check(self, job: str) -> tuple[bool | None, str]:
-        self.checked.append(job)
-        return self.good, "checked"

@@ -34,6 +34,9 @@ PURE = (
     "agent/cloud/rest_policy.py",
     "agent/cloud/rest_request.py",
     "agent/cloud/managed_integrations.py",
+    "agent/cloud/nrf.py",
+    "agent/cloud/nrf_jobs.py",
+    "agent/cloud/nrf_pairing.py",
     *(
         f"agent/ota/{name}.py"
         for name in (
@@ -166,8 +169,7 @@ ONE_PLACE = {  # third-party library -> where it may be imported
         "agent/cloud/jobs.py",
         "agent/identity/",
         "agent/cloud/rest_answer.py",
-        "agent/cloud/nrf_rest.py",
-        "agent/cloud/nrf_fota.py",
+        "agent/cloud/nrf",
         "agent/ota/",
         "agent/sim/managed_integrations/service.py",
         "agent/sim/bulk_certificates.py",

@@ -13,7 +13,8 @@ from console_rig import BULB, BULB_ID, ON, ON_OFF, REMOTE, Daemon, Radio, raw
 
 from agent.clock import SystemClock
 from agent.cloud.channel import Channel
-from agent.cloud.link import Link, LinkPolicy
+from agent.cloud.lane import LinkPolicy
+from agent.cloud.link import Link
 from agent.cloud.managed_integrations import ManagedIntegrations
 from agent.cloud.mqtt import Endpoint, MqttLost
 from agent.control import SOCKET

@@ -6,7 +6,7 @@ A channel outlives its connections. Whoever asks while there is none, or loses i
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -42,6 +42,7 @@ class Channel:
         self.on_up: list[Callable[[], None]] = []
         self._listeners: dict[str, Hear] = {}
         self._waiting: dict[str, asyncio.Future[Inbound]] = {}
+        self._sent: dict[int, asyncio.Future[None]] = {}  # packet id -> its acknowledgement
         self._connection: MqttConnection | None = None
         self._changed = asyncio.Event()
 
@@ -65,10 +66,18 @@ class Channel:
     def unbind(self) -> None:
         """The connection is gone, and so is every answer that was on its way."""
         self._connection = None
-        for waiting in self._waiting.values():
+        expected: list[asyncio.Future[Any]] = [*self._waiting.values(), *self._sent.values()]
+        for waiting in expected:
             if not waiting.done():
                 waiting.set_exception(MqttLost("the connection was lost", place=self.place))
+        self._sent.clear()
         self._tell()
+
+    def acknowledged(self, mid: int) -> None:
+        """The broker has taken a packet."""
+        sent = self._sent.pop(mid, None)
+        if sent is not None and not sent.done():
+            sent.set_result(None)
 
     def hear(self, inbound: Inbound) -> bool:
         """Whether a message was for someone here; it is acknowledged then."""
@@ -101,6 +110,10 @@ class Channel:
         """Hear what comes on a filter, from the next connection on."""
         self._listeners[topic] = listener
 
+    def unlisten(self, topic: str) -> None:
+        """The next connection does not subscribe to it."""
+        self._listeners.pop(topic, None)
+
     async def subscribe(self, topic: str, listener: Hear) -> None:
         """Hear what comes on a filter, from now on. Raises MqttLost, also when the broker refuses."""
         await self._connected().subscribe((topic,))
@@ -109,6 +122,18 @@ class Channel:
     def publish(self, topic: str, payload: bytes) -> None:
         """Send at QoS 1. Raises MqttLost."""
         self._connected().publish(Publication(topic, payload))
+
+    async def tell(self, topic: str, payload: bytes, timeout: float = ANSWER) -> None:
+        """Send at QoS 1, until the broker has it. Raises MqttLost, TryAgainError without an acknowledgement."""
+        mid = self._connected().publish(Publication(topic, payload))
+        self._sent[mid] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(timeout):
+                await self._sent[mid]
+        except TimeoutError:
+            raise TryAgainError(f"no acknowledgement on {topic} within {timeout:.0f} s", place=self.place) from None
+        finally:
+            self._sent.pop(mid, None)
 
     async def ask(self, topic: str, body: BaseModel | bytes, answer: type[Body], timeout: float | None = None) -> Body:
         """Publish, and the answer on <topic>/accepted. Raises RefusedError, AnswerTroubleError, MqttLost, TryAgainError without an answer.

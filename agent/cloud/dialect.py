@@ -27,14 +27,14 @@ class Dialect(Protocol):
     @property
     def subscriptions(self) -> tuple[str, ...]: ...
 
-    def will(self, message_id: str, iso: str) -> Publication:
-        """The last will: what the broker says of this hub when it vanishes."""
+    def will(self, message_id: str, iso: str) -> Publication | None:
+        """The last will: what the broker says of this hub when it vanishes; None where the cloud finds out by itself."""
 
     def status(self, message_id: str, iso: str, status: Mapping[str, Any]) -> Publication:
         """The hub's own status, told after each connect and at each change."""
 
     def encode(self, message: Message, message_id: str, shift: float) -> list[Publication]:
-        """The publications of one message; `shift` seconds are added to its times (back-dating)."""
+        """The publications of one message, none for what this cloud does not want; `shift` seconds are added to its times (back-dating)."""
 
     def decode(self, topic: str, payload: bytes, *, retained: bool) -> Request:
         """The request in a publication. Raises MalformedMessage."""

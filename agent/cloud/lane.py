@@ -1,9 +1,24 @@
 """The messages of one uplink by urgency: what is in memory of each lane, and what a lane's disk must offer. PURE."""
 
 from collections import deque
+from dataclasses import dataclass
 from typing import Protocol
 
+from agent.clock import ESTIMATED, TRUSTED, Moment
 from agent.requests import Message
+
+
+@dataclass(frozen=True, slots=True)
+class LinkPolicy:
+    """How fast, how much at once, and how durable."""
+
+    publishes_per_second: int = 100  # 0: no pacing
+    in_flight: int = 100
+    max_payload: int = 131072
+    spool_after: float = 1.0
+    acknowledge_within: float = 60.0  # a broker that answers pings and no publish is left
+    strict: bool = False
+    protocol: str = "auto"
 
 
 class Outbox(Protocol):
@@ -37,3 +52,10 @@ class Lane:
     def on_disk(self) -> None:
         """One more row is to be read in its turn."""
         self.more = self.late = True
+
+
+def shift(message: Message, now: Moment) -> float:
+    """Seconds to add to times that were taken before this boot's clock was set."""
+    if message.quality != ESTIMATED or now.quality != TRUSTED or now.boot != message.boot:
+        return 0.0
+    return (now.wall - (now.mono - message.mono)) - message.wall

@@ -14,25 +14,24 @@ import logging
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
-from agent.clock import ESTIMATED, TRUSTED, Clock
+from agent.clock import Clock
 from agent.cloud.channel import Channel
 from agent.cloud.dialect import Dialect, MalformedMessage
-from agent.cloud.lane import Lane, Outbox
+from agent.cloud.lane import Lane, LinkPolicy, Outbox, shift
 from agent.cloud.last_word import LastWord
 from agent.cloud.mqtt import (
     VERSION_NAMES,
     Endpoint,
-    HungUp,
     Inbound,
     Leaves,
     MqttConnection,
     MqttLost,
     ProtocolChoice,
-    ProtocolRefused,
 )
+from agent.cloud.opening import Opening
 from agent.cloud.pace import Pace
 from agent.cloud.unsaved import Unsaved
 from agent.requests import LANE_LOG, LANE_STATE, Message, Request
@@ -43,19 +42,6 @@ CHUNK = 200  # rows read from disk at a time: about 60 kB
 HISTORY = 1000  # rows of state: ten seconds of AWS IoT Core's 100 publishes a second
 LEAVE = 2.0  # seconds for what is in flight, when a connection is left for another
 DELETE_WINDOW = 0.5  # acknowledged rows are deleted in groups; a crash before that sends them again under the same id
-
-
-@dataclass(frozen=True, slots=True)
-class LinkPolicy:
-    """How fast, how much at once, and how durable."""
-
-    publishes_per_second: int = 100  # 0: no pacing
-    in_flight: int = 100
-    max_payload: int = 131072
-    spool_after: float = 1.0
-    acknowledge_within: float = 60.0  # a broker that answers pings and no publish is left
-    strict: bool = False
-    protocol: str = "auto"
 
 
 class Link:
@@ -73,6 +59,7 @@ class Link:
         on_request: Callable[[Request, Callable[[], None]], None],
         on_history_told: Callable[[], None],
         channel: Channel,
+        opening: Opening | None = None,
     ) -> None:
         self.name = name
         self.policy = policy
@@ -82,7 +69,8 @@ class Link:
         self._endpoint, self.channel = endpoint, channel
         self._dialect, self._outbox, self._clock = dialect, outbox, clock
         self._on_request, self._on_history_told = on_request, on_history_told
-        self._leaving = False
+        self._opening = opening
+        self._leaving: MqttLost | None = None
         self._status: Mapping[str, Any] = {}
         self._last_word: LastWord | None = None
         self._connection: MqttConnection | None = None
@@ -157,30 +145,35 @@ class Link:
 
     def reconnect(self) -> None:
         """End the connection in order and make another: what it connects with has changed."""
-        self._leaving = True
+        self.leave(Leaves("it connects anew", place=self._place))
+
+    def leave(self, error: MqttLost) -> None:
+        """End the connection in order, with this error."""
+        self._leaving = error
         self._attention.set()
+        if self._opening is not None and self._connection is None:
+            self._opening.abandon(error)
 
     async def run(self) -> None:
         """Connect, drain, and end with MqttLost. Raises what the endpoint cannot be made for."""
-        self._leaving = False
+        self._leaving = None
         connection = self._connect(self._endpoint())
         try:
             await connection.open(self._dialect.subscriptions)
+            if self._opening is not None:
+                await self._opening.open(connection, self._waits)
             self._up(connection)
             await self.channel.bind(connection)
+            for early in self._opening.held() if self._opening is not None else ():
+                self._received(early)
             while not connection.closed.done():
                 await self._attended()
-                if self._leaving:
-                    await self._leave(connection)
-                    break
+                await self._left(connection)
                 await self._refill()
             self._protocol.lost()
             raise MqttLost(f"connection lost: {connection.closed.result()}", place=self._place)
         except MqttLost as error:
-            if isinstance(error, ProtocolRefused):
-                self._protocol.refused()
-            elif isinstance(error, HungUp):
-                self._protocol.hung_up()
+            self._protocol.failed(error)
             if self._last_word is not None:
                 self._last_word.ended(error)
             self.last_error = error.advice
@@ -189,10 +182,15 @@ class Link:
             self._down()
             connection.close("the link ends")
 
-    async def _leave(self, connection: MqttConnection) -> None:
-        await self._drained(connection, LEAVE)
-        await connection.drain_and_close(LEAVE)
-        raise Leaves("it connects anew", place=self._place)
+    async def _left(self, connection: MqttConnection) -> None:
+        """Raises what the connection is to be left with."""
+        if self._leaving is not None:
+            await self._drained(connection, LEAVE)
+            await connection.drain_and_close(LEAVE)
+            raise self._leaving
+
+    def _waits(self, reason: str) -> None:
+        self.last_error = reason
 
     async def _drained(self, connection: MqttConnection, timeout: float) -> bool:
         """Whether everything in flight is acknowledged in time."""
@@ -248,7 +246,7 @@ class Link:
         now = self._clock.now()
         will = self._dialect.will(self._outbox.message_id(self._outbox.next_id()), now.iso)
         connection = MqttConnection(
-            endpoint,
+            replace(endpoint, fresh=self._opening is not None and self._opening.fresh),
             version=self._protocol.level,
             will=will,
             on_message=self._received,
@@ -295,7 +293,7 @@ class Link:
 
     def _received(self, inbound: Inbound) -> None:
         self.counters["received"] += 1
-        if self.channel.hear(inbound):
+        if (self._opening is not None and self._opening.hear(inbound)) or self.channel.hear(inbound):
             return
         try:
             request = self._dialect.decode(inbound.topic, inbound.payload, retained=inbound.retained)
@@ -352,7 +350,7 @@ class Link:
         """Send what may be sent now."""
         while self._connection is not None and len(self._in_flight) < self.policy.in_flight:
             queue = self._next()
-            if queue is None or self._leaving or not self._may_send():
+            if queue is None or self._leaving is not None or not self._may_send():
                 break
             message = queue.popleft()
             if not self._send(self._connection, message):
@@ -373,7 +371,12 @@ class Link:
         self._pump()
 
     def _send(self, connection: MqttConnection, message: Message) -> bool:
-        publications = self._dialect.encode(message, self._outbox.message_id(message.id), self._shift(message))
+        publications = self._dialect.encode(
+            message, self._outbox.message_id(message.id), shift(message, self._clock.now())
+        )
+        if not publications:
+            self._finished(message.id, message.lane)
+            return True
         if any(len(publication.payload) > self.policy.max_payload for publication in publications):
             self.counters["oversized"] += 1
             log.error("a %s message of %s is larger than the broker takes and is dropped", message.kind, message.device)
@@ -391,19 +394,11 @@ class Link:
         self.counters["sent"] += 1
         return True
 
-    def _shift(self, message: Message) -> float:
-        """Seconds to add to times that were taken before this boot's clock was set."""
-        if message.quality != ESTIMATED:
-            return 0.0
-        now = self._clock.now()
-        if now.quality != TRUSTED or now.boot != message.boot:
-            return 0.0
-        return (now.wall - (now.mono - message.mono)) - message.wall
-
     def _acknowledged(self, mid: int) -> None:
         identifier, lane = self._in_flight.pop(mid, (0, 0))
         self._moved = self._clock.now().mono
         self._acked.set()
+        self.channel.acknowledged(mid)
         if self._last_word is not None:
             self._last_word.acknowledged(mid)
         if not identifier:

@@ -72,6 +72,7 @@ class Endpoint:
     username: str = ""
     password: str = field(default="", repr=False)
     session_expiry: int = 3600
+    fresh: bool = False  # have the broker drop what it keeps for this client
 
 
 def matches(topic_filter: str, topic: str) -> bool:
@@ -115,6 +116,13 @@ class ProtocolChoice:
 
     def connected(self) -> None:
         self._hang_ups = 0
+
+    def failed(self, error: MqttLost) -> None:
+        """A connection was not made, or has ended."""
+        if isinstance(error, ProtocolRefused):
+            self.refused()
+        elif isinstance(error, HungUp):
+            self.hung_up()
 
     def lost(self) -> None:
         """A connection that worked has ended."""
@@ -164,7 +172,7 @@ class MqttConnection:
             CallbackAPIVersion.VERSION2,
             client_id=endpoint.client_id,
             protocol=self._version,
-            clean_session=None if v5 else False,
+            clean_session=None if v5 else endpoint.fresh,
             manual_ack=True,
             reconnect_on_failure=False,
         )
@@ -270,7 +278,7 @@ class MqttConnection:
             self._client.connect(endpoint.host, endpoint.port, endpoint.keep_alive)
         else:
             self._client.connect(
-                endpoint.host, endpoint.port, endpoint.keep_alive, clean_start=False, properties=properties
+                endpoint.host, endpoint.port, endpoint.keep_alive, clean_start=endpoint.fresh, properties=properties
             )
 
     def _housekeep(self) -> None:

@@ -185,12 +185,10 @@ class Rest:
         limit: int = DOWNLOAD_LIMIT,
         total: float = 3600.0,
         foreign: bool = True,
-        watch: Callable[[int], Awaitable[None]] | None = None,
     ) -> Download:
         """GET into `file`, which is there whole or not at all; `total` seconds for each attempt.
 
-        `watch` is awaited with the bytes so far, and ends the download by what it raises. Raises as `call`, and NotWrittenError. The result
-        tells `size` and `sha256`.
+        Raises as `call`, and NotWrittenError. The result tells `size` and `sha256`.
         """
         request = Request(
             "GET",
@@ -201,7 +199,7 @@ class Rest:
             None,
             foreign,
         )
-        with Download(file, limit, watch) as kept:
+        with Download(file, limit) as kept:
             await self._run(request, kept, total)
             await kept.commit()
             return kept

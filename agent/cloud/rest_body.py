@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import os
 import zlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,8 +77,8 @@ class Download:
     Its methods raise NotWrittenError. `size` and `sha256` are those of what was written.
     """
 
-    def __init__(self, path: Path, limit: int, watch: Callable[[int], Awaitable[None]] | None = None) -> None:
-        self.path, self.limit, self._watch = path, limit, watch
+    def __init__(self, path: Path, limit: int) -> None:
+        self.path, self.limit = path, limit
         self.size, self._hash = 0, hashlib.sha256()
         self._temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
         self._file: BinaryIO | None = None
@@ -100,8 +100,6 @@ class Download:
     async def write(self, data: bytes) -> None:
         with self._telling():
             await asyncio.to_thread(self._write, data)  # an SD card may take seconds
-        if self._watch is not None:
-            await self._watch(self.size)
 
     async def commit(self) -> None:
         """Make it the file."""

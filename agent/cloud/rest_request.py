@@ -72,7 +72,7 @@ def base_url(text: str, *, plain: bool = False) -> URL:
     if not bare:
         remedy = "https://host or https://host/prefix; a key has its own setting"
         raise ConfigError("the service's URL is none that can be used", remedy=remedy)
-    if url.scheme == "http" and not plain and not _is_loopback(url.host or ""):
+    if url.scheme == "http" and not plain and not is_loopback(url.host or ""):
         raise ConfigError("the service's URL is not encrypted", place=text, remedy="use https, or a loopback address")
     return url
 
@@ -89,7 +89,8 @@ def file_request(url: str, *, plain: bool = False) -> Request:
     return Request("GET", url_of(base, url, None).with_fragment(None), headers, None, None, None, foreign=True)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host of a URL is this machine without asking DNS."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -136,7 +137,7 @@ def _trouble(request: Request, status: int, target: URL) -> str:
     safe = status == SEE_OTHER or (request.method in _SAFE and empty)  # no body goes there
     if origin.scheme not in ("http", "https") or target.user is not None:
         return ", which is not HTTP"
-    if origin.scheme != "https" and (request.url.scheme == "https" or not _is_loopback(origin.host or "")):
+    if origin.scheme != "https" and (request.url.scheme == "https" or not is_loopback(origin.host or "")):
         return " without encryption"
     if origin != request.url.origin() and not (request.foreign and safe):
         return ", another host"

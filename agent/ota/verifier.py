@@ -4,6 +4,8 @@ What a job's document may be: {"operation": "firmware-update", and one of
     "manifest": the envelope itself, with "base": the address that its files lie beside
     "manifestUrl": the address of the envelope, which its files lie beside
     "path": the same on this machine, from a person at the control socket only
+    "host" and "path": a file at https://host/path, beside which its manifest lies (agent.ota.trust.beside): nRF Cloud's jobs, which can
+        carry no more than that. Where the release has one file, it is this one
 and where files have addresses of their own, "urls": {name: address}, which presigned ones need}
 """
 
@@ -18,19 +20,20 @@ from typing import Any, TypeVar
 
 from agent.clock import Clock
 from agent.cloud.rest_answer import RestError
+from agent.cloud.rest_request import is_loopback
 from agent.errors import StorageError
 from agent.files import disk_trouble, write_atomic
 from agent.ota.fetch import FetchPolicy
 from agent.ota.floor import Floor, encoded
 from agent.ota.floors import Floors
-from agent.ota.manifest import LARGEST
+from agent.ota.manifest import LARGEST, Release
 from agent.ota.manifest_get import get
 from agent.ota.offer import Offer
 from agent.ota.plan import HARMLESS, MANIFEST, PERMISSION, Task
 from agent.ota.refusals import MalformedError, RefusedError, UnsignedError
 from agent.ota.roots import LARGEST_ROOT, LONGEST_CHAIN, Root, chained, pinned, rotated
 from agent.ota.signatures import ROOM
-from agent.ota.trust import Hub, Policy, next_root, raised, reread, unsigned, verify
+from agent.ota.trust import Hub, Policy, beside, next_root, raised, reread, unsigned, verify
 
 log = logging.getLogger(__name__)
 Found = TypeVar("Found")
@@ -88,12 +91,12 @@ class Verifier:
         if task.state not in HARMLESS:
             digest, granted = task.facts.get("digest", ""), task.facts.get(PERMISSION)
             found = reread(data, digest, self._hub, granted.encode() if granted else None, task.key)
-            return Offer(found, base, data, _addresses(task))
+            return Offer(found, base, data, _addresses(task, found.release))
         root, now = await self._newest_root(base), self._clock.now()
         floor, permission = self._floor(root), _inline(task.document, PERMISSION)
         verified = verify(data, root, self._hub, floor, now, permission=permission, place=task.key)
         after = encoded(raised(floor, verified, root)).decode()
-        return Offer(verified, base, data, _addresses(task), permission, after)
+        return Offer(verified, base, data, _addresses(task, verified.release), permission, after)
 
     async def _newest_root(self, location: str) -> Root:
         """The root in force, after those that lie beside the manifest and follow it have been taken on. Raises RefusedError, StorageError."""
@@ -133,8 +136,8 @@ class Verifier:
 
     async def _envelope(self, task: Task) -> tuple[bytes, str]:
         """The bytes that are signed, and where they lie."""
-        document = task.document
-        location = str(document.get("manifestUrl", "") or document.get("base", ""))
+        document, file = task.document, file_of(task)
+        location = str(document.get("manifestUrl", "") or document.get("base", "")) or (file and beside(file))
         if task.source == LOCAL:
             location = str(document.get("path", ""))
         if MANIFEST in task.facts:
@@ -148,7 +151,12 @@ class Verifier:
             unsigned(self._policy, task.key)
             remedy = "name the manifest as manifestUrl, or put it into the document as manifest"
             raise MalformedError("the job names no manifest", place=task.key, remedy=remedy)
-        return await _in_thread(lambda: get(location, self._fetch, _MOST)), location
+        try:
+            return await _in_thread(lambda: get(location, self._fetch, _MOST)), location
+        except RestError as error:
+            if file and error.status in _NOT_THERE:
+                unsigned(self._policy, location)
+            raise
 
 
 def _inline(document: Mapping[str, Any], name: str) -> bytes | None:
@@ -159,8 +167,20 @@ def _inline(document: Mapping[str, Any], name: str) -> bytes | None:
     return json.dumps(given).encode() if isinstance(given, dict) else None
 
 
-def _addresses(task: Task) -> dict[str, str]:
-    given = task.document.get("urls")
+def file_of(task: Task) -> str:
+    """The address of the file that a job names by host and path, "" for others. Plain HTTP is for this machine, as everywhere."""
+    host, path = task.document.get("host"), task.document.get("path")
+    if task.source == LOCAL or not isinstance(host, str) or not isinstance(path, str):
+        return ""
+    scheme = "http" if is_loopback(host.partition(":")[0]) else "https"
+    return f"{scheme}://{host}/{path.removeprefix('/')}"
+
+
+def _addresses(task: Task, release: Release) -> dict[str, str]:
+    given, file = task.document.get("urls"), file_of(task)
+    names = {one.name for component in release.components for one in component.files}
+    if file and len(names) == 1:
+        return dict.fromkeys(names, file)
     if task.source == LOCAL or not isinstance(given, dict):
         return {}
     return {str(name): url for name, url in given.items() if isinstance(url, str) and "://" in url}

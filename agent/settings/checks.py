@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from agent.settings.model import IdentitySettings, OtaSettings, Settings, Uplink
 from agent.settings.secret import check_private
 from agent.settings.toml_keys import KeyPath
 
+_DEVICE = re.compile(r"[0-9A-Za-z:_-]{0,128}")
 SHORTEST_SEAL = 32  # characters: 128 bits in hexadecimal digits, 192 in base64
 
 
@@ -65,10 +67,20 @@ def _user() -> str:
 
 
 def _transport(path: KeyPath, uplink: UplinkSettings) -> Iterator[Finding]:
+    if uplink.transport == "rest" and uplink.dialect != "nrf-cloud":
+        reason = f"{uplink.dialect} needs a connection"
+        yield Finding((*path, "transport"), reason, 'set it to "mqtt"', ((*path, "dialect"),))
     if not uplink.tls and not values.is_loopback(uplink.host):
         remedy = "set tls = true, or use a broker on this machine (127.0.0.1, ::1, localhost)"
         reason = f"without TLS everyone on the way to {uplink.host} reads and sends commands"
         yield Finding((*path, "tls"), reason, remedy, ((*path, "host"),))
+    if uplink.dialect == "nrf-cloud" and not _DEVICE.fullmatch(uplink.client_id):
+        yield Finding(
+            (*path, "client_id"),
+            "is no device id of nRF Cloud",
+            "1 to 128 of the characters 0-9 A-Z a-z : _ -, as the device was onboarded; without it the hub's id is used",
+            ((*path, "dialect"),),
+        )
     if uplink.key and not uplink.certificate:
         yield Finding(
             (*path, "key"), "a private key without its certificate", "give `certificate` too", ((*path, "certificate"),)
@@ -161,6 +173,8 @@ def _files(
 def _same_session(settings: Settings) -> Iterator[Finding]:
     seen: dict[tuple[str, int, str], str] = {}
     for name, uplink in settings.uplinks.items():
+        if uplink.transport == "rest":
+            continue
         first = seen.setdefault((uplink.host.lower(), uplink.port, uplink.client_id or settings.hub.id), name)
         if first != name:
             reason = f"the same broker and client id as uplinks.{first}: each would throw the other out"

@@ -53,6 +53,9 @@ class UplinkSettings(Section):
     dialect: Literal["managed-integrations", "nrf-cloud"] = Field(
         "managed-integrations", description="language of the cloud"
     )
+    transport: Literal["mqtt", "rest"] = Field("mqtt", description="rest: nRF Cloud by calls, without a connection")
+    url: str = Field("https://api.nrfcloud.com/v1", max_length=1024, description="of these calls")
+    interval: Seconds = Field(60.0, ge=1, le=86_400, description="between two of these calls without an event")
     host: Annotated[str, AfterValidator(values.host)] = Field("127.0.0.1", description="broker's name or address")
     port: int = Field(8883, ge=1, le=65535, description="broker's TCP port")
     tls: bool = Field(True, description="TLS 1.2 or newer; false only for a broker on this machine")
@@ -76,7 +79,7 @@ class UplinkSettings(Section):
     publishes_per_second: int = Field(100, ge=0, le=100_000, description="pacing; 0 sends without pause")
     in_flight: int = Field(100, ge=1, le=65535, description="messages sent and not yet acknowledged")
     max_payload: Size = Field(131072, ge=4096, le=268_435_455, description="bytes of one message")
-    jobs: bool = Field(True, description="take AWS IoT jobs for this hub")
+    jobs: bool = Field(True, description="take the cloud's jobs for this hub: AWS IoT jobs, nRF Cloud's FOTA")
     topics: TopicSettings = Field(default_factory=TopicSettings, description="topic table")
 
     @property

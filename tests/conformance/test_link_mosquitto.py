@@ -11,7 +11,8 @@ from conftest import Broker, free_port, until
 from link_rig import MakeRig, Rig, Watcher, live_through_a_kill, pressed, rows
 
 from agent import records
-from agent.cloud.link import HISTORY, LinkPolicy
+from agent.cloud.lane import LinkPolicy
+from agent.cloud.link import HISTORY
 from agent.cloud.mqtt import MqttLost
 from agent.requests import LANE_DIALOGUE, LANE_STATE, CommandRequest, RejectedCommand
 

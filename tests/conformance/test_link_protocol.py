@@ -19,7 +19,7 @@ from link_rig import MakeRig, Watcher, pressed, rows
 from paho.mqtt.enums import CallbackAPIVersion
 
 from agent.client import Client
-from agent.cloud.link import LinkPolicy
+from agent.cloud.lane import LinkPolicy
 from agent.cloud.mqtt import ProtocolChoice
 from agent.errors import HubError
 

@@ -1,4 +1,4 @@
-"""The client of nRF Cloud's REST plane against the stand-in: state, messages, location and firmware jobs, with tokens of its own key."""
+"""The client of nRF Cloud's REST plane against the stand-in: state, messages and location, with tokens of its own key."""
 
 import base64
 import struct
@@ -6,17 +6,16 @@ import time
 from pathlib import Path
 
 import pytest
-from nrf_client_rig import Applier, Device
+from nrf_client_rig import Device
 from nrf_location_rig import CELL, PRIVATE_CELL, elements
 from nrf_rig import Keys, ask, bulk
 from rest_rig import Pauses
 from standin_rig import Cloud
 
-from agent.cloud.nrf_fota import FotaPoll, Polled
 from agent.cloud.nrf_rest import ConflictError, NrfRest
 from agent.cloud.rest import Rest, RestError
 from agent.errors import Exit
-from agent.wire.nrf import AccessPoint, Assistance, Cell, FotaStatus, Predictions, StateChange, Surroundings, WiFi
+from agent.wire.nrf import AccessPoint, Assistance, Cell, Predictions, StateChange, Surroundings, WiFi
 from agent.wire.nrf import Device as Shown
 
 HUB = "hub-1"
@@ -169,84 +168,3 @@ async def test_predictions_are_a_file_to_download(cloud: Cloud, device: Device, 
         found = await files.download(f"/{place.path}", tmp_path / "pgps")
     version, kind, _, count = struct.unpack_from("<BBHH", (tmp_path / "pgps").read_bytes())
     assert (version, kind, count, found.size) == (1, 10, 2, (tmp_path / "pgps").stat().st_size)
-
-
-# ---- firmware -------------------------------------------------------------------------------------------------------
-
-IMAGE = bytes(range(256)) * 4096
-
-
-def job(cloud: Cloud, bundle: str = "APP*0123abcd*v2", image: bytes = IMAGE) -> str:
-    folder = cloud.folder / "s3" / "nrf-bundles"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / bundle).write_bytes(image)
-    return str(ask(cloud, "POST", "/fota-jobs", json={"bundleId": bundle, "deviceIds": [HUB]}).json()["jobId"])
-
-
-def ended(cloud: Cloud, identifier: str) -> tuple[str, str]:
-    found = ask(cloud, "GET", f"/fota-job-executions/{HUB}/{identifier}").json()
-    return found["status"], found.get("statusDetail", "")
-
-
-async def test_firmware_goes_from_the_cloud_into_the_hub(cloud: Cloud, device: Device, tmp_path: Path) -> None:
-    applier, pauses = Applier(), Pauses()
-    async with device.rest(url(cloud)) as rest:
-        poll = FotaPoll(
-            NrfRest(rest, HUB), applier, lambda host: Rest(f"http://{host}"), tmp_path / "fota", sleep=pauses
-        )
-        assert await poll.poll() is Polled.IDLE
-        first, second = job(cloud), job(cloud, "MODEM*0123abcd*v2")
-        assert await poll.poll() is Polled.ENDED
-        assert ended(cloud, first) == ("SUCCEEDED", "installed")
-        assert applier.installed == [IMAGE]
-        assert await poll.poll() is Polled.ENDED
-        assert 0 < pauses.waited[0] <= 30
-        assert ended(cloud, second) == ("REJECTED", "firmware type MODEM is not supported")
-        assert await poll.poll() is Polled.IDLE
-        assert not (tmp_path / "fota" / "nrf-image").exists()
-
-
-@pytest.mark.parametrize("status", ["SUCCEEDED", "FAILED"])
-async def test_firmware_that_needs_a_restart_is_told_of_after_it(
-    cloud: Cloud, device: Device, tmp_path: Path, status: str
-) -> None:
-    identifier = job(cloud)
-    applier = Applier(restart=True, good=status == "SUCCEEDED")
-    async with device.rest(url(cloud)) as rest:
-
-        def start() -> FotaPoll:
-            return FotaPoll(NrfRest(rest, HUB), applier, lambda host: Rest(f"http://{host}"), tmp_path, sleep=Pauses())
-
-        assert await start().poll() is Polled.RESTART
-        assert ended(cloud, identifier)[0] == FotaStatus.IN_PROGRESS
-        assert await start().poll() is Polled.IDLE
-    assert applier.checked == [identifier]
-    assert ended(cloud, identifier) == (status, "checked")
-
-
-async def test_an_image_that_is_refused_is_rejected(cloud: Cloud, device: Device, tmp_path: Path) -> None:
-    identifier = job(cloud)
-    applier = Applier(refuse="the signature is wrong")
-    async with device.rest(url(cloud)) as rest:
-        poll = FotaPoll(NrfRest(rest, HUB), applier, lambda host: Rest(f"http://{host}"), tmp_path, sleep=Pauses())
-        assert await poll.poll() is Polled.ENDED
-    assert ended(cloud, identifier) == ("REJECTED", "the signature is wrong")
-
-
-async def test_a_job_that_is_cancelled_meanwhile_is_left(cloud: Cloud, device: Device, tmp_path: Path) -> None:
-    identifier = job(cloud)
-    async with device.rest(url(cloud)) as rest:
-
-        class Cancelling(NrfRest):
-            async def tell_job(self, job: str, status: FotaStatus, details: str = "") -> bool:
-                taken = await super().tell_job(job, status, details)
-                if status is FotaStatus.IN_PROGRESS:
-                    body = {"status": "CANCELLED", "details": "by the owner"}
-                    assert ask(cloud, "PATCH", f"/fota-job-executions/{HUB}/{job}", json=body).status == 202
-                return taken
-
-        applier = Applier()
-        poll = FotaPoll(Cancelling(rest, HUB), applier, lambda host: Rest(f"http://{host}"), tmp_path, sleep=Pauses())
-        assert await poll.poll() is Polled.ENDED
-    assert not applier.installed
-    assert ended(cloud, identifier) == ("CANCELLED", "by the owner")

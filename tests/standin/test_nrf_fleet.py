@@ -3,8 +3,6 @@
 import base64
 import io
 import json
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import pytest
 import urllib3
 from hypothesis import given
 from hypothesis import strategies as st
+from nordic_rig import manage
 from nrf_rig import Keys, ask, bulk
 from standin_rig import Cloud
 
@@ -21,24 +20,8 @@ from agent.sim.nrf.firmwares import Firmwares
 from agent.sim.objects import Objects
 from agent.sim.records import Records
 
-# The tool has no option for the address of the API; its questions are answered from the lines that it is given.
-MANAGE = """
-import sys
-from nrfcloud_utils import nrf_cloud_device_mgmt as tool
-for name in ("API_URL", "GET_DEVICES_BASE", "GET_BUNDLES_BASE", "FOTA_JOBS_BASE"):
-    setattr(tool, name, getattr(tool, name).replace("https://api.nrfcloud.com/v1", sys.argv[1]))
-tool.main(sys.argv[2:])
-"""
 FLEET = 25  # more than the tool asks for at once
 MANIFEST = {"fwversion": "1.2.0", "format-version": 1, "name": "Blinky", "description": "It blinks faster."}
-
-
-def manage(cloud: Cloud, *arguments: str, answers: str = "") -> str:
-    """What Nordic's tool prints."""
-    command = [sys.executable, "-c", MANAGE, cloud.told["nrf"], "--api-key", cloud.told["nrf_api_key"], *arguments]
-    done = subprocess.run(command, input=answers, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def packed(*files: tuple[str, str, bytes], **manifest: Any) -> bytes:
