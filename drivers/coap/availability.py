@@ -13,6 +13,8 @@ from agent.model import Availability
 
 MISSES = 2  # unanswered requests; each is sent up to five times (RFC 7252, 4.2)
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 300.0  # seconds between attempts at a device that does not answer
+_HALF = 1 << 23
+STALE = 128.0  # seconds after which an order of numbers means nothing (RFC 7641, 3.4)
 GRACE = (2.0, 5.0)  # seconds after Max-Age: a notification may be on its way, and not all are renewed at once
 
 
@@ -71,9 +73,8 @@ class Schedule:
 
     def all_at(self, when: float) -> None:
         """Everything at `when`: the device has been away."""
-        for path in list(self._when):
-            self.set(path, when)
-        self._heap = [(when, path) for path in self._when]
+        self._when = dict.fromkeys(self._when, when)
+        self._heap = [(when, path) for path in sorted(self._when)]
 
 
 def renewal(
@@ -81,3 +82,15 @@ def renewal(
 ) -> float:
     """When an observation is renewed after a notification that is good for `max_age`; `silence` is the longest that we wait."""
     return now + min(max_age, silence) + spread(*GRACE)
+
+
+def fresher(number: int, when: float, later_number: int, later: float, *, counted: bool = False) -> bool:
+    """Whether a notification is newer than the newest so far (RFC 7641, 3.4): numbers have 24 bits and go round.
+
+    `counted`: the numbers are OSCORE's, which only grow (RFC 8613, 7.4.1), so a replay is old for ever.
+    """
+    if counted:
+        return later_number > number
+    if number < later_number:
+        return later_number - number < _HALF
+    return (number > later_number and number - later_number > _HALF) or later > when + STALE

@@ -2,7 +2,7 @@
 
 coap://192.0.2.7                                       a device without protection, for which the policy must allow it
 coaps://192.0.2.7?identity=hub&psk=<hex>               DTLS with a pre-shared key (RFC 7252, 9.1.3.1)
-coap://192.0.2.7?oscore=<hex>&sender=01&recipient=02   OSCORE (RFC 8613): master secret and the ids of hub and device, in hex,
+coap://192.0.2.7?secret=<hex>&sender=01&recipient=02   OSCORE (RFC 8613): master secret and the ids of hub and device, in hex,
                                                        with salt=<hex> and context=<hex> where the device has them
 """
 
@@ -67,13 +67,13 @@ def material(text: str) -> tuple[Address, Key | None]:
         raise MaterialError(f"the material is longer than {LONGEST} characters")
     address, query, secure = _split(text)
     if "psk" in query or secure:
-        if not secure or "oscore" in query:
-            raise MaterialError("a psk belongs to coaps://, oscore to coap://")
+        if not secure or "secret" in query:
+            raise MaterialError("a psk belongs to coaps://, a secret to coap://")
         return address, _dtls(query)
-    if "oscore" in query:
+    if "secret" in query:
         return address, _oscore(query)
     if query:
-        raise MaterialError(f"{sorted(query)[0]!r} is not known without psk or oscore")
+        raise MaterialError(f"{min(query)!r} is not known without psk or secret")
     return address, None
 
 
@@ -119,9 +119,9 @@ def _dtls(query: dict[str, str]) -> DtlsKey:
 
 
 def _oscore(query: dict[str, str]) -> OscoreKey:
-    _only(query, {"oscore", "salt", "sender", "recipient", "context"})
+    _only(query, {"secret", "salt", "sender", "recipient", "context"})
     key = OscoreKey(
-        _hex(query, "oscore", _SECRET_SIZES),
+        _hex(query, "secret", _SECRET_SIZES),
         _hex(query, "salt", range(65)),
         _hex(query, "sender", _ID_SIZES),
         _hex(query, "recipient", _ID_SIZES),

@@ -1,0 +1,174 @@
+"""The join window: for some time devices are looked for, or the one that the material names is called until it answers. It closes by itself."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+from agent.driver import DeviceRefused, DriverError, DriverLost, InvalidParameters, Sink
+from agent.model import Discovery, JoinWindow
+from drivers.coap.client import Client
+from drivers.coap.finder import MOST, Shout, registered
+from drivers.coap.keys import Address, Key, MaterialError, address, material
+from drivers.coap.settings import CoapSettings
+
+log = logging.getLogger(__name__)
+
+MAX_SECONDS = 900
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 10.0  # seconds between two rounds
+SECURITY_REMEDY = "give its key with --auth, or set require_security = false"
+
+Spawn = Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
+One = tuple[Address, Key | None]
+
+
+class Joins(Protocol):
+    """Who takes the devices in."""
+
+    client: Client
+
+    def knows(self, where: Address) -> bool:
+        """Whether a device with this address is known, protected or not."""
+
+    async def join(self, where: Address, key: Key | None, name: str) -> None:
+        """Interview a device and tell the hub of it. Raises DriverError; DeviceRefused for what a second try does not mend."""
+
+    def failed(self, where: Address, error: DriverError) -> None:
+        """Tell the hub that a device did not join."""
+
+
+class Window:
+    """The join window of one radio."""
+
+    def __init__(self, radio: str, settings: CoapSettings, joins: Joins, sink: Sink, spawn: Spawn) -> None:
+        self._radio, self._settings, self._joins, self._sink, self._spawn = radio, settings, joins, sink, spawn
+        self._task: asyncio.Task[None] | None = None
+        self._candidates: dict[Address, str] = {}
+        self._given_up: set[Address] = set()
+
+    def material(self, request: Discovery) -> One | None:
+        """The device that the request names, if it names one. Raises InvalidParameters."""
+        if request.duration <= 0:
+            raise InvalidParameters("duration must be at least 1 second")
+        if not request.material:
+            if self._settings.require_security:
+                raise InvalidParameters("this radio takes protected devices only", remedy=SECURITY_REMEDY)
+            return None
+        try:
+            where, key = material(request.material)
+        except MaterialError as error:
+            raise InvalidParameters(str(error)) from error
+        if key is None and self._settings.require_security:
+            raise InvalidParameters("this radio takes protected devices only", remedy=SECURITY_REMEDY)
+        return where, key
+
+    async def open(self, duration: int, one: One | None) -> None:
+        """Open the window, in place of one that is open."""
+        await self.close()
+        seconds = min(duration, MAX_SECONDS)
+        self._candidates, self._given_up = {}, set()
+        self._sink(JoinWindow(self._radio, seconds))
+        self._task = self._spawn(self._hold(seconds, one), "join window")
+
+    async def close(self) -> None:
+        """Close the window now, if one is open."""
+        task, self._task = self._task, None
+        if task is not None and not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+
+    async def _hold(self, seconds: int, one: One | None) -> None:
+        shouts: list[Shout] = []
+        try:
+            async with asyncio.timeout(seconds):
+                if one is not None:
+                    await self._call(*one)
+                else:
+                    shouts = await self._shouts()
+                    await self._look_around(shouts)
+        except TimeoutError:
+            log.debug("the join window ends")
+        finally:
+            for shout in shouts:
+                shout.close()
+            self._sink(JoinWindow(self._radio, 0))
+
+    async def _call(self, where: Address, key: Key | None) -> None:
+        """Call one device until it answers or the window ends."""
+        pause, trouble = FIRST_PAUSE, DriverError(f"{where} was not called")
+        try:
+            while True:
+                try:
+                    await self._joins.join(where, key, "")
+                except DeviceRefused as error:
+                    self._joins.failed(where, error)
+                    return
+                except DriverLost:
+                    raise
+                except DriverError as error:
+                    if error.remedy:
+                        self._joins.failed(where, error)
+                        return
+                    trouble = error
+                else:
+                    return
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE)
+        except asyncio.CancelledError:
+            self._joins.failed(where, trouble)
+            raise
+
+    async def _shouts(self) -> list[Shout]:
+        made = []
+        for interface in self._settings.interfaces:
+            shout = Shout(interface, self._settings.multicast_port, self._found)
+            try:
+                await shout.open()
+            except OSError as error:
+                log.warning("no multicast on %s: %s", interface, error)
+            else:
+                made.append(shout)
+        return made
+
+    def _found(self, where: Address) -> None:
+        if len(self._candidates) < MOST:
+            self._candidates.setdefault(where, "")
+
+    async def _look_around(self, shouts: list[Shout]) -> None:
+        """Ask in rounds; who was found joins, and who refused is not asked twice in this window."""
+        pause = FIRST_PAUSE
+        for text in self._settings.addresses:
+            self._found(address(text))
+        while True:
+            for shout in shouts:
+                shout.ask()
+            if self._settings.directory:
+                await self._look_up(address(self._settings.directory))
+            for where, name in list(self._candidates.items()):
+                if where not in self._given_up and not self._joins.knows(where):
+                    await self._try(where, name)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def _look_up(self, directory: Address) -> None:
+        try:
+            for where, name in (await registered(self._joins.client, directory)).items():
+                self._found(where)
+                self._candidates[where] = name
+        except DriverLost:
+            raise
+        except DriverError as error:
+            log.warning("the resource directory cannot be asked: %s", error)
+
+    async def _try(self, where: Address, name: str) -> None:
+        try:
+            # Several that are switched off must not keep the window from those that answer.
+            async with asyncio.timeout(LONGEST_PAUSE):
+                await self._joins.join(where, None, name)
+        except DeviceRefused as error:
+            self._given_up.add(where)
+            self._joins.failed(where, error)
+        except DriverLost:
+            raise
+        except (DriverError, TimeoutError) as error:
+            log.debug("%s: %s", where, error)
