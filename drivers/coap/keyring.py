@@ -64,22 +64,27 @@ class Keyring:
             raise DriverError(f"the key cannot be forgotten: {error}", remedy=error.remedy) from error
 
     def begin(self, key: OscoreKey, wall: float) -> None:
-        """A key is taken into use, anew or again."""
+        """A key is taken into use, anew or again; one that is in use goes on counting."""
         register(key.secret)
+        if _known(key) in self._contexts:
+            return
         try:
             Numbers.of(self._folder, key).begin(wall)
         except OSError as error:
             text = f"the sequence numbers cannot be kept: {error.strerror}"
             raise DriverError(text, place=str(self._folder), remedy="free the disk") from error
-        self._contexts.pop(key.secret + key.sender + key.context, None)
 
     def security(self, key: OscoreKey) -> SecurityContext:
         """The context of a key, the same one each time."""
-        name = key.secret + key.sender + key.context
+        name = _known(key)
         found = self._contexts.get(name)
         if found is None:
             found = self._contexts[name] = SecurityContext(key, Numbers.of(self._folder, key))
         return found
+
+
+def _known(key: OscoreKey) -> str:
+    return f"{key.secret}|{key.salt}|{key.context}|{key.sender}"
 
 
 def _name(device: str) -> str:

@@ -126,6 +126,7 @@ class Session:
             raise DriverLost("the network is gone") from error
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: work.close())  # one that is cancelled before it begins would never end
         return task
 
     def now(self) -> float:

@@ -67,8 +67,9 @@ class Window:
         await self.close()
         seconds = min(duration, MAX_SECONDS)
         self._candidates, self._given_up = {}, set()
-        self._sink(JoinWindow(self._radio, seconds))
-        self._task = self._spawn(self._hold(seconds, one), "join window")
+        opened = asyncio.Event()
+        self._task = self._spawn(self._hold(seconds, one, opened), "join window")
+        await opened.wait()  # a task that is cancelled before it begins tells nobody that the window is closed
 
     async def close(self) -> None:
         """Close the window now, if one is open."""
@@ -77,8 +78,10 @@ class Window:
             task.cancel()
             await asyncio.wait({task})
 
-    async def _hold(self, seconds: int, one: One | None) -> None:
+    async def _hold(self, seconds: int, one: One | None, opened: asyncio.Event) -> None:
         shouts: list[Shout] = []
+        self._sink(JoinWindow(self._radio, seconds))
+        opened.set()
         try:
             async with asyncio.timeout(seconds):
                 if one is not None:

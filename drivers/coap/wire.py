@@ -32,7 +32,7 @@ class Channel(interfaces.EndpointAddress, asyncio.DatagramProtocol):  # type: ig
 
     is_multicast = is_multicast_locally = False
     maximum_block_size_exp = 6  # 1024 bytes
-    uri_base = uri_base_local = hostinfo_local = ""
+    scheme, hostinfo, uri_base, uri_base_local, hostinfo_local = "coap", "", "", "", ""
     blockwise_key = 0
 
     def __init__(self, address: Address, key: Key | None, heard: Heard, broken: Broken) -> None:
