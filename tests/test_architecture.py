@@ -66,6 +66,8 @@ PURE = (
     "drivers/zwave/supervision.py",
     "drivers/zwave/transport_service.py",
     "drivers/zwave/firmware.py",
+    *(f"drivers/coap/{name}" for name in ("availability", "cbor", "catalog", "keys.py", "linkformat", "values")),
+    "drivers/sim/coap/profiles.py",
     *(
         f"drivers/sim/zigbee/{name}"
         for name in (
@@ -168,6 +170,7 @@ ONE_PLACE = {  # third-party library -> where it may be imported
         "agent/sim/bulk_certificates.py",
         "drivers/zigbee/",
         "drivers/zwave/settings.py",
+        "drivers/coap/settings.py",
     ),
     "zigpy": ("drivers/zigbee/",),
     "bellows": ("drivers/zigbee/",),
@@ -193,8 +196,13 @@ ONE_PLACE = {  # third-party library -> where it may be imported
     "aiohttp": ("agent/sim/http.py", "agent/cloud/rest.py"),
     "yarl": ("agent/cloud/rest",),
     "cbor2": ("agent/sim/iot/provisioning.py", "agent/sim/nrf/cbor.py"),
-    "aiocoap": ("agent/sim/coap.py",),
-    "OpenSSL": ("agent/sim/dtls.py",),
+    "aiocoap": (
+        "agent/sim/coap.py",
+        *(f"drivers/coap/{name}.py" for name in ("client", "wire", "finder", "interview", "node", "oscore")),
+        "drivers/sim/coap/device.py",
+        "drivers/sim/coap/security.py",
+    ),
+    "OpenSSL": ("agent/sim/dtls.py", "drivers/coap/dtls.py", "drivers/sim/coap/security.py"),
     "jsonata": ("agent/sim/nrf/transform.py",),
     "tuf": ("agent/ota/tuf_source.py",),
     "dbus_fast": ("agent/ota/appliers/rauc.py",),
@@ -207,6 +215,7 @@ CREATORS = {  # who may create tasks, and why
     "drivers/zigbee/trust_center.py": "in bellows' own set of tasks, which its shutdown ends",
     "drivers/zigbee/driver.py": "a driver's background work lives inside run()",
     "drivers/zigbee/radio.py": "a driver's background work lives inside run()",
+    "drivers/coap/session.py": "a driver's background work lives inside run()",
     "drivers/zwave/tasks.py": "a driver's background work lives inside run()",
 }
 LONG_FILES = {  # over 400 lines, and why

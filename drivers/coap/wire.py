@@ -8,6 +8,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
+from typing import cast
 
 from aiocoap import error, interfaces
 from aiocoap.message import Message
@@ -119,8 +120,7 @@ class Channel(interfaces.EndpointAddress, asyncio.DatagramProtocol):  # type: ig
     # ---- in -----------------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)  # noqa: S101  what asyncio gives a datagram protocol
-        self._transport = transport
+        self._transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, _addr: object) -> None:
         if self._session is None:

@@ -1,5 +1,6 @@
 """The CoAP driver on simulated devices, as the tests of the driver use it."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 from agent.clock import SystemClock
 from agent.driver import Driver, DriverContext
-from agent.model import Action
+from agent.model import Action, Discovery
 from agent.secret_store import FileSecrets
 from drivers.coap import session
 from drivers.coap.driver import INFO
@@ -71,6 +72,16 @@ class CoapRig:
     async def close(self) -> None:
         await self.simulation.close()
 
+    def material(self, name: str) -> str:
+        """What `--auth` says of a device."""
+        spec = next(device for device in self._devices if device["name"] == name)
+        if "psk" in spec:
+            return f"coaps://{self.address(name)}?identity=hub&psk={spec['psk']}"
+        if "secret" in spec:
+            keys = "&".join(f"{key}={spec[key]}" for key in ("secret", "sender", "recipient"))
+            return f"coap://{self.address(name)}?{keys}"
+        return f"coap://{self.address(name)}"
+
     def driver(self) -> Driver:
         settings = CoapSettings.model_validate(self.settings)
         secrets = FileSecrets(self.state_dir / "secrets")
@@ -95,3 +106,18 @@ class CoapRig:
 
     async def plug(self) -> None:
         self._patch.setattr(session, "missing", lambda _: [])
+
+
+class ProtectedRig(CoapRig):
+    """The same with a device that has a key: a discovery without material names it, as the contract's tests know none."""
+
+    def driver(self) -> Driver:
+        made = super().driver()
+        discover = made.discover
+
+        async def named(request: Discovery) -> None:
+            name = str(self._devices[0]["name"])
+            await discover(request if request.material else replace(request, material=self.material(name)))
+
+        self._patch.setattr(made, "discover", named)
+        return made

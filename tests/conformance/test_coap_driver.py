@@ -5,15 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.coap_rig import CoapRig
+from tests.conformance.coap_rig import OSCORE, PSK, CoapRig, ProtectedRig
 from tests.conformance.driver_contract import DriverContract
 
 pytestmark = pytest.mark.conformance
 
 
-@pytest.fixture
-async def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[CoapRig]:
-    rig = CoapRig(tmp_path, monkeypatch)
+@pytest.fixture(params=[{}, OSCORE, {"psk": PSK}], ids=["plain", "oscore", "dtls"])
+async def rig(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[CoapRig]:
+    kind = ProtectedRig if request.param else CoapRig
+    rig = kind(tmp_path, monkeypatch, [{"name": "lamp", "profile": "light", **request.param}])
     await rig.start()
     yield rig
     await rig.close()

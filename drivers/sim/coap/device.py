@@ -35,7 +35,7 @@ class Remote(interfaces.EndpointAddress):  # type: ignore[misc]  # aiocoap is no
     """Where a request came from."""
 
     is_multicast = is_multicast_locally = False
-    scheme, uri_base, uri_base_local, hostinfo_local = "coap", "", "", ""
+    scheme, hostinfo, uri_base, uri_base_local, hostinfo_local, blockwise_key = "coap", "", "", "", "", None
     maximum_block_size_exp = 6
 
     def __init__(self, at: Any) -> None:
