@@ -110,10 +110,8 @@ class DeviceMap:
             elif self.device.units.get(path) in BY_UNIT:
                 kind, _, point = BY_UNIT[self.device.units[path]]
                 found[path] = _Instance(path, -1, ObjectMap(-1, kind, (point,)), {None: link})
-            elif at is None or (at.object not in _KNOWN and at.resource is None) or at.object == GENERIC:
+            elif at is None or at.resource not in NEEDS:
                 self._unmapped.append(" ".join((path, *link.words("rt"))))
-            elif at.object not in _KNOWN:
-                self._unmapped.append(path)
         return iter(found.values())
 
     def _row(self, at: Place) -> ObjectMap | None:

@@ -125,10 +125,10 @@ class _Reader:
         if tag != _DECIMAL_FRACTION or not _is_fraction(value):
             raise CborError(f"tag {tag} before byte {self.at}")
         exponent, mantissa = value
-        number = mantissa * 10.0**exponent
+        number = float(f"{mantissa}e{exponent}")  # correctly rounded, as the same digits in JSON are
         if not math.isfinite(number):
             raise CborError(f"a fraction out of range before byte {self.at}")
-        return float(number)
+        return number
 
 
 def _is_fraction(value: Any) -> bool:
