@@ -7,7 +7,7 @@ must not arrive after its Outcome has said that it did not.
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -32,6 +32,14 @@ TOKEN = 8  # bytes: nobody guesses it
 DIAGNOSTIC = 128  # bytes of a device's own words
 _UNKNOWN = {"4.04", "4.05", "4.06", "4.15", "5.01"}
 _WRONG_KEY = "compare the key and both ids with the device's, and add it again with --auth"
+
+
+class UnprotectedAnswer(DeviceRefused):
+    """An OSCORE request was answered in clear, with this code: an error, and from whom is not known."""
+
+    def __init__(self, text: str, answer: Code) -> None:
+        super().__init__(text, remedy=_WRONG_KEY)
+        self.answer = answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +116,23 @@ class Client:
 
         The answer says whether the device has taken it: one that cannot be observed answers like a plain GET.
         """
-        observation.stop()
-        observation.number = None
         message = self._message(GET, observation.path, observation.accept)
         message.opt.observe = 0
+        response = await self._once(target, message, lambda m: self._register(target, m, observation, told))
+        observed = response.opt.observe is not None and response.code == CONTENT
+        if observed:
+            self._is_fresh(target, observation, response)
+        else:
+            observation.stop()
+        answer = await self._whole(target, message, response, observation.path, observation.accept)
+        return Answer(answer.payload, answer.content_format, answer.max_age, observed)
+
+    async def _register(
+        self, target: Target, message: Message, observation: Observation, told: Callable[[Answer], None]
+    ) -> Message:
+        """The first answer of an observation; what comes after it goes to `told`."""
+        observation.stop()
+        observation.number = None
         first: asyncio.Future[Message] = self._loop.create_future()
 
         def heard(response: Message) -> None:
@@ -128,17 +149,10 @@ class Client:
 
         observation.stop = end
         try:
-            response = await self._wait(first)
+            return await self._wait(first)
         except (DriverError, asyncio.CancelledError):
-            observation.stop()
+            stop()
             raise
-        observed = response.opt.observe is not None and response.code == CONTENT
-        if observed:
-            self._is_fresh(target, observation, response)
-        else:
-            observation.stop()
-        answer = await self._whole(target, message, response, observation.path, observation.accept)
-        return Answer(answer.payload, answer.content_format, answer.max_age, observed)
 
     async def forget(self, target: Target, observation: Observation) -> None:
         """Tell the device that it is not observed any more (RFC 7641, 3.6). Raises as `ask`."""
@@ -170,19 +184,34 @@ class Client:
             message.opt.accept = accept
         return message
 
-    async def _once(self, target: Target, message: Message) -> Message:
-        """One request, one response; in OSCORE a second try where the device wants an Echo (RFC 8613, B.1.2)."""
-        for _ in range(2):
-            done: asyncio.Future[Message] = self._loop.create_future()
-            stop = self._send(target, message, lambda r: _deliver(done, r), lambda e: _fail(done, e))  # noqa: B023  awaited in this turn
-            try:
-                response = await self._wait(done)
-            finally:
-                stop()
-            if target.security is None or response.code != UNAUTHORIZED or response.opt.echo is None:
-                return response
-            message = message.copy(echo=response.opt.echo)
-        return response
+    async def _once(
+        self, target: Target, message: Message, send: Callable[[Message], Awaitable[Message]] | None = None
+    ) -> Message:
+        """One request, one response.
+
+        With OSCORE a second one, as the first was not carried out, where the device wants an Echo (RFC 8613, B.1.2), or takes the number
+        for a replay: it has seen a greater one meanwhile.
+        """
+        send = send or (lambda m: self._single(target, m))
+        if target.security is None:
+            return await send(message)
+        try:
+            response = await send(message)
+        except UnprotectedAnswer as problem:
+            if problem.answer != UNAUTHORIZED:
+                raise
+            return await send(message)
+        if response.code != UNAUTHORIZED or response.opt.echo is None:
+            return response
+        return await send(message.copy(echo=response.opt.echo))
+
+    async def _single(self, target: Target, message: Message) -> Message:
+        done: asyncio.Future[Message] = self._loop.create_future()
+        stop = self._send(target, message, lambda r: _deliver(done, r), lambda e: _fail(done, e))
+        try:
+            return await self._wait(done)
+        finally:
+            stop()
 
     async def _wait(self, done: "asyncio.Future[Message]") -> Message:
         try:
@@ -197,7 +226,7 @@ class Client:
         except oscore.NotAProtectedMessage as problem:
             said = problem.plain_message
             text = f"the device answers without OSCORE: {said.code} {_words(said)}".rstrip()
-            raise DeviceRefused(text, remedy=_WRONG_KEY) from None
+            raise UnprotectedAnswer(text, said.code) from None
         except oscore.ProtectionInvalid as problem:
             text = f"the device's OSCORE answer cannot be opened: {problem}"
             raise DeviceRefused(text, remedy=_WRONG_KEY) from None

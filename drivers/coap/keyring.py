@@ -63,13 +63,14 @@ class Keyring:
         except HubError as error:
             raise DriverError(f"the key cannot be forgotten: {error}", remedy=error.remedy) from error
 
-    def begin(self, key: OscoreKey, wall: float) -> None:
-        """A key is taken into use, anew or again; one that is in use goes on counting."""
+    def begin(self, key: OscoreKey, wall: float, past: int = 0) -> None:
+        """A key is taken into use, anew or again; one that is in use goes on counting. No number up to `past` is used."""
         register(key.secret)
-        if _known(key) in self._contexts:
-            return
         try:
-            Numbers.of(self._folder, key).begin(wall)
+            if _known(key) in self._contexts:
+                self._contexts[_known(key)].skip(past)
+            else:
+                Numbers.of(self._folder, key).begin(wall, past)
         except OSError as error:
             text = f"the sequence numbers cannot be kept: {error.strerror}"
             raise DriverError(text, place=str(self._folder), remedy="free the disk") from error

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from typing import Protocol
 
-from aiocoap.numbers.codes import GET, PUT
+from aiocoap.numbers.codes import GET, PUT, Code
 
 from agent.driver import DeviceRefused, DeviceUnreachable, DriverError, NotSupported, Sink
 from agent.model import Action, Availability, AvailabilityChanged, Device, DeviceId, JsonValue, Report
@@ -216,9 +216,29 @@ class Node:
         if self._scope is not None and now - self._since > IMPATIENT and not self._scope.expired():
             self._scope.reschedule(asyncio.get_running_loop().time())
 
-    async def _read(self, step: Read, action: Action) -> dict[str, JsonValue]:
-        answer = await self._client.ask(await self.target(), GET, step.path, accept=step.accept)
+    async def ask(
+        self, code: Code, path: str, *, accept: int | None = None, body: tuple[bytes, int] | None = None
+    ) -> Answer:
+        """One request. Raises as `Client.ask`.
+
+        A DTLS session of which the device knows nothing any more (it has restarted) looks like silence: then once more in a new one. What is
+        written is a value and no step, so twice is as good as once.
+        """
+        used = self._target is not None
+        target = await self.target()
+        try:
+            answer = await self._client.ask(target, code, path, accept=accept, body=body)
+        except DeviceUnreachable:
+            if not used or target.channel.scheme != "coaps":
+                raise
+            self.drop()
+            self._schedule.all_at(self._owner.now())
+            answer = await self._client.ask(await self.target(), code, path, accept=accept, body=body)
         self.heard()
+        return answer
+
+    async def _read(self, step: Read, action: Action) -> dict[str, JsonValue]:
+        answer = await self.ask(GET, step.path, accept=step.accept)
         wanted = action.parameters.get("propertiesToRead") or ["*"]
         return {
             name: value
@@ -230,12 +250,11 @@ class Node:
 
     async def _write(self, step: Write) -> None:
         body = encode(step.value, step.content_format), step.content_format
-        await self._client.ask(await self.target(), PUT, step.path, body=body)
-        self.heard()
+        await self.ask(PUT, step.path, body=body)
         self._confirm(step.path)
 
     async def _flip(self, step: Flip) -> None:
-        answer = await self._client.ask(await self.target(), GET, step.path)
+        answer = await self.ask(GET, step.path)
         try:
             found = [r.value for r in decode(answer.payload, answer.content_format) if isinstance(r, Reading)]
             on = bool(number(found[0]))
@@ -255,7 +274,7 @@ class Node:
         self._hurry()
         for watched in self.map.watched:
             try:
-                answer = await self._client.ask(await self.target(), GET, watched.path, accept=watched.accept)
+                answer = await self.ask(GET, watched.path, accept=watched.accept)
             except (NotSupported, DeviceRefused) as error:
                 log.info("%s%s: %s", self.id, watched.path, error)
                 continue
@@ -263,7 +282,6 @@ class Node:
                 self.missed()
                 self._schedule.all_at(self._owner.now() + self.reach.pause())
                 raise
-            self.heard()
             self._report(watched.path, answer)
 
     async def release(self) -> None:

@@ -36,11 +36,11 @@ class Numbers:
         text = f"{key.secret}|{key.salt}|{key.context}|{key.sender}"
         return cls(folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}{SUFFIX}")
 
-    def begin(self, wall: float) -> None:
-        """A key is taken into use, anew or again. Raises OSError."""
+    def begin(self, wall: float, past: int = 0) -> None:
+        """A key is taken into use, anew or again; no number up to `past` is used. Raises OSError."""
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         known = self._read() if self._path.exists() else 0
-        self._write(max(known or 0, int(max(0.0, wall)) << _CLOCK_SHIFT))
+        self._write(max(known or 0, past, int(max(0.0, wall)) << _CLOCK_SHIFT))
 
     def first(self) -> int:
         """The first number that was certainly never used. Raises DriverError when nobody can tell."""
@@ -99,6 +99,16 @@ class SecurityContext(oscore.CanProtect, oscore.CanUnprotect, oscore.SecurityCon
             text = f"a sequence number cannot be reserved: {error.strerror}"
             raise DriverError(text, place=str(error.filename or ""), remedy="free the disk") from error
         return int(super().new_sequence_number())
+
+    @property
+    def next_number(self) -> int:
+        return int(self.sender_sequence_number)
+
+    def skip(self, past: int) -> None:
+        """Use no number up to `past`. Raises OSError."""
+        if past > self.sender_sequence_number:
+            self._numbers.use(past)
+            self.sender_sequence_number = past
 
     def post_seqnoincrease(self) -> None:
         """The number is on the disk already."""

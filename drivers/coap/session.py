@@ -5,9 +5,11 @@ import logging
 import socket
 from collections.abc import Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from agent.driver import (
+    DeviceUnreachable,
     DriverContext,
     DriverError,
     DriverLost,
@@ -176,8 +178,9 @@ class Session:
             self.keyring.begin(key, self._context.clock.now().wall)
         target = await self._connect(where, key)
         try:
-            links = await interview.resources(self.client, target)
-            serial = await interview.serial(self.client, target, links)
+            ask = partial(self.client.ask, target)
+            links = await interview.resources(ask)
+            serial = await interview.serial(ask, links)
             await self._adopt(target, self._record(where, key, name, serial), key, links)
         except BaseException:
             if not any(node.uses(target) for node in self.nodes.values()):
@@ -195,7 +198,7 @@ class Session:
     async def _adopt(self, target: Target, record: Record, key: Key | None, links: interview.Links) -> None:
         self.sink(DeviceJoining(self._id(record.key), "joined", str(record.address)))
         self.sink(DeviceJoining(self._id(record.key), "interviewing", f"{len(links)} resources"))
-        record.learn(await interview.interview(self.client, target, links))
+        record.learn(await interview.interview(partial(self.client.ask, target), links))
         self.sink(DeviceJoining(self._id(record.key), "configuring"))
         await self._end_keeping(record.key)
         try:
@@ -238,9 +241,12 @@ class Session:
     async def interview(self, key: str) -> None:
         self.check()
         node = self.node(key)
-        target = await node.target()
-        links = await interview.resources(self.client, target)
-        node.record.learn(await interview.interview(self.client, target, links))
+        try:
+            links = await interview.resources(node.ask)
+            node.record.learn(await interview.interview(node.ask, links))
+        except DeviceUnreachable:
+            node.missed()
+            raise
         self._book.save()
         node.take(node.record)
         self.sink(DeviceFound(node.description))

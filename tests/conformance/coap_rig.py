@@ -1,5 +1,6 @@
 """The CoAP driver on simulated devices, as the tests of the driver use it."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -121,3 +122,6 @@ class ProtectedRig(CoapRig):
 
         self._patch.setattr(made, "discover", named)
         return made
+
+
+Made = Callable[..., Awaitable[CoapRig]]  # what the fixture `make` of tests/coap gives
