@@ -183,10 +183,10 @@ class DeviceMap:
     def report(self, path: str, readings: Iterable[Reading | Raw]) -> tuple[Values, ...]:
         """The properties that the content of `path` fills; nothing for what no capability knows. Raises ValueError on nonsense."""
         found: dict[tuple[str, str], dict[str, Any]] = {}
-        for reading in readings:
+        for number, reading in enumerate(readings):
             where = resolve(path, reading.name)
             rows = self._points.get(where, [])
-            if not rows and not reading.name.startswith("/"):  # a name of the device's own is no path
+            if not rows and number == 0 and not reading.name.startswith("/"):  # a name of the device's own is no path
                 rows = self._points.get(path, [])
             for endpoint, point in rows:
                 value = typed(reading, point.kind) if isinstance(reading, Raw) else reading.value
@@ -293,8 +293,15 @@ def learned(path: str, link: Link, readings: Iterable[Reading | Raw]) -> CoapDev
     units: dict[str, str] = {}
     facts: dict[str, str] = {}
     seen: list[str] = []
-    for reading in readings:
+    told = list(readings)
+    for reading in told:
         where = resolve(path, reading.name)
+        if (
+            place(path, link) is None
+        ):  # no object: the records have names of the device's own, and only one can be the resource's value
+            if len(told) > 1:
+                break
+            where = path
         seen.append(where)
         at = place(where, link)
         if at is not None and at.object == DEVICE and at.resource in FACTS:

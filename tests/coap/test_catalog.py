@@ -86,6 +86,9 @@ def test_a_foreign_layout_is_known_by_its_units() -> None:
         Values("sensorsxt", T, {"MeasuredValue": 100}),
     )
     assert found.unmapped == ("/x y",)
+    (link,) = parse(b"</sensors/t>")
+    assert learned("/sensors/t", link, [Reading(1.0, "outside", "Cel")]).units == {"/sensors/t": "Cel"}
+    assert learned("/sensors/t", link, [Reading(1.0, "a", "Cel"), Reading(2.0, "b", "lx")]).units == {}
     (generic,) = device("</3300/4/5700>;obs", _3300_4_5701="lx").endpoints
     assert [c.id for c in generic.capabilities] == ["matter.IlluminanceMeasurement@1.4"]
 

@@ -155,7 +155,7 @@ async def test_an_answer_in_clear_is_not_believed(rig: CoapRig, kind: str, proxy
         before = len(watched.events)
         proxy.reply = forged
         outcome = await watched.driver.execute(
-            command(rig, Action("3311x0", "matter.OnOff@1.4", "ReadState"), key=key, ttl=3.0)
+            command(rig, Action("3311x0", "matter.OnOff@1.4", "ReadState"), key=key, ttl=1.0)
         )
         assert not outcome.succeeded
         assert not any(isinstance(e, Report) and e.properties.get("OnOff") for e in watched.events[before:])

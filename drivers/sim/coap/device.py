@@ -12,6 +12,7 @@ from aiocoap import error, interfaces, oscore
 from aiocoap.message import Message
 from aiocoap.messagemanager import MessageManager
 from aiocoap.numbers import codes
+from aiocoap.numbers.constants import Unreliable
 from aiocoap.numbers.types import NON
 from aiocoap.pipe import Pipe
 from aiocoap.tokenmanager import TokenManager
@@ -27,6 +28,9 @@ LOOPBACK = "127.0.0.1"
 BLOCK = 512  # bytes: a small device's
 EXPONENT = 5
 _NUMBERS = 1 << 24
+CONFIRMED = (
+    5  # each fifth notification is confirmable, as libcoap has it; without any a dead observer would be told for ever
+)
 _MEMORY = 8  # datagrams that a replay can bring back
 Json = dict[str, Any]
 
@@ -69,12 +73,14 @@ class Device(asyncio.DatagramProtocol):
         self._seen: list[tuple[Any, bytes]] = []
         self._held: list[tuple[Any, bytes]] = []
         self._reorder = 0
+        self._told = 0
         self._transport: asyncio.DatagramTransport | None = None
         self._fresh = True  # never restarted: an empty replay window is true
 
     async def open(self, port: int) -> None:
         """Listen on loopback. Raises OSError."""
         self._loop = asyncio.get_running_loop()
+        self._gone = asyncio.Event()
         transport, _ = await self._loop.create_datagram_endpoint(lambda: self, local_addr=(LOOPBACK, port))
         self._transport = transport
         self.port = int(transport.get_extra_info("sockname")[1])
@@ -100,10 +106,15 @@ class Device(asyncio.DatagramProtocol):
             self._context = DeviceContext(self.security, self.number, window=self._fresh)
         self._fresh = False
 
-    def close(self) -> None:
-        self._calm()
+    async def close(self) -> None:
+        """The port is free when this returns."""
         if self._transport is not None:
+            self._calm()
             self._transport.close()
+            await self._gone.wait()
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        self._gone.set()
 
     def _calm(self) -> None:
         """No message of the life before is sent again."""
@@ -308,6 +319,9 @@ class Device(asyncio.DatagramProtocol):
             resource = self.resources[path]
             wanted = accept if accept is not None else resource.formats[0]
             response = _whole(content(path, resource, wanted), wanted, self._max_age)
+            self._told += 1
+            if self._told % CONFIRMED:
+                response.transport_tuning = Unreliable()
             response.opt.observe = self._next()
             pipe.add_response(self._protected(response, binding), is_last=False)
 

@@ -143,8 +143,7 @@ class Simulation:
 
     async def close(self) -> None:
         for device in self.devices.values():
-            if device.port:
-                device.close()
+            await device.close()
         if self._group is not None:
             self._group.close()
         for server in self._servers:
