@@ -34,6 +34,10 @@ _UNKNOWN = {"4.04", "4.05", "4.06", "4.15", "5.01"}
 _WRONG_KEY = "compare the key and both ids with the device's, and add it again with --auth"
 
 
+class Unanswered(DeviceUnreachable):
+    """The device took the request and has not answered: it is there, and this resource is slow or broken."""
+
+
 class UnprotectedAnswer(DeviceRefused):
     """An OSCORE request was answered in clear, with this code: an error, and from whom is not known."""
 
@@ -218,7 +222,7 @@ class Client:
             async with asyncio.timeout(self.limit):
                 return await done
         except TimeoutError:
-            raise DeviceUnreachable("the device took the request and did not answer") from None
+            raise Unanswered("the device took the request and did not answer") from None
         except error.MessageError:
             raise DeviceUnreachable("the device rejects the message (reset)") from None
         except error.NetworkError as problem:

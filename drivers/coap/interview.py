@@ -1,5 +1,6 @@
 """The interview of a device: its list of resources, and one look at what names and scales their values."""
 
+import asyncio
 import logging
 from typing import Protocol
 
@@ -8,7 +9,7 @@ from aiocoap.numbers.codes import GET, Code
 from agent.driver import DeviceRefused, NotSupported
 from drivers.coap.catalog import learned, path_of, sampled
 from drivers.coap.catalog_types import CoapDevice
-from drivers.coap.client import Answer
+from drivers.coap.client import Answer, Unanswered
 from drivers.coap.finder import WELL_KNOWN
 from drivers.coap.linkformat import Link, LinkFormatError, parse
 from drivers.coap.values import ContentError, decode
@@ -16,6 +17,7 @@ from drivers.coap.values import ContentError, decode
 log = logging.getLogger(__name__)
 
 MOST = 64  # resources that are read once
+PATIENCE = 15.0  # seconds for one of them: a resource that answers late on purpose must not hold up the whole
 SERIAL = "/3/0/2"  # LwM2M device object
 
 
@@ -58,9 +60,10 @@ async def interview(ask: Asks, links: Links) -> CoapDevice:
     by_path = {path_of(link.target): link for link in links}
     for path, accept in list(sampled(links))[:MOST]:
         try:
-            answer = await ask(GET, path, accept=accept)
+            async with asyncio.timeout(PATIENCE):
+                answer = await ask(GET, path, accept=accept)
             found = learned(path, by_path[path], decode(answer.payload, answer.content_format))
-        except (NotSupported, DeviceRefused, ContentError) as error:
+        except (NotSupported, DeviceRefused, ContentError, Unanswered, TimeoutError) as error:
             log.info("%s is left out: %s", path, error)
             continue
         units.update(found.units)

@@ -12,7 +12,7 @@ from drivers.coap.availability import Reachability, Schedule, renewal
 from drivers.coap.book import Record
 from drivers.coap.catalog import DeviceMap, Flip, Read, Values, Write
 from drivers.coap.catalog_tables import number
-from drivers.coap.client import Answer, Client, Observation, Target
+from drivers.coap.client import Answer, Client, Observation, Target, Unanswered
 from drivers.coap.values import ContentError, Reading, decode, encode
 
 log = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ class Node:
                 continue
             try:
                 await self._look(path)
-            except (NotSupported, DeviceRefused) as error:
+            except (NotSupported, DeviceRefused, Unanswered) as error:
                 log.info("%s%s: %s", self.id, path, error.advice)
                 self._schedule.set(path, self._owner.now() + self._owner.poll_interval)
             except DriverError as error:
@@ -203,6 +203,8 @@ class Node:
                     await self._write(step)
                 else:
                     await self._flip(step)
+        except Unanswered:
+            raise
         except DeviceUnreachable:
             self.missed()
             self._schedule.all_at(self._owner.now() + self.reach.pause())
@@ -228,6 +230,8 @@ class Node:
         target = await self.target()
         try:
             answer = await self._client.ask(target, code, path, accept=accept, body=body)
+        except Unanswered:
+            raise
         except DeviceUnreachable:
             if not used or target.channel.scheme != "coaps":
                 raise
@@ -275,7 +279,7 @@ class Node:
         for watched in self.map.watched:
             try:
                 answer = await self.ask(GET, watched.path, accept=watched.accept)
-            except (NotSupported, DeviceRefused) as error:
+            except (NotSupported, DeviceRefused, Unanswered) as error:
                 log.info("%s%s: %s", self.id, watched.path, error)
                 continue
             except DeviceUnreachable:

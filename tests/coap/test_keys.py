@@ -52,7 +52,7 @@ def test_material_that_is_none_is_refused_and_no_key_is_repeated(text: str) -> N
 @given(
     st.text(max_size=80), st.sampled_from(["", "coap://", "coaps://", "coap://h?secret=", "coaps://h?identity=a&psk="])
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_any_text_is_material_or_refused(text: str, start: str) -> None:
     with suppress(MaterialError):
         assert material(start + text)[0].host
@@ -103,7 +103,7 @@ while True:
 def test_kill_9_brings_no_number_back(tmp_path: Path) -> None:
     Numbers.of(tmp_path, KEY).begin(0.0)
     used: list[int] = []
-    for life in range(3):
+    for life in range(2):
         process = subprocess.Popen([sys.executable, "-c", LIFE, str(tmp_path)], stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         used += [int(process.stdout.readline()) for _ in range(100 + 211 * life)]

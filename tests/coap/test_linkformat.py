@@ -91,7 +91,7 @@ def test_what_is_written_is_read(links: list[tuple[str, dict[str, str]]]) -> Non
 
 
 @given(st.one_of(st.binary(max_size=200), st.text('<>/;,="\\abrt0123 \t\n', max_size=60).map(str.encode)))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_any_bytes_give_links_or_a_reason(data: bytes) -> None:
     with suppress(LinkFormatError):
         assert all(link.formats is not None for link in parse(data))

@@ -183,7 +183,7 @@ def test_json_and_cbor_say_the_same(pack: list[dict[str, Any]]) -> None:
 
 
 @given(st.binary(max_size=120), st.sampled_from([None, TEXT, SENML_JSON, SENML_CBOR, TLV]))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_any_bytes_give_values_or_a_reason(data: bytes, kind: int | None) -> None:
     readings: tuple[Reading | Raw, ...] = ()
     with suppress(ContentError):
@@ -210,7 +210,7 @@ PLAIN_CBOR = st.recursive(
 
 
 @given(PLAIN_CBOR)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_cbor_is_read_as_a_foreign_library_wrote_it(value: Any) -> None:
     whole = cbor2.dumps(value)
     if depth(value) > cbor.DEEPEST:
@@ -226,7 +226,7 @@ def depth(value: Any) -> int:
 
 
 @given(PLAIN_CBOR, st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_cut_and_bent_cbor_is_refused_or_read(value: Any, data: st.DataObject) -> None:
     whole = bytearray(cbor2.dumps(value))
     place = data.draw(st.integers(0, len(whole) - 1))
