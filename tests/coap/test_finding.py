@@ -60,6 +60,7 @@ async def test_a_known_name_at_another_address_has_moved(make: Made) -> None:
         assert moved.device.id.key == "lamp"
 
 
+@pytest.mark.xdist_group("ports of config/examples/coap.toml")
 async def test_the_home_file_as_a_person_starts_it(tmp_path: Path) -> None:
     home = Path(__file__).parents[2] / "config" / "examples" / "coap.toml"
     running_ = await simulate.start_all(home, tmp_path / "links", "", 1, tmp_path / "state")
