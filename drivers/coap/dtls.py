@@ -1,9 +1,11 @@
 """DTLS 1.2 with a pre-shared key, as a client (RFC 7252, 9.1.3.1). OpenSSL sees memory and no socket.
 
 pyOpenSSL declares no PSK callback; the binding below it (cryptography's) has the function of OpenSSL, and this is the only place that
-calls it. So DTLS needs no compiler on the hub, which aiocoap's own transport (DTLSSocket, a source distribution) does.
+calls it. So DTLS needs no compiler on the hub, which aiocoap's own transport (DTLSSocket, a source distribution) does. The callback is made
+by ctypes: cffi's need memory that is writable and executable, which the service is not given (MemoryDenyWriteExecute).
 """
 
+import ctypes
 from collections.abc import Callable, Iterator
 
 from OpenSSL import SSL
@@ -20,7 +22,9 @@ TICK = 0.25  # seconds between looks at a handshake that waits
 CIPHERS = b"PSK-AES128-CCM8:PSK-AES128-CCM:PSK-AES128-GCM-SHA256:PSK-AES128-CBC-SHA256:@SECLEVEL=0"
 _DTLS_1_2 = 0xFEFD
 _HEADER = 13  # bytes of a record's header; its last two are the length of what follows
-_PSK_CALLBACK = "unsigned int (SSL *, const char *, char *, unsigned int, unsigned char *, unsigned int)"
+_PSK_CALLBACK = "unsigned int (*)(SSL *, const char *, char *, unsigned int, unsigned char *, unsigned int)"
+_POINTER, _UNSIGNED = ctypes.c_void_p, ctypes.c_uint
+_Callback = ctypes.CFUNCTYPE(_UNSIGNED, _POINTER, _POINTER, _POINTER, _UNSIGNED, _POINTER, _UNSIGNED)
 
 
 class DtlsEndedError(Exception):
@@ -96,19 +100,24 @@ def _context(key: DtlsKey) -> tuple[SSL.Context, object]:
         raise DriverError("the OpenSSL of this Python has no pre-shared keys", remedy=install_extra("coap"))
     identity, psk = key.identity.encode() + b"\0", bytes.fromhex(key.psk)
 
-    def supply(_ssl: object, _hint: object, into: object, most: int, key_into: object, key_most: int) -> int:
+    def supply(_ssl: int, _hint: int, into: int, most: int, key_into: int, key_most: int) -> int:
         if len(identity) > most or len(psk) > key_most:
             return 0  # OpenSSL's word for "no key": the handshake fails
-        ffi.memmove(into, identity, len(identity))
-        ffi.memmove(key_into, psk, len(psk))
+        ctypes.memmove(into, identity, len(identity))
+        ctypes.memmove(key_into, psk, len(psk))
         return len(psk)
 
-    callback = ffi.callback(_PSK_CALLBACK, supply)
+    try:
+        callback = _Callback(supply)
+    except MemoryError as error:
+        remedy = "MemoryDenyWriteExecute=no in a drop-in of the service, or a libffi of 3.4 or later"
+        raise DriverError("this system lets no library call back, and so no key be given", remedy=remedy) from error
+    pointer = ffi.cast(_PSK_CALLBACK, ctypes.cast(callback, _POINTER).value or 0)
     context = SSL.Context(SSL.DTLS_CLIENT_METHOD)
     context.set_min_proto_version(_DTLS_1_2)
     context.set_options(SSL.OP_NO_QUERY_MTU | SSL.OP_NO_RENEGOTIATION)
     context.set_cipher_list(CIPHERS)
-    lib.SSL_CTX_set_psk_client_callback(context._context, callback)  # noqa: SLF001  see the head of this file
+    lib.SSL_CTX_set_psk_client_callback(context._context, pointer)  # noqa: SLF001  see the head of this file
     return context, callback
 
 

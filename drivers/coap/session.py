@@ -20,6 +20,7 @@ from agent.driver import (
 )
 from agent.model import (
     Action,
+    Availability,
     Command,
     DeviceFound,
     DeviceId,
@@ -67,6 +68,8 @@ class Session:
         )
         self.keyring = Keyring(context.secrets, context.state_dir)
         self.nodes: dict[str, Node] = {}
+        self._joining: set[str] = set()
+        self._aliases: set[Address] = set()  # further addresses of devices that are known
         self.window = Window(context.name, settings, self, sink, self.spawn)
 
     # ---- life -------------------------------------------------------------------------------------------------------
@@ -167,7 +170,7 @@ class Session:
         return Target(channel, security)
 
     def knows(self, where: Address) -> bool:
-        return any(node.record.address == where for node in self.nodes.values())
+        return where in self._aliases or any(node.record.address == where for node in self.nodes.values())
 
     async def join(self, where: Address, key: Key | None, name: str) -> None:
         """Interview a device and tell the hub of it. Raises DriverError."""
@@ -181,11 +184,27 @@ class Session:
             ask = partial(self.client.ask, target)
             links = await interview.resources(ask)
             serial = await interview.serial(ask, links)
-            await self._adopt(target, self._record(where, key, name, serial), key, links)
+            record = self._record(where, key, name, serial)
+            if key is None and (record.key in self._joining or self._is_here_already(record)):
+                target.channel.close()
+                return
+            self._joining.add(record.key)
+            try:
+                await self._adopt(target, record, key, links)
+            finally:
+                self._joining.discard(record.key)
         except BaseException:
             if not any(node.uses(target) for node in self.nodes.values()):
                 target.channel.close()
             raise
+
+    def _is_here_already(self, record: Record) -> bool:
+        """Whether this is another address of a device that answers at the one that we know, such as its IPv6 one."""
+        known = self.nodes.get(record.key)
+        if known is None or known.record.address == record.address or known.reach.state is not Availability.ONLINE:
+            return False
+        self._aliases.add(record.address)
+        return True
 
     def _record(self, where: Address, key: Key | None, name: str, serial: str) -> Record:
         """The record of a device that joins: a known one that has moved, or has a key now, keeps its own."""
@@ -293,8 +312,16 @@ class Session:
 
 def missing(interfaces: list[str]) -> list[str]:
     """Those of these network interfaces that are not there."""
-    here = {name for _, name in socket.if_nameindex()}
-    return [name for name in interfaces if name not in here]
+    return [name for name in interfaces if not _is_here(name)]
+
+
+def _is_here(interface: str) -> bool:
+    """By an ioctl: a list would be asked of a netlink socket, which the service is not allowed."""
+    try:
+        socket.if_nametoindex(interface)
+    except OSError:
+        return False
+    return True
 
 
 async def _logged(work: Coroutine[Any, Any, None], name: str) -> None:

@@ -15,6 +15,7 @@ from drivers.coap.settings import CoapSettings
 log = logging.getLogger(__name__)
 
 MAX_SECONDS = 900
+TOGETHER = 8  # devices that are interviewed at once
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 10.0  # seconds between two rounds
 SECURITY_REMEDY = "give its key with --auth, or set require_security = false"
 
@@ -45,6 +46,7 @@ class Window:
         self._task: asyncio.Task[None] | None = None
         self._candidates: dict[Address, str] = {}
         self._given_up: set[Address] = set()
+        self._places = asyncio.Semaphore(TOGETHER)
 
     def material(self, request: Discovery) -> One | None:
         """The device that the request names, if it names one. Raises InvalidParameters."""
@@ -147,9 +149,11 @@ class Window:
                 shout.ask()
             if self._settings.directory:
                 await self._look_up(address(self._settings.directory))
-            for where, name in list(self._candidates.items()):
-                if where not in self._given_up and not self._joins.knows(where):
-                    await self._try(where, name)
+            # Together: those that are switched off must not keep those waiting that answer.
+            tries = (self._try(where, name) for where, name in list(self._candidates.items()))
+            for result in await asyncio.gather(*tries, return_exceptions=True):
+                if isinstance(result, BaseException):
+                    raise result
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
 
@@ -164,14 +168,16 @@ class Window:
             log.warning("the resource directory cannot be asked: %s", error)
 
     async def _try(self, where: Address, name: str) -> None:
-        try:
-            # Several that are switched off must not keep the window from those that answer.
-            async with asyncio.timeout(LONGEST_PAUSE):
-                await self._joins.join(where, None, name)
-        except DeviceRefused as error:
-            self._given_up.add(where)
-            self._joins.failed(where, error)
-        except DriverLost:
-            raise
-        except (DriverError, TimeoutError) as error:
-            log.debug("%s: %s", where, error)
+        async with self._places:
+            if where in self._given_up or self._joins.knows(where):
+                return
+            try:
+                async with asyncio.timeout(LONGEST_PAUSE):
+                    await self._joins.join(where, None, name)
+            except DeviceRefused as error:
+                self._given_up.add(where)
+                self._joins.failed(where, error)
+            except DriverLost:
+                raise
+            except (DriverError, TimeoutError) as error:
+                log.debug("%s: %s", where, error)

@@ -9,7 +9,8 @@ import pytest
 
 from agent import simulate
 from agent.errors import ConfigError
-from agent.model import DeviceFound, Discovery
+from agent.model import DeviceFound, Discovery, JoinWindow
+from drivers.sim.coap.profiles import Resource
 from drivers.sim.coap.server import start
 from tests.conformance.coap_rig import OSCORE, CoapRig, Made
 from tests.conformance.driver_contract import running
@@ -45,12 +46,23 @@ async def test_a_resource_directory_names_its_endpoints(make: Made) -> None:
             assert found.device.node_id == f"coap.{name}"
 
 
+async def test_a_device_that_answers_at_two_addresses_is_one(make: Made) -> None:
+    rig = await make(LAMP, {"name": "same lamp", "profile": "light"})
+    for device in rig.simulation.devices.values():
+        device.resources["/3/0/2"] = Resource("SN-7")
+    async with running(rig.driver()) as watched:
+        await watched.driver.discover(Discovery("d1", "COAP", 2))
+        await watched.wait(JoinWindow, lambda w: w.seconds == 0, after=2)
+        assert [f.device.id.key for f in watched.events if isinstance(f, DeviceFound)] == ["SN-7"]
+
+
 async def test_a_known_name_at_another_address_has_moved(make: Made) -> None:
     first = await make({"name": "directory", "profile": "directory"}, LAMP)
     first.settings |= {"addresses": [], "directory": first.address("directory")}
     async with running(first.driver()) as watched:
         await watched.driver.discover(Discovery("d1", "COAP", 30))
         await watched.wait(DeviceFound, lambda f: f.device.id.key == "lamp")
+    await first.close()
     second = await make({"name": "directory", "profile": "directory"}, LAMP)
     second.settings |= {"addresses": [], "directory": second.address("directory")}
     second.state_dir = first.state_dir

@@ -1,5 +1,7 @@
 """A protected device is never spoken to in clear: a proxy on the way sees every datagram. And keys that do not fit are told with a remedy."""
 
+import asyncio
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -169,6 +171,29 @@ async def test_a_message_without_protection_does_not_pass_the_channel() -> None:
     )
     with pytest.raises(InTheClearError):
         channel.send(Message(code=GET, _mtype=0, _mid=1, _token=b"1"))
+
+
+SERVICE = """
+import asyncio, ctypes, sys
+from drivers.coap.keys import Address, DtlsKey
+from drivers.coap.wire import Channel
+if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0):  # PR_SET_MDWE, of Linux 6.3
+    sys.exit("no such kernel")
+channel = Channel(Address("127.0.0.1", int(sys.argv[1])), DtlsKey("hub", sys.argv[2]), print, print)
+asyncio.run(channel.open(5.0))
+print("open")
+"""
+
+
+async def test_dtls_needs_no_memory_that_is_writable_and_executable(make: Made) -> None:
+    """The service runs with MemoryDenyWriteExecute."""
+    rig = await make({"name": "lamp", "profile": "light", "psk": PSK})
+    arguments = [sys.executable, "-c", SERVICE, str(rig.port("lamp")), PSK]
+    process = await asyncio.create_subprocess_exec(*arguments, stdout=-1, stderr=-1)
+    told, error = await process.communicate()
+    if b"no such kernel" in error:
+        pytest.skip("this kernel has no PR_SET_MDWE")
+    assert told == b"open\n", error
 
 
 async def test_the_policy_that_wants_protection(make: Made) -> None:
