@@ -21,7 +21,7 @@ from aiocoap.numbers.constants import TransportTuning
 from aiocoap.pipe import Pipe
 from aiocoap.tokenmanager import TokenManager
 
-from agent.driver import DeviceRefused, DeviceUnreachable, DriverError, NotSupported
+from agent.driver import DeviceRefused, DeviceUnreachable, DriverError, DriverLost, NotSupported
 from drivers.coap.availability import fresher
 from drivers.coap.wire import Channel, Outward, decode
 
@@ -145,7 +145,15 @@ class Client:
             elif self._is_fresh(target, observation, response):
                 _notified(observation, response, told)
 
-        stop = self._send(target, message, heard, lambda e: _fail(first, e), observation.token)
+        def failed(problem: Exception) -> None:
+            if not first.done():
+                first.set_exception(problem)
+            elif not isinstance(problem, oscore.ProtectionInvalid | oscore.NotAProtectedMessage):
+                told(
+                    Answer(b"", None, 0.0)
+                )  # the device is gone, or has ended its session: it observes nothing any more
+
+        stop = self._send(target, message, heard, failed, observation.token)
 
         def end() -> None:
             stop()
@@ -223,6 +231,8 @@ class Client:
                 return await done
         except TimeoutError:
             raise Unanswered("the device took the request and did not answer") from None
+        except error.LibraryShutdown:
+            raise DriverLost("the driver has ended") from None
         except error.MessageError:
             raise DeviceUnreachable("the device rejects the message (reset)") from None
         except error.NetworkError as problem:

@@ -7,6 +7,7 @@ import socket
 import struct
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from aiocoap.message import Message
 from aiocoap.numbers.codes import GET
@@ -58,10 +59,13 @@ class Shout(asyncio.DatagramProtocol):
             with suppress(OSError):
                 transport.sendto(message.encode(), (group, self._port))
 
-    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+    def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
         message = decode(None, data)
         if message is not None and message.token == self._token:
-            self._found(Address(addr[0], addr[1]))
+            host = str(addr[0])
+            if host.startswith("fe80:") and "%" not in host:  # a link-local address means nothing without its link
+                host = f"{host}%{self._interface}"
+            self._found(Address(host, addr[1]))
 
     def error_received(self, exc: Exception) -> None:
         log.debug("multicast on %s: %s", self._interface, exc)

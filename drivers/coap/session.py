@@ -161,6 +161,8 @@ class Session:
 
     async def connect(self, record: Record) -> Target:
         """A new channel to a device. One that is protected is spoken to with its key or not at all. Raises DriverError."""
+        if self._group is None:
+            raise DriverLost("the driver has ended")
         return await self._connect(record.address, self.keyring.key(record))
 
     async def _connect(self, where: Address, key: Key | None) -> Target:

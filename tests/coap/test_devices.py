@@ -17,7 +17,7 @@ from agent.model import (
     Report,
 )
 from drivers.coap import availability
-from tests.conformance.coap_rig import LEVEL, ON_OFF, TEMPERATURE, CoapRig, Made
+from tests.conformance.coap_rig import LEVEL, ON_OFF, PSK, TEMPERATURE, CoapRig, Made
 from tests.conformance.driver_contract import Watched, command, running, shows
 
 LAMP = {"name": "lamp", "profile": "light"}
@@ -105,6 +105,22 @@ async def test_replies_from_another_port_are_not_heard(make: Made) -> None:
         await rig.control("set", "hall", path=WARM, value=22.0)
         await watched.wait(Report, temperature(22.0))
         assert not any(isinstance(e, Report) and 9900 in e.properties.values() for e in watched.events)
+
+
+async def test_an_end_of_the_session_is_noticed_at_once(make: Made) -> None:
+    """A DTLS device says that it ends; what it observed for us is asked for again, long before Max-Age is over."""
+    rig = await make({**LAMP, "psk": PSK}, max_age=3600)
+    lamp = rig.simulation.devices["lamp"]
+    async with running(rig.driver()) as watched:
+        await joined(rig, watched, "lamp")
+        await watched.wait(Report, shows(("3311x0", LEVEL, "CurrentLevel", 254)))
+        assert lamp._door is not None
+        for peer, connection in list(lamp._door._sessions.items()):
+            connection.shutdown()
+            lamp._door._flush(peer)
+        lamp.restart()
+        lamp.resources["/3311/0/5851"].value = 50.0
+        await watched.wait(Report, shows(("3311x0", LEVEL, "CurrentLevel", 127)))
 
 
 async def test_a_list_of_resources_in_blocks(make: Made) -> None:

@@ -51,7 +51,7 @@ async def test_a_device_that_answers_at_two_addresses_is_one(make: Made) -> None
     for device in rig.simulation.devices.values():
         device.resources["/3/0/2"] = Resource("SN-7")
     async with running(rig.driver()) as watched:
-        await watched.driver.discover(Discovery("d1", "COAP", 2))
+        await watched.driver.discover(Discovery("d1", "COAP", 1))
         await watched.wait(JoinWindow, lambda w: w.seconds == 0, after=2)
         assert [f.device.id.key for f in watched.events if isinstance(f, DeviceFound)] == ["SN-7"]
 

@@ -20,7 +20,7 @@ SECRET, PSK = "000102030405060708090a0b0c0d0e0f", "736563726574"
 OSCORE = {"secret": SECRET, "sender": "01", "recipient": "02"}
 ON_OFF, LEVEL, TEMPERATURE = "matter.OnOff@1.4", "matter.LevelControl@1.4", "matter.TemperatureMeasurement@1.4"
 DEVICES: list[dict[str, Any]] = [{"name": "lamp", "profile": "light"}]
-FAST = {"ack_timeout": 0.1, "retransmissions": 2, "response_timeout": 0.3}  # seconds; the network is this host
+FAST = {"ack_timeout": 0.05, "retransmissions": 2, "response_timeout": 0.3}  # seconds; the network is this host
 
 
 class CoapRig:
