@@ -45,6 +45,7 @@ from drivers.coap.wire import Channel
 log = logging.getLogger(__name__)
 
 LOOK = 2.0  # seconds between looks at the network interfaces
+HANDSHAKE = 20.0  # seconds: five flights of DTLS, so that a wrong key is told while the join window is open
 RELEASE = 2.0  # seconds that a removal waits for the device; it is none of a network that it would have to leave
 
 
@@ -168,7 +169,7 @@ class Session:
     async def _connect(self, where: Address, key: Key | None) -> Target:
         security = self.keyring.security(key) if isinstance(key, OscoreKey) else None
         channel = Channel(where, key, self.client.heard, self.client.broken)
-        await channel.open(self.client.limit)
+        await channel.open(min(self.client.limit, HANDSHAKE))
         return Target(channel, security)
 
     def knows(self, where: Address) -> bool:
@@ -221,17 +222,21 @@ class Session:
         self.sink(DeviceJoining(self._id(record.key), "interviewing", f"{len(links)} resources"))
         record.learn(await interview.interview(partial(self.client.ask, target), links))
         self.sink(DeviceJoining(self._id(record.key), "configuring"))
+        self.keyring.keep(record, key)
+        self._book.devices[record.key] = record
+        self._save()
         await self._end_keeping(record.key)
-        try:
-            self.keyring.keep(record, key)
-            self._book.devices[record.key] = record
-            self._book.save()
-        except OSError as error:
-            raise DriverError(f"the device cannot be kept: {error.strerror}", remedy="free the disk") from error
         node = self._take_in(record)
         node.adopt(target)
         self.sink(DeviceFound(node.description))
         node.heard()
+
+    def _save(self) -> None:
+        try:
+            self._book.save()
+        except OSError as error:
+            text = f"the list of devices cannot be kept: {error.strerror}"
+            raise DriverError(text, place=str(error.filename or ""), remedy="free the disk") from error
 
     def failed(self, where: Address, error: DriverError) -> None:
         log.warning("%s did not join: %s", where, error.advice)
@@ -268,7 +273,7 @@ class Session:
         except DeviceUnreachable:
             node.missed()
             raise
-        self._book.save()
+        self._save()
         node.take(node.record)
         self.sink(DeviceFound(node.description))
         node.heard()
@@ -287,9 +292,14 @@ class Session:
         with suppress(DriverError, TimeoutError):
             async with asyncio.timeout(RELEASE):
                 await node.release()
+        record = self._book.devices.pop(key)
+        try:
+            self._save()
+        except DriverError:
+            self._book.devices[key] = record
+            node.take(record)  # it stays, and is observed again
+            raise
         await self._end_keeping(key)
-        self._book.devices.pop(key, None)
-        self._book.save()
         self.keyring.drop(key)
         self.sink(DeviceLost(self._id(key), "removed"))
 
@@ -300,7 +310,7 @@ class Session:
     async def restore(self, document: bytes) -> None:
         self.check()
         self._book.devices = backup.read(document, self.keyring, self._context.clock.now().wall)
-        self._book.save()
+        self._save()
         self.lose("a backup was restored; the devices are taken up afresh")
 
     async def reset(self) -> None:
@@ -308,7 +318,7 @@ class Session:
         for key in list(self._book.devices):
             self.keyring.drop(key)
         self._book.devices.clear()
-        self._book.save()
+        self._save()
         self.lose("the devices and their keys were forgotten")
 
 

@@ -100,7 +100,7 @@ class Window:
 
     async def _call(self, where: Address, key: Key | None) -> None:
         """Call one device until it answers or the window ends."""
-        pause, trouble = FIRST_PAUSE, DriverError(f"{where} was not called")
+        pause, trouble = FIRST_PAUSE, DriverError(f"{where} does not answer")
         try:
             while True:
                 try:
@@ -159,12 +159,14 @@ class Window:
 
     async def _look_up(self, directory: Address) -> None:
         try:
-            for where, name in (await registered(self._joins.client, directory)).items():
+            async with asyncio.timeout(LONGEST_PAUSE):
+                found = await registered(self._joins.client, directory)
+            for where, name in found.items():
                 self._found(where)
                 self._candidates[where] = name
         except DriverLost:
             raise
-        except DriverError as error:
+        except (DriverError, TimeoutError) as error:
             log.warning("the resource directory cannot be asked: %s", error)
 
     async def _try(self, where: Address, name: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agent.driver import DeviceUnreachable
+from agent.driver import DeviceUnreachable, DriverError
 from agent.model import (
     Action,
     Availability,
@@ -256,3 +256,25 @@ async def test_nonsense_is_survived(make: Made) -> None:
         await watched.driver.discover(Discovery("d2", "COAP", 30, rig.material("odd")))
         failed = await watched.wait(DeviceJoining, lambda j: j.stage == "failed")
         assert "no link format" in failed.detail
+
+
+async def test_a_device_that_never_answers_is_told_at_the_end_of_the_window(make: Made) -> None:
+    rig = await make({**LAMP, "pairing": False})
+    async with running(rig.driver()) as watched:
+        await watched.driver.discover(Discovery("d1", "COAP", 1, rig.material("lamp")))
+        failed = await watched.wait(DeviceJoining, lambda j: j.stage == "failed")
+        assert "does not answer" in failed.detail
+
+
+async def test_a_full_disk_is_told_and_the_device_stays(make: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = await make(LAMP)
+    async with running(rig.driver()) as watched:
+        key = await joined(rig, watched, "lamp")
+
+        def full(*_: object) -> None:
+            raise OSError(28, "No space left on device", "devices.json")
+
+        monkeypatch.setattr("drivers.coap.book.write_atomic", full)
+        for call in (watched.driver.remove(key, force=False), watched.driver.interview(key)):
+            with pytest.raises(DriverError, match="No space left"):
+                await call
