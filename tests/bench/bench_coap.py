@@ -1,6 +1,7 @@
 """What 100 observed CoAP resources cost: of one device and of 100 devices, when nothing happens and at 200 notifications a second.
 
 The simulated devices and the driver are processes of their own; the driver's CPU time and memory are those of Python with nothing but it.
+The OSCORE devices share one key, as no real ones may.
 """
 
 import json

@@ -215,7 +215,7 @@ class Device(asyncio.DatagramProtocol):
     def _answer(self, pipe: Pipe) -> None:
         request, binding = pipe.request, None
         try:
-            if self._context is not None:
+            if self._context is not None and not self._serves_in_clear(request):
                 request, binding = self._open(request)
             response = self._serve(request)
         except error.RenderableError as problem:
@@ -229,6 +229,12 @@ class Device(asyncio.DatagramProtocol):
             pipe.on_interest_end(partial(self._observers.pop, pipe, None))
             response.opt.observe = self._next()
         pipe.add_response(self._protected(response, binding), is_last=not observed)
+
+    def _serves_in_clear(self, request: Message) -> bool:
+        """Whether this is a request without protection that is answered all the same: a careless device does."""
+        careless = bool(self.security.get("lenient")) and request.opt.oscore is None
+        self.clear += careless
+        return careless
 
     def _open(self, request: Message) -> tuple[Message, Any]:
         """An OSCORE request opened. Raises RenderableError: what is unprotected is not served, it is counted."""

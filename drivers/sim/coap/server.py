@@ -15,6 +15,7 @@ profile = "light"
 secret = "000102030405060708090a0b0c0d0e0f"       # OSCORE; psk and identity: DTLS
 sender = "01"
 recipient = "02"
+lenient = false              # true: it answers in clear as well, as careless devices do
 """
 
 import asyncio
@@ -36,7 +37,7 @@ Json = dict[str, Any]
 
 RADIO_KEYS = frozenset({"kind", "port", "devices", "max_age", "group_port"})
 SECRETS = frozenset({"secret", "salt", "sender", "recipient", "context", "psk"})
-DEVICE_KEYS = frozenset({"name", "profile", "count", "pairing", "identity", *SECRETS})
+DEVICE_KEYS = frozenset({"name", "profile", "count", "pairing", "identity", "lenient", *SECRETS})
 SAVE_EVERY = 1.0  # seconds; a power cut of a simulated device may cost this much
 LONGEST_REQUEST = 1 << 20
 
@@ -93,6 +94,7 @@ def _security(entry: Mapping[str, Any], place: str) -> Json:
         found["identity"] = home.text(entry, "identity", "hub", place)
     if "secret" in found:
         found = {"salt": b"", "sender": b"\x01", "recipient": b"\x02", "context": b"", **found}
+        found["lenient"] = home.truth(entry, "lenient", place, default=False)
     return found
 
 
