@@ -9,6 +9,7 @@ coordinator format), so that a part of it is useful elsewhere. `agent.restore` p
 import base64
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,20 @@ LARGEST = 64 * 1024 * 1024  # bytes of a backup
 _BESIDE = ("-wal", "-shm", "-journal")  # SQLite's own, of a database that is copied whole
 
 
-def take(settings: Settings, client: Client, file: Path, passphrase: Secret | None) -> Backup:
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A backup that was written, and the radios whose network cannot be in one: why, and what to do."""
+
+    whole: Backup
+    without: dict[str, dict[str, str]]
+
+
+def take(settings: Settings, client: Client, file: Path, passphrase: Secret | None) -> Taken:
     """Write a backup, in clear without a passphrase; returns it. Raises HubError."""
     lines = list(_lines(client, "backup", {})) if settings.radios else []
-    radios = {line["radio"]: {"kind": line["kind"], "network": line["network"]} for line in lines}
+    given = [line for line in lines if line["network"] is not None]
+    radios = {line["radio"]: {"kind": line["kind"], "network": line["network"]} for line in given}
+    refused = [line for line in lines if line["network"] is None]
     if passphrase is not None:
         from agent.identity.stores.passphrase import check  # noqa: PLC0415  cryptography is not read for a plain one
 
@@ -53,7 +64,7 @@ def take(settings: Settings, client: Client, file: Path, passphrase: Secret | No
     except OSError as error:
         text = f"cannot be written: {error.strerror}"
         raise PermissionDeniedError(text, place=str(file), remedy="name a file in a folder of yours") from error
-    return made
+    return Taken(made, {line["radio"]: {"error": line["error"], "remedy": line["remedy"]} for line in refused})
 
 
 def _lines(client: Client, path: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -40,6 +40,7 @@ class _Open:
     command: Command
     received: Moment
     started: bool = False
+    heard: bool = False  # the device was heard since it started
 
 
 class CommandBook:
@@ -109,12 +110,18 @@ class CommandBook:
         if entry is None:
             return []
         entry.started = False
+        if entry.heard:  # it woke up while the attempt was under way, and may be asleep again before it is heard anew
+            return self._start(trace_id, now)
         return [self._saved(trace_id, WAITING, now)]
 
     def ready(self, device: DeviceId, now: Moment) -> list[Effect]:
         """The device was heard, or its radio came up: its first waiting command starts."""
         queue = self._queues.get(device)
-        if not queue or self._open[queue[0]].started:
+        if not queue:
+            return []
+        first = self._open[queue[0]]
+        if first.started:
+            first.heard = True
             return []
         return self._start(queue[0], now)
 
@@ -153,7 +160,7 @@ class CommandBook:
 
     def _start(self, trace_id: str, now: Moment) -> list[Effect]:
         entry = self._open[trace_id]
-        entry.started = True
+        entry.started, entry.heard = True, False
         return [self._saved(trace_id, STARTED, now), Execute(entry.command)]
 
     def _expire(self, trace_id: str, now: Moment) -> list[Effect]:

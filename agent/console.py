@@ -130,10 +130,18 @@ def show_device(device: Mapping[str, Any]) -> None:
         out.print(table(title, ("capability", "state", "actions"), rows))
     if device["unmapped"]:
         say("not mapped: " + ", ".join(device["unmapped"]))
+    for name, told in device.get("radio", {}).items():
+        pairs = told.items() if isinstance(told, Mapping) else [("", told)]
+        say(f"{name}: " + ", ".join(f"{key} {value}".strip() for key, value in pairs))
 
 
-def watch_discovery(lines: Iterator[dict[str, Any]]) -> dict[str, Any]:
-    """Show the join as it goes, and what it waits for: the radio, devices, interviews. Returns the last line."""
+def watch_discovery(
+    lines: Iterator[dict[str, Any]], ask: Callable[[dict[str, Any]], None] | None = None
+) -> dict[str, Any]:
+    """Show the join as it goes, and what it waits for: the radio, devices, interviews, and answers, which `ask` gets.
+
+    Returns the last line.
+    """
     last: dict[str, Any] = {}
     opened = False
     with out.status("waiting for the radio") as spinner:
@@ -149,6 +157,10 @@ def watch_discovery(lines: Iterator[dict[str, Any]]) -> dict[str, Any]:
                     spinner.update("waiting for interviews")
                 case "joining":
                     say(f"  {line['device']}  {line['stage']} {line['detail']}")
+                    if ask is not None and line.get("seconds"):
+                        spinner.stop()  # it would write over what is typed
+                        ask(line)
+                        spinner.start()
                 case "found":
                     say(plain(f"  {line['nodeId']}  {line['model']}  {line['address']}  ready", "green"))
     return last

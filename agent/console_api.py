@@ -2,10 +2,11 @@
 
 GET  status | devices | devices/<ref>
 GET  ota | ota/<key>, POST ota                   see agent/console_ota.py
-POST discover {kind, radio?, auth?, duration?}   lines until the window has closed
+POST discover {kind, radio?, auth?, duration?, attended?}   lines until the window has closed; attended: somebody answers questions
+POST pin {device, pin}                           the answer to a line of discover whose stage is pin; empty: the device stays out
 POST command {device, actions, ttl?}             lines until the Outcome
 POST remove {device, force?}                     lines until the device is gone
-POST backup                                      a line for each radio, with its network and keys
+POST backup                                      a line for each radio: its network and keys, or why it gives none
 POST restore {radio, network}                    a line once the radio has it
 POST factory-reset                               a line once nothing stops it any more; then the agent ends
 """
@@ -13,15 +14,15 @@ POST factory-reset                               a line once nothing stops it an
 import asyncio
 import json
 import secrets
-from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agent.console_ota import ConsoleOta, OtaBody
 from agent.control import Answer, ApiError, Call
-from agent.driver import Driver, DriverError
+from agent.driver import Asking, Driver, DriverError, InvalidParameters, NotSupported, Observed
 from agent.errors import HubError
 from agent.home import DeviceRecord
 from agent.model import Action
@@ -41,6 +42,12 @@ class DiscoverBody(_Body):
     radio: str = ""
     auth: str = Field(default="", max_length=512)
     duration: int = Field(default=120, ge=1, le=254)
+    attended: bool = False
+
+
+class PinBody(_Body):
+    device: str
+    pin: str = Field(default="", max_length=64)
 
 
 class ActionBody(_Body):
@@ -83,12 +90,13 @@ class ConsoleApi:
     def __init__(self, runtime: Runtime, version: str, ota: ConsoleOta) -> None:
         self._runtime = runtime
         self._version = version
-        self._routes: dict[tuple[str, str], Callable[[Call], Answer]] = {
+        self._routes: dict[tuple[str, str], Callable[[Call], Answer | Awaitable[Answer]]] = {
             ("GET", "status"): lambda _call: self.status(),
             ("GET", "devices"): self._devices,
             ("GET", "ota"): lambda call: ota.tasks("/".join(call.path[1:])),
             ("POST", "ota"): lambda call: ota.ask(_parse(OtaBody, call)),
             ("POST", "discover"): lambda call: self._discover(_parse(DiscoverBody, call)),
+            ("POST", "pin"): lambda call: self._pin(_parse(PinBody, call)),
             ("POST", "command"): lambda call: self._command(_parse(DoCommandBody, call)),
             ("POST", "remove"): lambda call: self._remove(_parse(RemoveBody, call)),
             ("POST", "backup"): lambda call: self._backup(_parse(BackupBody, call)),
@@ -104,7 +112,8 @@ class ConsoleApi:
             raise ApiError(404, f"no such request: {call.method} /{'/'.join(call.path)}")
         if call.method not in methods:
             raise ApiError(405, f"/{name} is asked with {', '.join(methods)}, not {call.method}", allow=methods)
-        return self._routes[(call.method, name)](call)
+        answer = self._routes[(call.method, name)](call)
+        return await answer if isinstance(answer, Awaitable) else answer
 
     # ---- questions --------------------------------------------------------------------------------------------------
 
@@ -125,6 +134,7 @@ class ConsoleApi:
                     "identity": r.identity,
                     "joinWindow": r.window,
                     **r.details,
+                    **self._figures(r.name),
                 }
                 for r in hub.radios.values()
             },
@@ -156,10 +166,27 @@ class ConsoleApi:
             },
         }
 
-    def _devices(self, call: Call) -> Answer:
+    async def _devices(self, call: Call) -> Answer:
         if len(call.path) == 1:
             return [_summary(record) for record in self._runtime.hub.devices.values()]
-        return _whole(self._find("/".join(call.path[1:])))
+        record = self._find("/".join(call.path[1:]))
+        return {**_whole(record), "radio": await self._details(record)}
+
+    async def _details(self, record: DeviceRecord) -> dict[str, Any]:
+        """What the radio knows of the way to a device; nothing while it cannot say."""
+        device = record.device.id
+        driver: object = self._runtime.drivers.get(device.radio)
+        if isinstance(driver, Observed):
+            with suppress(DriverError):
+                return dict(await driver.details(device.key))
+        return {}
+
+    def _figures(self, radio: str) -> dict[str, Any]:
+        driver: object = self._runtime.drivers.get(radio)
+        if isinstance(driver, Observed):
+            with suppress(DriverError):
+                return {"figures": driver.figures()}
+        return {}
 
     def _find(self, ref: str) -> DeviceRecord:
         record = self._runtime.hub.find(ref)
@@ -180,7 +207,9 @@ class ConsoleApi:
 
     async def _discover(self, body: DiscoverBody) -> AsyncGenerator[dict[str, Any]]:
         identifier = f"local-{secrets.token_hex(8)}"
-        request = StartDiscovery(identifier, body.kind.upper(), body.duration, LOCAL, body.auth, "", body.radio)
+        request = StartDiscovery(
+            identifier, body.kind.upper(), body.duration, LOCAL, body.auth, "", body.radio, attended=body.attended
+        )
         finished = False
         with self._watch() as queue:
             self._runtime.dispatch(request)
@@ -194,6 +223,21 @@ class ConsoleApi:
             finally:
                 if not finished:  # the person went away: nobody watches who joins
                     self._runtime.dispatch(StopDiscovery(identifier))
+
+    def _pin(self, body: PinBody) -> AsyncGenerator[dict[str, Any]]:
+        radio, _, key = body.device.partition("/")
+        driver = self._driver(radio)
+        if not isinstance(driver, Asking):
+            raise ApiError(400, f"the radio {radio!r} asks for no PIN", remedy="the device's code goes with `discover`")
+        return self._answered(driver, body.device, key, body.pin)
+
+    async def _answered(self, driver: Asking, device: str, key: str, pin: str) -> AsyncGenerator[dict[str, Any]]:
+        try:
+            await driver.reply(key, pin)
+        except DriverError as error:
+            yield {**_failed(error), "again": isinstance(error, InvalidParameters)}
+            return
+        yield {"what": "answered", "device": device, "done": True}
 
     def _command(self, body: DoCommandBody) -> AsyncGenerator[dict[str, Any]]:
         """What the hub does not have is said as an error, before any line."""
@@ -260,12 +304,16 @@ class ConsoleApi:
         async def lines() -> AsyncGenerator[dict[str, Any]]:
             for radio, driver in drivers:
                 about = {"what": "backup", "hub": self._runtime.hub.hub_id, "radio": radio.name, "kind": radio.kind}
+                last = {"done": radio is radios[-1]}
                 try:
                     network = json.loads(await driver.backup())
+                except NotSupported as error:  # it never will; the others do
+                    yield {**about, "network": None, "error": str(error), "remedy": error.remedy, **last}
+                    continue
                 except DriverError as error:
                     yield _failed(error)
                     return
-                yield {**about, "network": network, "done": radio is radios[-1]}
+                yield {**about, "network": network, **last}
 
         return lines()
 

@@ -54,6 +54,8 @@ class ConsoleOta:
             remedy = "name the root document as ota.root in agent.toml, and restart"
             raise ApiError(404, "this hub takes no updates: no root is pinned", remedy=remedy)
         if body.op == "apply":
+            if not body.path.startswith("/"):
+                raise ApiError(400, "path: an absolute path of a release", remedy="agent ota apply FILE")
             return self._apply(engine, body.path)
         task = self._task(engine, body.key)
         if body.op == "watch":
@@ -74,8 +76,6 @@ class ConsoleOta:
     async def _apply(self, engine: "Engine", path: str) -> AsyncGenerator[dict[str, Any]]:
         from agent.ota.verifier import LOCAL  # noqa: PLC0415  with the engine
 
-        if not path.startswith("/"):
-            raise ApiError(400, "path: an absolute path of a release", remedy="agent ota apply FILE")
         task = await engine.offer(LOCAL, secrets.token_hex(8), 1, {"path": path})
         async for line in self._watch(engine, task.key):
             yield line

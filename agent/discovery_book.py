@@ -36,6 +36,7 @@ class _Running:
     radio: str
     ends: float  # monotonic: when it is over at the latest
     open: bool = False
+    seen: bool = False  # its window was heard of: before that, a radio speaks of the window whose place it takes
     joining: set[DeviceId] = field(default_factory=set)
     found: set[DeviceId] = field(default_factory=set)
     failures: dict[DeviceId, str] = field(default_factory=dict)
@@ -88,7 +89,9 @@ class DiscoveryBook:
             return []
         effects = self._finish(radio) if held is not None else []
         self._running[radio] = _Running(request, radio, now.mono + request.duration + INTERVIEW_GRACE, open=True)
-        discovery = Discovery(request.id, request.kind, request.duration, request.material, request.material_type)
+        discovery = Discovery(
+            request.id, request.kind, request.duration, request.material, request.material_type, request.attended
+        )
         return [
             *effects,
             self._saved(),
@@ -130,6 +133,12 @@ class DiscoveryBook:
         effects: list[Effect] = [_status(running.request.id, running.request.source, "RUNNING", 0, error, thing)]
         return [*effects, *self._closed(running)] if not running.open else effects
 
+    def asks(self, radio: str, seconds: int, now: Moment) -> None:
+        """A person is asked something: the discovery waits for the answer, and for the interview after it."""
+        running = self._running.get(radio)
+        if running is not None:
+            running.ends = max(running.ends, now.mono + seconds + INTERVIEW_GRACE)
+
     def found(self, device: DeviceId, thing: str = "") -> tuple[str, list[Effect]]:
         """A device is interviewed: the id of the discovery that it belongs to (or ""), and what follows."""
         running = self._running.get(device.radio)
@@ -143,10 +152,19 @@ class DiscoveryBook:
     def window(self, radio: str, seconds: int) -> list[Effect]:
         """The radio's join window changed."""
         running = self._running.get(radio)
-        if running is None or seconds or not running.open:
+        if running is None or not running.open:
+            return []
+        running.seen = running.seen or seconds > 0
+        if seconds or not running.seen:
             return []
         running.open = False
         return self._closed(running)
+
+    def opened(self, radio: str, identifier: str) -> None:
+        """The radio has done as it was asked; also one that does not speak of its window."""
+        running = self._running.get(radio)
+        if running is not None and running.request.id == identifier:
+            running.seen = True
 
     def failed(self, radio: str, identifier: str, code: int, message: str) -> list[Effect]:
         """The window could not be opened."""

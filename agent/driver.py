@@ -8,14 +8,15 @@
 - `execute(command)` returns exactly one Outcome before the command's deadline. It may raise NotNow when *nothing reached the device*
   (asleep, radio just gone): the hub parks the command and calls again on DeviceAwake or RadioUp.
 - Between RadioUp and the end of `run`, every method may be called; before or after, they raise DriverLost.
+- A driver whose devices take new firmware says so in its DriverInfo, and is an UpdatesFirmware.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from agent.clock import Clock
 from agent.errors import ConfigError, HubError, install_extra
@@ -106,6 +107,61 @@ class Driver(Protocol):
         """Write a backup to the radio. `run` ends with DriverLost afterwards, so that the new network is started afresh."""
 
 
+@runtime_checkable
+class Asking(Protocol):
+    """A driver that asks people while a device joins, where the discovery was `attended`: DeviceJoining with `seconds` is the question."""
+
+    async def reply(self, key: str, text: str) -> None:
+        """Answer what is asked of a device; empty: there is no answer, the device is not let in.
+
+        Raises NotNow where nothing is asked of it, InvalidParameters for what can be no answer: the question stays.
+        """
+
+
+@runtime_checkable
+class Observed(Protocol):
+    """What a driver may tell besides, for people and for metrics."""
+
+    def figures(self) -> Mapping[str, Mapping[str, float]]:
+        """Figures of the way to each device: by name, then by the device's key. Raises DriverLost."""
+
+    async def details(self, key: str) -> Mapping[str, JsonValue]:
+        """What the radio knows of the way to a device. Raises DriverError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Firmware:
+    """One image that a device runs, in the numbers that a release names it by (agent.ota.manifest.DeviceMatch, file_version).
+
+    Zigbee: manufacturer code, image type, file version; Z-Wave: manufacturer id, product type << 16 | product id. None: it does not tell.
+    """
+
+    manufacturer: int | str
+    product: int | str
+    version: int
+    target: int = 0
+    hardware: int | None = None
+
+
+class UpdatesFirmware(Driver, Protocol):
+    """A driver whose devices take new firmware over the air."""
+
+    async def firmware(self, key: str) -> tuple[Firmware, ...]:
+        """What a device runs: asked, or as it said last where it does not hear.
+
+        Raises NotSupported for one that takes no other, NotNow, DeviceUnreachable, UnknownDevice.
+        """
+
+    async def update_firmware(
+        self, key: str, image: Path, *, target: int = 0, progress: Callable[[int, int], None]
+    ) -> None:
+        """Have a device run an image: returns once it says so. `progress` is told octets, and of how many.
+
+        It goes on where an earlier call was cut off, if the device can. Raises NotNow when it sleeps, DeviceUnreachable, DeviceRefused,
+        InvalidParameters for a file that is no image for this device; NotSupported, UnknownDevice.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class DriverContext:
     """What a driver is given: its name in the config, its checked settings, a folder of its own, the clock, and a store for its secrets."""
@@ -126,6 +182,7 @@ class DriverInfo:
     open: Callable[[DriverContext], Driver]
     discovery_kinds: tuple[str, ...]
     excludes_network_wide: bool = False  # whether it knows the network mode NETWORK_WIDE_EXCLUSION
+    updates_firmware: bool = False  # whether what it opens is an UpdatesFirmware
 
 
 def load_driver(kind: str) -> DriverInfo:

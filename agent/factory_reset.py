@@ -11,7 +11,7 @@ from agent import offboard, offboard_mark
 from agent.client import Client, NotRunningError
 from agent.clock import SystemClock
 from agent.errors import HubError, PermissionDeniedError, TryAgainError
-from agent.files import as_owner
+from agent.files import as_owner, make_folder
 from agent.offboard_mark import Mark
 from agent.settings import Settings
 from agent.wipe import wipe
@@ -39,7 +39,7 @@ def factory_reset(settings: Settings) -> dict[str, Any]:
 def _without_daemon(settings: Settings) -> Mark:
     folder, now = settings.hub.state_dir, SystemClock().now().iso
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder)
         owner = folder.stat().st_uid
         if os.geteuid() not in (0, owner):
             raise PermissionError(0, "it belongs to another user")

@@ -38,6 +38,15 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def make_folder(folder: Path, mode: int = 0o700) -> None:
+    """Make a folder, and those above it, durably: what is synced in a folder without a name is lost all the same. Raises OSError."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent, 0o777)
+    folder.mkdir(mode=mode, exist_ok=True)
+    sync_folder(folder.parent)
+
+
 def reserve(path: Path, size: int) -> bool:
     """Take `size` bytes of the disk for `path`, really allocated. False when there is no room."""
     if path.exists() and path.stat().st_size == size:

@@ -14,6 +14,7 @@ NOT_IN_THIS_RUN = float("-inf")  # when a value was heard that comes from the di
 STATE_CHUNK = 25  # 5 endpoints with 5 capabilities bound a state message; single properties are the finest split
 
 _ZIGBEE_QR = re.compile(r"^Z:([0-9A-Fa-f]{16})\$I:")
+_ZWAVE_QR = re.compile(r"^90\d{10}(\d{40})")  # the DSK, which is the device's address
 
 
 @dataclass(slots=True)
@@ -107,9 +108,12 @@ def goes_by(record: DeviceRecord, ref: str) -> bool:
 
 
 def address_in(material: str) -> str:
-    """The device address in QR material, sixteen hex digits in lower case; empty when it names none."""
-    found = _ZIGBEE_QR.match(material)
-    return found[1].lower() if found else ""
+    """The device address in QR material as `bare` writes it: an EUI64, or a DSK; empty when it names none."""
+    if found := _ZIGBEE_QR.match(material):
+        return found[1].lower()
+    if found := _ZWAVE_QR.match(material):
+        return "-".join(found[1][at : at + 5] for at in range(0, 40, 5))
+    return ""
 
 
 def pairs(mapping: Mapping[str, str]) -> str:

@@ -182,8 +182,12 @@ class Hub:
 
     # ---- devices ----------------------------------------------------------------------------------------------------
 
-    def _joining(self, event: DeviceJoining, _now: Moment) -> list[Effect]:
-        data = {"device": str(event.id), "nodeId": event.node_id, "stage": event.stage, "detail": event.detail}
+    def _joining(self, event: DeviceJoining, now: Moment) -> list[Effect]:
+        data: dict[str, Any] = {"device": str(event.id), "nodeId": event.node_id}
+        data |= {"stage": event.stage, "detail": event.detail}
+        if event.seconds:
+            data["seconds"] = event.seconds
+            self.discoveries.asks(event.id.radio, event.seconds, now)
         return [Progress("joining", data), *self._step(event.id, event.stage, event.detail)]
 
     def _step(self, device: DeviceId, stage: str, detail: str) -> list[Effect]:
@@ -198,7 +202,9 @@ class Hub:
         if known is not None and not known.quarantined:
             return self._changed(known, device)
         # A device of the radio's own database that the hub does not know was joined by an earlier hub: it is ours.
-        asked = (event.known and known is None) or self.discoveries.active(device.id.radio) is not None
+        # One that the radio was told to expect was asked for then.
+        ours = (event.known and known is None) or event.expected or bare(device.address) in self.expected
+        asked = ours or self.discoveries.active(device.id.radio) is not None
         record = DeviceRecord(device, quarantined=not asked, joined_at=now.wall, stale=True)
         self.restore(record)
         discovery, effects = self.discoveries.found(device.id)
@@ -207,7 +213,8 @@ class Hub:
             self._count("quarantined")
             return [SaveDevice(device.id), Progress("quarantined", data)]
         found = Publish(Kind.DISCOVERED, record.ref, discovered_body(record, discovery, "DISCOVERED", now))
-        return [SaveDevice(device.id), found, *effects, Progress("found", data), *self._auto_onboard(record, now)]
+        # The progress first: the last device of a discovery ends it, and whoever watches it hears nothing after that.
+        return [SaveDevice(device.id), found, Progress("found", data), *effects, *self._auto_onboard(record, now)]
 
     def _changed(self, record: DeviceRecord, device: Device) -> list[Effect]:
         """An interview of a known device ended: tell what is new, and only that."""
@@ -216,7 +223,7 @@ class Hub:
         self._index(device)
         discovery, effects = self.discoveries.found(device.id, record.managed_thing_id)
         data = shown(record)
-        effects.append(Progress("found", {**data, "known": True}))
+        effects.insert(0, Progress("found", {**data, "known": True}))
         if not unchanged:
             effects.append(SaveDevice(device.id))
         if record.managed_thing_id and (discovery or not unchanged):
@@ -425,10 +432,12 @@ class Hub:
         if isinstance(effect, Refresh):
             self.rereads.ended(effect.id, self.devices.get(effect.id), event, now)
             return []
+        if isinstance(effect, OpenWindow):
+            if event.error:
+                return self.discoveries.failed(effect.radio, effect.discovery.id, event.code, event.error)
+            self.discoveries.opened(effect.radio, effect.discovery.id)
         if not event.error:
             return []
-        if isinstance(effect, OpenWindow):
-            return self.discoveries.failed(effect.radio, effect.discovery.id, event.code, event.error)
         if isinstance(effect, Interview):
             return self._step(effect.id, "failed", event.error)
         if isinstance(effect, Remove):

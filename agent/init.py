@@ -14,13 +14,13 @@ def init(config: Path | None, env: Mapping[str, str]) -> list[str]:
     path = config or settings.DEFAULT_PATH
     try:
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
+            files.make_folder(path.parent, 0o777)
             files.write_atomic(path, first_config(), mode=0o644)
             made.append(str(path))
         loaded = settings.load(path, env, deep=False)
         for folder in (loaded.hub.state_dir, loaded.hub.runtime_dir):
             if not folder.exists():
-                folder.mkdir(parents=True, mode=0o700)
+                files.make_folder(folder)
                 made.append(str(folder))
     except PermissionError as error:
         remedy = "run it with sudo, or name a file of yours with -c"

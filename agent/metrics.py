@@ -44,6 +44,10 @@ def _samples(status: Mapping[str, Any]) -> Iterator[Sample]:
     for name, radio in status["radios"].items():
         labels = {"radio": name, "kind": radio["kind"]}
         yield Sample("radio_up", "gauge", "1: the radio answers.", radio["status"] == "online", labels)
+        for what, devices in radio.get("figures", {}).items():
+            for device, value in devices.items():
+                named = {**labels, "device": device, "what": what}
+                yield Sample("device_link", "gauge", "The way to a device, as its radio counts it.", value, named)
     for name, uplink in status["uplinks"].items():
         labels = {"uplink": name}
         yield Sample("uplink_up", "gauge", "1: the uplink is connected.", uplink["status"] == "online", labels)

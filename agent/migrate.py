@@ -1,10 +1,16 @@
-"""The database's schema: numbered SQL files, forward only, each in one transaction."""
+"""The database's schema: numbered SQL files, forward only, each in one transaction.
+
+A file that only adds tables begins with ADDS and says IF NOT EXISTS: it runs at every start and raises no version, so that the agent before
+it, which runs again when an update is taken back, still opens the database.
+"""
 
 import sqlite3
 from importlib import resources
 from pathlib import Path
 
 from agent.errors import StorageError
+
+ADDS = "-- Adds"
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
@@ -19,6 +25,8 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
         text = f"the database has schema {found}, this agent knows up to {scripts[-1][0]}"
         raise StorageError(text, place=str(path), remedy="start the newer agent that wrote it, or move the file away")
     for number, file in scripts:
-        if number > found:
-            script = file.read_text(encoding="utf-8")
+        script = file.read_text(encoding="utf-8")
+        if script.startswith(ADDS):
+            connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nCOMMIT;")
+        elif number > found:
             connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")

@@ -92,20 +92,28 @@ class RadioDown:
 
 @dataclass(frozen=True, slots=True)
 class DeviceJoining:
-    """A step of a join: stage is joined, interviewing, configuring, failed; `detail` is for people."""
+    """A step of a join: stage is joined, securing, pin, secured, interviewing, configuring, failed; `detail` is for people.
+
+    With `seconds` the driver waits so long for a person's answer (agent.driver.Asking).
+    """
 
     id: DeviceId
     stage: str
     detail: str = ""
     node_id: str = ""
+    seconds: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceFound:
-    """A device is interviewed and usable: after a join, a re-interview, or (`known`) after a start from the radio's own database."""
+    """A device is interviewed and usable: after a join, a re-interview, or (`known`) after a start from the radio's own database.
+
+    `expected`: the radio was told of this device before, and let it in whenever it came (SmartStart).
+    """
 
     device: Device
     known: bool = False
+    expected: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,10 +233,14 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """A request to open a join window for `duration` seconds, bound to `material` (QR or install code) where there is one."""
+    """A request to open a join window for `duration` seconds, bound to `material` (QR or install code) where there is one.
+
+    `attended`: somebody is there who can be asked (DeviceJoining with `seconds`).
+    """
 
     id: str
     kind: str  # ZIGBEE, ZWAVE, BLE, COAP, CUSTOM
     duration: int
     material: str = ""
     material_type: str = ""
+    attended: bool = False

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from agent.errors import HubError, PermissionDeniedError
-from agent.files import sync_folder, write_atomic
+from agent.files import make_folder, sync_folder, write_atomic
 
 
 class PrivateFolder:
@@ -54,7 +54,7 @@ class PrivateFolder:
         """Make or replace a file, wholly or not at all."""
         path = self.path(name)
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(self.folder)
             self._clear_remains(path)
             write_atomic(path, data)
         except OSError as error:

@@ -75,6 +75,7 @@ class StartDiscovery:
     radio: str = ""  # only this radio; empty: the first that knows the kind
     rediscover: bool = False  # read the capabilities of joined devices anew instead
     device: str = ""  # rediscover only this one
+    attended: bool = False  # somebody is there who can be asked for a PIN
 
 
 @dataclass(frozen=True, slots=True)

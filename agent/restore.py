@@ -41,7 +41,7 @@ def restore(settings: Settings, client: Client, backup: Backup, *, with_identity
         raise UsageError("the backup holds nothing but networks of radios", remedy=remedy)
     _not_running(client)
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        files.make_folder(folder)
         if os.geteuid() not in (0, folder.stat().st_uid):
             raise PermissionError(0, "it belongs to another user")
         with files.as_owner(folder), files.locked(folder, wait=_PATIENCE, busy="another process is at work there"):
@@ -108,7 +108,7 @@ def _sorted(names: Iterable[str], settings: Settings) -> tuple[tuple[str, ...], 
 
 def _put_files(folder: Path, content: dict[str, bytes]) -> None:
     """What was there goes: a driver's log beside another's database would be replayed into it. Raises OSError."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    files.make_folder(folder)
     for path in folder.iterdir():
         if path.is_file() and path.name not in content:
             path.unlink()

@@ -22,6 +22,7 @@ from agent.control import ControlServer
 from agent.discovery_book import META_KEY
 from agent.driver import Driver, DriverContext, DriverInfo, load_driver
 from agent.errors import Exit, HubError, PermissionDeniedError
+from agent.files import make_folder
 from agent.home import STARTING, RadioRecord
 from agent.hub import Hub
 from agent.identity.stores import open_secrets
@@ -216,7 +217,7 @@ class Daemon:
 
     def _add_radio(self, name: str, radio: RadioSettings, info: DriverInfo) -> None:
         folder = self._settings.hub.state_dir / "radios" / name
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(folder)
         secrets = ScopedSecrets(open_secrets(self._settings), name)
         context = DriverContext(name, radio.driver, folder, self._clock, secrets)
 
@@ -265,7 +266,7 @@ def _limits(settings: Settings) -> Limits:
 def _folders(settings: Settings) -> None:
     for folder in (settings.hub.state_dir, settings.hub.runtime_dir):
         try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(folder)
         except OSError as error:
             raise PermissionDeniedError(
                 f"cannot make the folder: {error.strerror}",

@@ -72,6 +72,7 @@ class Runtime:
         self.drivers: dict[str, Driver] = {}
         self.watchers: set[Watcher] = set()
         self.pulses: dict[str, Pulse] = {}  # of radios
+        self.listeners: set[Callable[[DriverEvent], None]] = set()  # hear what drivers say, after the hub
         self.own_work: dict[type[Any], Callable[[Any], None]] = {}  # effects on the process itself
         self.barred: dict[str, str] = {}  # uplinks that are not started, and why
         self.certificate: Callable[[], dict[str, Any]] = dict  # the hub's own, for `agent status`
@@ -255,6 +256,8 @@ class Runtime:
                 self.drivers[name] = driver
                 self._drivers_changed.set()
             self.dispatch(event)
+            for listener in list(self.listeners):
+                listener(event)
 
         try:
             await driver.run(sink)

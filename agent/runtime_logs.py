@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from agent.files import sync_folder
+from agent.files import make_folder, sync_folder
 from agent.log import exclusive
 from agent.log_format import json_line, line
 from agent.requests import ApplyLogs
@@ -94,7 +94,7 @@ class RuntimeLogs(logging.Handler):
 
     def __init__(self, folder: Path, wishes: LogWishes, send: Callable[[list[Any], Callable[[], None]], None]) -> None:
         super().__init__(wishes.level)
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(folder)
         self._folder, self._wishes, self._send = folder, wishes, send
         self._buffer = ""
         self.lost = 0

@@ -98,6 +98,7 @@ class Updates:
             from agent.ota.appliers.command import Command  # noqa: PLC0415
 
             appliers["command"] = Command(Path(told.command))
+        appliers |= self._device_appliers(told)
         return Steps(
             desk,
             self._runtime.clock,
@@ -108,6 +109,15 @@ class Updates:
             Policy(window, told.automatic, hub),
             self._restart,
         )
+
+    def _device_appliers(self, told: OtaSettings) -> "dict[str, Applier]":
+        from agent.ota.appliers.devices import KINDS, Devices  # noqa: PLC0415  as the engine
+        from agent.ota.appliers.rollout import Terms  # noqa: PLC0415
+        from agent.updates_home import RuntimeHome  # noqa: PLC0415
+
+        folder, home = self._settings.hub.state_dir / "ota" / "devices", RuntimeHome(self._runtime)
+        terms = Terms(deadline=told.device_time, battery=told.device_battery)
+        return {kind: Devices(kind, folder, self._store, self._runtime.clock, home, terms) for kind in KINDS}
 
     def _restart(self, effect: str, reason: str) -> None:
         if effect == "reboot":

@@ -35,6 +35,7 @@ if [ "$purpose" = test ]; then
     need rauc rauc
     need mksquashfs squashfs-tools
     need unshare util-linux
+    need fusermount3 fuse3
     need_library libtss2-tcti-swtpm.so.0 libtss2-tcti-swtpm0
     need_library libtss2-tcti-tabrmd.so.0 libtss2-tcti-tabrmd0
     [ -e "$(openssl version -m 2>/dev/null | cut -d'"' -f2)/tpm2.so" ] || missing+=(tpm2-openssl)

@@ -15,7 +15,7 @@ from agent.clock import SystemClock
 from agent.console_api import ConsoleApi
 from agent.console_ota import ConsoleOta
 from agent.control import SOCKET, ControlServer
-from agent.driver import DeviceUnreachable, InvalidParameters, Sink, execute_each
+from agent.driver import DeviceUnreachable, DriverError, InvalidParameters, NotNow, Sink, execute_each
 from agent.home import RadioRecord
 from agent.hub import Hub
 from agent.model import (
@@ -60,7 +60,9 @@ class Radio:
         self.executed: list[Command] = []
         self.sink: Sink = lambda _event: None
         self.error = ""
+        self.refusal: DriverError | None = None  # of a backup
         self.restored: list[bytes] = []
+        self.answers: list[tuple[str, str]] = []
         self.answer = asyncio.Event()
         self.answer.set()
 
@@ -84,6 +86,13 @@ class Radio:
         self.windows.append(request)
         self.sink(JoinWindow("zigbee", request.duration))
 
+    async def reply(self, key: str, text: str) -> None:
+        if not key:
+            raise NotNow("nothing is asked")
+        if text == "bad":
+            raise InvalidParameters("no PIN")
+        self.answers.append((key, text))
+
     async def stop_discovery(self) -> None:
         self.closed += 1
         self.sink(JoinWindow("zigbee", 0))
@@ -100,6 +109,8 @@ class Radio:
     async def backup(self) -> bytes:
         if self.error:
             raise DeviceUnreachable(self.error)
+        if self.refusal:
+            raise self.refusal
         return b'{"network_key": "k"}'
 
     async def restore(self, document: bytes) -> None:

@@ -75,14 +75,14 @@ Manner = Callable[["Server", Talk], None]
 
 
 class Server:
-    """Serves `data` in a manner. `asked` has the requests, `sent` the bytes of bodies that `body` sent."""
+    """Serves `data` in a manner. `asked` has the requests."""
 
     def __init__(self, data: bytes, manner: Manner | None = None, tls: ssl.SSLContext | None = None) -> None:
         self.data, self.manner, self.tls = data, manner or good, tls
         self.tag = TAG
         self.asked: list[Talk] = []
-        self.sent = 0
         self.over = threading.Event()
+        self.raw: Manner | None = None  # of a connection, before anything is read
         self.other = ""  # another server's URL
         self._threads: list[threading.Thread] = []
         self._connections: list[socket.socket] = []
@@ -111,7 +111,6 @@ class Server:
         for at in range(start, end, 65536):
             piece = view[at : min(end, at + 65536)]
             talk.connection.sendall(piece)
-            self.sent += len(piece)
 
     def _spawn(self, work: Callable[..., None], *arguments: Any) -> None:
         thread = threading.Thread(target=work, args=arguments, daemon=True)
@@ -129,22 +128,27 @@ class Server:
     def _serve(self, connection: socket.socket) -> None:
         self._connections.append(connection)
         with suppress(OSError, ssl.SSLError, ValueError):  # the client has gone, which some manners are made for
+            if self.raw is not None:
+                self.raw(self, Talk(connection, "", {}, 0))
             if self.tls is not None:
                 connection = self.tls.wrap_socket(connection, server_side=True)
                 self._connections.append(connection)
-            head = b""
-            while not head.endswith(b"\r\n\r\n"):
-                piece = connection.recv(4096)
-                if not piece:
-                    return
-                head += piece
-            first, *lines = head.decode("latin-1").split("\r\n")
-            headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-            talk = Talk(connection, first.split(" ")[1], headers, len(self.asked) + 1)
-            self.asked.append(talk)
-            self.manner(self, talk)
+            self._answer(connection)
         with suppress(OSError):
             connection.close()
+
+    def _answer(self, connection: socket.socket) -> None:
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            piece = connection.recv(4096)
+            if not piece:
+                return
+            head += piece
+        first, *lines = head.decode("latin-1").split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        talk = Talk(connection, first.split(" ")[1], headers, len(self.asked) + 1)
+        self.asked.append(talk)
+        self.manner(self, talk)
 
 
 def good(server: Server, talk: Talk, *headers: str, data: bytes | None = None) -> None:

@@ -68,6 +68,7 @@ class Machine:
         """One process: `work` with a live engine; True when the engine ended it for a restart first."""
         store = Store.open(self.state, Limits(ballast=4096))
         try:
+            self.prepare(store)
             self.journal = Journal(store, Still())
             floors = Floors(self.board.folder, await self.journal.load())
             desk = Desk(self.journal)
@@ -95,17 +96,24 @@ class Machine:
         finally:
             await store.close()
 
-    async def to_the_end(self, document: Mapping[str, Any], lives: int = 12, *, start: bool = True) -> Task:
-        """Have it done, over as many processes as it takes; the task at its end. Without `start` the launcher has chosen already."""
+    def prepare(self, store: Store) -> None:
+        """Make the appliers that need the store of this life."""
+
+    async def work_on(self, document: Mapping[str, Any]) -> bool:
+        """One process that is told to do it; True when that ended for a restart, False at the end."""
 
         async def work(engine: Engine) -> None:
             await engine.offer(LOCAL, "1", 1, document)
             await until(lambda: engine.tasks[KEY].over, 25.0)
 
+        return await self.life(work)
+
+    async def to_the_end(self, document: Mapping[str, Any], lives: int = 12, *, start: bool = True) -> Task:
+        """Have it done, over as many processes as it takes; the task at its end. Without `start` the launcher has chosen already."""
         for _ in range(lives):
             said = self.board.start() if start else "started"
             self.starts.append(said)
-            if said and not await self.life(work):
+            if said and not await self.work_on(document):
                 return self.task
         raise AssertionError(f"not at its end after {lives} starts: {self.task}")
 
@@ -125,9 +133,8 @@ class Machine:
         return self.journal.tasks[KEY]
 
 
-def update(image: tuple[str, bytes], version: str = "2.0") -> dict[str, Any]:
+def update(image: tuple[str, bytes], version: str = "2.0", *more: tuple[str, bytes]) -> dict[str, Any]:
     """What `offer_files` takes for an update of the agent alone."""
-    name, content = image
-    chunk = 4096 if len(content) < 1 << 20 else 1 << 20
-    files = [file(name, content, chunk)]
-    return {"images": {name: content}, "components": [agent(version, files=files)], "release": version}
+    images = (image, *more)
+    files = [file(name, content, 4096 if len(content) < 1 << 20 else 1 << 20) for name, content in images]
+    return {"images": dict(images), "components": [agent(version, files=files)], "release": version}

@@ -21,8 +21,14 @@ CRASHES = 'raise ImportError("no such thing")\n'
 
 def tree(version: str, text: str = SAYS, more: Mapping[str, bytes] | None = None, *, compressed: bool = True) -> bytes:
     """A tar of a build."""
+    return tar_of(
+        {"agent/__init__.py": b"", "agent/cli.py": text.format(version=version).encode(), **(more or {})},
+        compressed=compressed,
+    )
+
+
+def tar_of(files: Mapping[str, bytes], *, compressed: bool = True) -> bytes:
     made = io.BytesIO()
-    files = {"agent/__init__.py": b"", "agent/cli.py": text.format(version=version).encode(), **(more or {})}
     with tarfile.open(fileobj=made, mode="w:gz" if compressed else "w") as tar:
         for name, content in files.items():
             info = tarfile.TarInfo(name)

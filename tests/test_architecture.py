@@ -46,6 +46,7 @@ PURE = (
             "trust",
             "offer",
             "plan",
+            "campaign",
             "windows",
         )
     ),
@@ -53,6 +54,7 @@ PURE = (
     "drivers/zigbee/catalog",
     "drivers/zigbee/availability.py",
     "drivers/zigbee/installcode.py",
+    "drivers/zigbee/ota_image.py",
     "drivers/zwave/frame.py",
     "drivers/zwave/session.py",
     "drivers/zwave/layout",
@@ -68,6 +70,8 @@ PURE = (
     "drivers/zwave/firmware.py",
     *(f"drivers/coap/{name}" for name in ("availability", "cbor", "catalog", "keys.py", "linkformat", "values")),
     "drivers/sim/coap/profiles.py",
+    "drivers/zwave/nvm_parse.py",
+    *(f"drivers/zwave/server_{name}.py" for name in ("json", "facts", "values", "commands")),
     *(
         f"drivers/sim/zigbee/{name}"
         for name in (
@@ -84,6 +88,7 @@ PURE = (
             "ash",
             "ezsp",
             "model",
+            "ota",
         )
     ),
     "drivers/sim/faults.py",
@@ -193,7 +198,7 @@ ONE_PLACE = {  # third-party library -> where it may be imported
         "agent/sim/nrf/devices.py",
     ),
     "botocore": ("agent/sim/service_model.py",),
-    "aiohttp": ("agent/sim/http.py", "agent/cloud/rest.py"),
+    "aiohttp": ("agent/sim/http.py", "agent/cloud/rest.py", "drivers/zwave/server_socket.py"),
     "yarl": ("agent/cloud/rest",),
     "cbor2": ("agent/sim/iot/provisioning.py", "agent/sim/nrf/cbor.py"),
     "aiocoap": (
@@ -211,11 +216,13 @@ ONE_PLACE = {  # third-party library -> where it may be imported
 CREATORS = {  # who may create tasks, and why
     "agent/supervise.py": "the one place",
     "agent/run.py": "the one TaskGroup of the process",
+    "agent/ota/appliers/rollout.py": "one for each radio, inside the activation that waits for them",
     "drivers/zigbee/session.py": "a driver's background work lives inside run()",
     "drivers/zigbee/trust_center.py": "in bellows' own set of tasks, which its shutdown ends",
     "drivers/zigbee/driver.py": "a driver's background work lives inside run()",
     "drivers/zigbee/radio.py": "a driver's background work lives inside run()",
     "drivers/coap/session.py": "a driver's background work lives inside run()",
+    "drivers/zwave/server_home.py": "the reader outlives the session's tasks, and is awaited",
     "drivers/zwave/tasks.py": "a driver's background work lives inside run()",
 }
 LONG_FILES = {  # over 400 lines, and why

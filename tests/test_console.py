@@ -63,6 +63,7 @@ def device(text: str = "bulb", node_id: str = "zb.1A62+4A1D") -> dict[str, Any]:
         "deviceTypes": ["Color Temperature Light", text],
         "endpoints": [{"id": "1", "deviceTypes": [text], "capabilities": [capability]}],
         "unmapped": [text],
+        "radio": {"link": {"rssi": -61, text: text}, "routes": text},
     }
 
 

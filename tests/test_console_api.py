@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from conftest import free_port, until
-from console_rig import BULB, BULB_ID, ON, ON_OFF, REMOTE, Daemon, raw
+from console_rig import BULB, BULB_ID, ON, ON_OFF, REMOTE, Daemon, Radio, raw
 
 from agent.clock import SystemClock
 from agent.cloud.channel import Channel
@@ -17,9 +17,12 @@ from agent.cloud.link import Link, LinkPolicy
 from agent.cloud.managed_integrations import ManagedIntegrations
 from agent.cloud.mqtt import Endpoint, MqttLost
 from agent.control import SOCKET
+from agent.driver import NotSupported, UnknownDevice
 from agent.errors import HubError, UsageError
+from agent.home import RadioRecord
 from agent.model import (
     DeviceFound,
+    DeviceJoining,
     DeviceLost,
     JoinWindow,
     RadioUp,
@@ -98,6 +101,24 @@ async def test_devices_and_one_device_by_each_of_its_names(daemon: Daemon) -> No
         whole = await daemon.get(f"devices/{name}")
         assert whole["endpoints"][0]["capabilities"][0]["state"] == {"OnOff": True}
         assert whole["unmapped"] == ["0xfc00"]
+        assert whole["radio"] == {}  # this one does not tell
+
+
+async def test_a_device_shows_the_way_to_it_where_its_radio_knows(daemon: Daemon) -> None:
+    class Observant(Radio):
+        def figures(self) -> dict[str, dict[str, float]]:
+            return {"rssi": {"7": -61}}
+
+        async def details(self, key: str) -> dict[str, Any]:
+            if key != BULB_ID.key:
+                raise UnknownDevice(key)
+            return {"neighbors": [1, 2]}
+
+    daemon.radio = Observant()
+    await daemon.bulb()
+    assert (await daemon.get(f"devices/{BULB_ID}"))["radio"] == {"neighbors": [1, 2]}
+    assert (await daemon.get(f"devices/{REMOTE.id}"))["radio"] == {}
+    assert (await daemon.get("status"))["radios"]["zigbee"]["figures"] == {"rssi": {"7": -61}}
 
 
 @pytest.mark.parametrize("name", ["nobody", "a b", "ü/ö?x=1#y", "..", "%41", "x" * 5000])
@@ -170,9 +191,39 @@ async def test_discover_tells_each_step_and_ends_with_the_window(daemon: Daemon)
     lines = await asked
     steps = [(line["what"], line.get("status")) for line in lines if line["what"] in ("discovery", "found")]
     discovery = [("discovery", status) for status in ("RUNNING", "RUNNING", "SUCCEEDED")]
-    assert steps == [*discovery[:2], ("found", None), discovery[2]]
+    assert steps == [discovery[0], ("found", None), *discovery[1:]]
     assert [line["done"] for line in lines] == [False] * (len(lines) - 1) + [True]
     assert lines[-1]["count"] == 1
+
+
+async def test_a_question_of_a_radio_is_answered_by_whoever_is_there(daemon: Daemon) -> None:
+    await daemon.plug_in()
+    asked = asyncio.ensure_future(daemon.ask("discover", duration=30, attended=True))
+    await until(lambda: daemon.radio.windows)
+    assert daemon.radio.windows[0].attended
+    daemon.runtime.dispatch(DeviceJoining(BULB_ID, "pin", "the digits of its label", "zw.1+2", 240))
+    mistyped = (await daemon.ask("pin", device=str(BULB_ID), pin="bad"))[-1]
+    assert (mistyped["error"], mistyped["again"]) == ("no PIN", True)
+    late = (await daemon.ask("pin", device="zigbee/", pin="12345"))[-1]
+    assert (late["error"], late["again"]) == ("nothing is asked", False)
+    assert (await daemon.ask("pin", device=str(BULB_ID), pin="12345"))[-1]["what"] == "answered"
+    assert daemon.radio.answers == [(BULB_ID.key, "12345")]
+    daemon.runtime.dispatch(JoinWindow("zigbee", 0))
+    daemon.runtime.dispatch(DeviceFound(BULB))
+    assert [line["what"] for line in await asked][-3:] == ["found", "discovery", "discovery"], (
+        "it is told before the end"
+    )
+    steps = [line for line in await asked if line["what"] == "joining"]
+    assert [(step["stage"], step["seconds"]) for step in steps] == [("pin", 240)]
+
+
+async def test_a_radio_that_asks_nothing_takes_no_answer(daemon: Daemon) -> None:
+    await daemon.plug_in()
+    daemon.runtime.drivers["coap"] = object()  # type: ignore[assignment]
+    status, _, answer = await raw(daemon.folder, "POST", "/pin", {"device": "coap/1", "pin": "12345"})
+    assert (status, answer["error"]) == (400, "the radio 'coap' asks for no PIN")
+    status, _, answer = await raw(daemon.folder, "POST", "/pin", {"device": "zwave/1", "pin": "12345"})
+    assert (status, answer["error"]) == (503, "the radio 'zwave' is away")
 
 
 async def test_discover_waits_for_a_radio_that_starts(daemon: Daemon) -> None:
@@ -325,6 +376,22 @@ async def test_what_the_radio_refuses_is_the_last_line(daemon: Daemon) -> None:
     assert (line["what"], line["error"]) == ("failed", "no answer")
     with pytest.raises(HubError, match="'other' is away"):
         await daemon.ask("restore", radio="other", network={})
+
+
+async def test_a_radio_that_cannot_give_its_network_does_not_keep_the_others_from_it(daemon: Daemon) -> None:
+    await daemon.bulb()
+    radios, refusing = daemon.runtime.hub.radios, Radio()
+    refusing.refusal = NotSupported("the stick does not give its memory", remedy="another does")
+    daemon.runtime.drivers["old"] = refusing  # type: ignore[assignment]
+    known = {**radios, "old": RadioRecord("old", "zwave", ("ZWAVE",))}
+    for order in (("old", "zigbee"), ("zigbee", "old")):
+        radios.clear()
+        radios.update({name: known[name] for name in order})
+        lines = await daemon.ask("backup")
+        assert [(line["radio"], line["done"]) for line in lines] == [(order[0], False), (order[1], True)]
+        told = {line["radio"]: (line["network"], line.get("error"), line.get("remedy")) for line in lines}
+        assert told["old"] == (None, "the stick does not give its memory", "another does")
+        assert told["zigbee"] == ({"network_key": "k"}, None, None)
 
 
 async def test_a_hub_without_radios_has_nothing_to_back_up(daemon: Daemon) -> None:

@@ -35,6 +35,22 @@ def test_a_failing_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     assert [entry.name for entry in tmp_path.iterdir()] == ["state"]
 
 
+def test_a_folder_that_is_made_has_a_durable_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(files, "sync_folder", synced.append)
+    files.make_folder(tmp_path / "state" / "keys")
+    assert synced == [tmp_path, tmp_path / "state"]
+    assert (tmp_path / "state" / "keys").stat().st_mode & 0o777 == 0o700
+    files.make_folder(tmp_path / "state" / "keys")
+    assert len(synced) == 2, "one that is there costs nothing"
+
+
+def test_a_file_in_the_place_of_a_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "state").touch()
+    with pytest.raises(FileExistsError):
+        files.make_folder(tmp_path / "state")
+
+
 def test_the_ballast_is_really_allocated(tmp_path: Path) -> None:
     path = tmp_path / "ballast"
     assert files.reserve(path, 1 << 20)

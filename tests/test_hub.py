@@ -1,5 +1,6 @@
 """The rules of the hub, as plain calls: event and time in, effects out."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -65,6 +66,7 @@ BULB = Device(
     address="00:12:4b:00:00:00:00:01",
 )
 ON = Action("1", ON_OFF, "On")
+DSK = "34028-23669-20938-46346-33746-07431-56821-14553"
 
 
 class World:
@@ -90,7 +92,11 @@ class World:
         return self.hub.handle(event, self.now)
 
     def discover(self, identifier: str = "d1", **more: Any) -> list[Any]:
-        return self(StartDiscovery(identifier, "ZIGBEE", 60, "main", **more))
+        """A discovery whose window opens as it was asked for."""
+        effects = self(StartDiscovery(identifier, "ZIGBEE", 60, "main", **more))
+        for opened in of(effects, OpenWindow):
+            self(RadioWorkEnded(opened))
+        return effects
 
 
 def of(effects: list[Any], kind: type[Any]) -> list[Any]:
@@ -148,6 +154,21 @@ def test_a_restart_tells_nothing_of_a_device_that_is_as_before() -> None:
     assert of(effects, Refresh)
 
 
+def test_a_device_that_the_radio_was_told_to_expect_may_join_whenever_it_likes() -> None:
+    world = World(bulb=False)
+    effects = world(DeviceFound(BULB, expected=True))
+    assert told(effects, Kind.DISCOVERED)
+    assert not world.hub.devices[BULB_ID].quarantined
+
+
+def test_a_discovery_waits_for_what_a_person_is_asked() -> None:
+    world = World(bulb=False)
+    world.discover()
+    world(DeviceJoining(BULB_ID, "pin", "the digits of its label", seconds=240), after=59)
+    assert not told(world(Tick(), after=240), Kind.DISCOVERY_STATUS)
+    assert told(world(Tick(), after=90), Kind.DISCOVERY_STATUS)
+
+
 def test_a_discovery_ends_when_its_window_has_closed_and_the_last_interview_is_done() -> None:
     world = World(bulb=False)
     world.discover()
@@ -156,6 +177,16 @@ def test_a_discovery_ends_when_its_window_has_closed_and_the_last_interview_is_d
     ended = told(world(DeviceFound(BULB)), Kind.DISCOVERY_STATUS)
     assert [status.body["status"] for status in ended] == ["RUNNING", "SUCCEEDED"]
     assert ended[-1].body["count"] == 1
+
+
+def test_the_end_of_a_window_is_not_taken_for_that_of_the_next_one() -> None:
+    world = World(bulb=False)
+    world.discover()
+    ended = world(StartDiscovery("d2", "ZIGBEE", 60, "main"))
+    assert [status.body["id"] for status in told(ended, Kind.DISCOVERY_STATUS)] == ["d1", "d2"]
+    assert not told(world(JoinWindow("zigbee", 0)), Kind.DISCOVERY_STATUS), "it is of the first one"
+    world(JoinWindow("zigbee", 60))
+    assert told(world(JoinWindow("zigbee", 0)), Kind.DISCOVERY_STATUS)[0].body["id"] == "d2"
 
 
 @pytest.mark.parametrize(
@@ -207,11 +238,19 @@ def test_bad_material_fails_the_discovery_with_the_drivers_words() -> None:
     }
 
 
-def test_a_pre_associated_device_gets_the_managed_thing_id_that_was_meant_for_it() -> None:
+@pytest.mark.parametrize(
+    ("material", "address"),
+    [
+        ("Z:00124B0000000001$I:83FED3407A939723A5C639B26916D505C3B5", BULB.address),
+        ("90" + "0112345" + "003" + DSK.replace("-", "") + "0010", DSK),
+    ],
+    ids=["zigbee", "zwave"],
+)
+def test_a_pre_associated_device_gets_the_managed_thing_id_that_was_meant_for_it(material: str, address: str) -> None:
     world = World("cloud", bulb=False)
-    material = "Z:00124B0000000001$I:83FED3407A939723A5C639B26916D505C3B5"
     world(PreAssociate("thing-9", StartDiscovery("p1", "ZIGBEE", 60, "main", material)))
-    effects = world(DeviceFound(BULB))
+    world(JoinWindow("zigbee", 0))
+    effects = world(DeviceFound(replace(BULB, address=address)))
     assert told(effects, Kind.CAPABILITIES)[0].device == "thing-9"
     assert world.hub.expected == {}
 
@@ -333,6 +372,15 @@ def test_a_command_for_a_sleeping_device_waits_and_runs_when_it_is_heard() -> No
     assert of(world(CommandParked("t1", "asleep")), SaveCommand)[0].status == "waiting"
     assert of(world(DeviceAwake(BULB_ID), 10.0), Execute)
     assert told(world(CommandEnded(Outcome("t1", ()))), Kind.OUTCOME)[0].body["succeeded"]
+
+
+def test_a_command_is_tried_again_when_its_device_woke_up_during_the_try() -> None:
+    world = World()
+    assert of(world(command()), Execute)
+    assert not of(world(DeviceAwake(BULB_ID)), Execute), "it is under way"
+    assert of(world(CommandParked("t1", "asleep")), Execute)
+    assert not of(world(CommandParked("t1", "asleep")), Execute), "not for ever"
+    assert of(world(DeviceAwake(BULB_ID)), Execute)
 
 
 def test_a_command_waits_for_its_radio_and_ends_at_its_deadline() -> None:

@@ -15,7 +15,10 @@ STATUS: dict[str, Any] = {
     "clock": {"quality": "trusted"},
     "devices": 3,
     "openCommands": 0,
-    "radios": {"zigbee": {"kind": "zigbee", "status": "online"}, "zwave": {"kind": "zwave", "status": "away"}},
+    "radios": {
+        "zigbee": {"kind": "zigbee", "status": "online"},
+        "zwave": {"kind": "zwave", "status": "away", "figures": {"rssi": {"2": -61}}},
+    },
     "uplinks": {"main": {"status": "online", "onDisk": 12, "counters": {"acknowledged": 7, "sent": 8}}},
     "store": {"commits": 5, "full": False, "shed": {"2:age": 4}},
     "counters": {"duplicate_commands": 1},
@@ -43,6 +46,7 @@ def parsed(text: str) -> dict[tuple[str, str], float]:
 def test_a_foreign_parser_reads_every_sample() -> None:
     told = parsed(render(STATUS))
     assert told["hub_agent_radio_up", "zwave,zwave"] == 0
+    assert told["hub_agent_device_link", "zwave,zwave,2,rssi"] == -61
     assert told["hub_agent_uplink_total", "main,acknowledged"] == 7
     assert told["hub_agent_outbox_messages", "main"] == 12
     assert told["hub_agent_certificate_days_left", "b,vendor"] == 11.25

@@ -106,6 +106,15 @@ async def test_a_newer_database_is_refused_with_a_sentence(tmp_path: Path) -> No
     assert "newer agent" in caught.value.remedy
 
 
+async def test_a_schema_that_only_adds_lets_the_agent_before_open_the_database(tmp_path: Path) -> None:
+    """It runs again when an update is taken back; 2 is the last version that it knows."""
+    for _ in range(2):
+        await Store.open(tmp_path, SMALL).close()
+        with closing(sqlite3.connect(tmp_path / "hub.db")) as database:
+            assert database.execute("PRAGMA user_version").fetchone() == (1,)
+            assert database.execute("SELECT count(*) FROM ota_devices").fetchone() == (0,)
+
+
 async def test_a_file_that_is_no_database_is_refused_with_a_remedy(tmp_path: Path) -> None:
     (tmp_path / "hub.db").write_bytes(b"not a database at all" * 1000)
     with pytest.raises(StorageError) as caught:

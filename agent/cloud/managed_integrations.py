@@ -158,7 +158,7 @@ class ManagedIntegrations:
             case wire.PreAssociateBody():
                 discovery = StartDiscovery(
                     f"pre-{envelope.message_id}",
-                    "ZIGBEE",
+                    "ZWAVE" if body.material_type == "ZWAVE_QR_BAR_CODE" else "ZIGBEE",
                     body.duration,
                     self._uplink,
                     body.material,

@@ -20,7 +20,7 @@ from agent.cloud.nrf_rest import NrfRest
 from agent.cloud.rest import Rest, RestError
 from agent.cloud.rest_body import NotWrittenError
 from agent.errors import HubError
-from agent.files import sync_folder, write_atomic
+from agent.files import make_folder, sync_folder, write_atomic
 from agent.wire.nrf import Execution, FotaStatus, JobDocument
 
 log = logging.getLogger(__name__)
@@ -139,7 +139,7 @@ class FotaPoll:
     async def _install(self, job: str, document: JobDocument) -> tuple[FotaStatus | None, str]:
         """How it ended, or None when the end comes after the restart."""
         image = self._folder / IMAGE
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self._folder)
         try:
             async with asyncio.timeout(self._deadline):
                 await self._fetch(job, document, image)
@@ -205,7 +205,7 @@ class FotaPoll:
             return None
 
     def _write(self, note: _Note) -> None:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self._folder)
         write_atomic(self._folder / NOTE, json.dumps(asdict(note)).encode())
 
     def _forget(self) -> None:

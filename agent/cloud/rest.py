@@ -1,4 +1,4 @@
-"""The one HTTP client of the product: REST calls and downloads, on aiohttp.
+"""The HTTP client of REST calls and small downloads, on aiohttp; files of updates come through agent/ota/fetch.py.
 
 One `Rest` speaks to one base URL. TLS is always verified; plain HTTP goes to loopback only. A token never follows a redirect to another
 origin, and no token, key or query (presigned URLs are nothing but query) is ever in a log line or an error. Proxies of the environment

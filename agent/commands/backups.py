@@ -36,11 +36,13 @@ def _backup(arguments: argparse.Namespace) -> int:
     from agent.client import Client  # noqa: PLC0415
 
     loaded = settings.load(arguments.config, os.environ)
-    made = backup.take(loaded, Client(loaded.hub.runtime_dir), arguments.file, _passphrase(arguments))
+    taken = backup.take(loaded, Client(loaded.hub.runtime_dir), arguments.file, _passphrase(arguments))
+    made = taken.whole
     identity = made.identity
     told = {
         "file": str(arguments.file),
         "radios": list(made.radios),
+        "without": taken.without,
         "devices": len(made.kept.devices) if made.kept else 0,
         "identity": identity.held.thing if identity else "",
         "with_key": bool(identity and identity.key),
@@ -52,6 +54,8 @@ def _backup(arguments: argparse.Namespace) -> int:
 
 def _taken(told: dict[str, Any]) -> Iterator[str]:
     yield f"{told['file']}: networks of {', '.join(told['radios']) or 'no radio'}, {told['devices']} devices, settings"
+    for name, why in told["without"].items():
+        yield f"NOT in it, the network of {name}: {why['error']}" + (f"; {why['remedy']}" if why["remedy"] else "")
     if told["identity"]:
         key = "with its key" if told["with_key"] else "without its key, which stays in this hub's key store"
         yield f"the certificate of {told['identity']}, {key}"
@@ -89,7 +93,8 @@ def _done(done: Any, arguments: argparse.Namespace, networks: list[str]) -> Iter
         yield f"radio {name} is not configured here: its devices wait until it is"
     yield "now start the agent"
     if networks:
-        yield f"then, for sticks that do not have their network: agent restore {arguments.file} --radios"
+        whose = "sticks that do not have their network, or hubs that do not have its keys"
+        yield f"then, for {whose}: agent restore {arguments.file} --radios"
 
 
 def _tell(arguments: argparse.Namespace, told: dict[str, Any], lines: Any) -> None:

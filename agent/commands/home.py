@@ -3,7 +3,9 @@
 import argparse
 import json
 import os
+import select
 import sys
+import time
 from typing import Any
 
 from agent.commands import Commands, print_lines
@@ -16,10 +18,11 @@ def register(commands: Commands) -> None:
     commands.add("devices", _devices, "the devices")
     commands.add("device", _device, "one device with its capabilities and state").add_argument("id", metavar="ID")
     discover = commands.add("discover", _discover, "open a join window and show who joins")
-    discover.add_argument("kind", metavar="KIND", help="zigbee")
-    discover.add_argument(
-        "--auth", default="", metavar="MATERIAL", help="QR material or install code: only this device"
-    )
+    discover.add_argument("kind", metavar="KIND", help="zigbee, zwave")
+    auth = "its QR code, or install code (zigbee), DSK or PIN (zwave): only this device"
+    discover.add_argument("--auth", default="", metavar="MATERIAL", help=auth)
+    unasked = "do not ask for the PINs of Z-Wave devices: they get only keys that need none"
+    discover.add_argument("--no-pin", action="store_true", help=unasked)
     seconds = "seconds that the window is open, up to 254; before it the radio is waited for, after it interviews"
     discover.add_argument("--duration", type=int, default=120, metavar="S", help=seconds)
     discover.add_argument("--radio", default="", help="only this radio")
@@ -76,14 +79,16 @@ def _device(arguments: argparse.Namespace) -> int:
 
 
 def _discover(arguments: argparse.Namespace) -> int:
+    attended = not (arguments.json or arguments.no_pin) and sys.stdin.isatty()
     body = {"kind": arguments.kind, "auth": arguments.auth, "duration": arguments.duration, "radio": arguments.radio}
-    lines = _client(arguments).stream("discover", body)
+    client = _client(arguments)
+    lines = client.stream("discover", {**body, "attended": attended})
     if arguments.json:
         last = print_lines(lines)
     else:
         from agent import console  # noqa: PLC0415
 
-        last = console.watch_discovery(lines)
+        last = console.watch_discovery(lines, (lambda line: _ask_pin(client, line)) if attended else None)
     if last.get("error"):
         raise HubError(last["error"]["message"])
     if last.get("status") != "SUCCEEDED":
@@ -91,6 +96,25 @@ def _discover(arguments: argparse.Namespace) -> int:
             "no device joined", remedy="put the device in pairing mode while the window is open, near the hub"
         )
     return int(Exit.OK)
+
+
+def _ask_pin(client: Any, question: dict[str, Any]) -> None:
+    """Ask on the terminal for what the device waits for, as long as it waits, and tell the hub."""
+    from agent import console  # noqa: PLC0415
+
+    end = time.monotonic() + question["seconds"]
+    while True:
+        print("PIN (empty: keep the device out): ", end="", file=sys.stderr, flush=True)
+        if not select.select([sys.stdin], [], [], max(0.0, end - time.monotonic()))[0]:
+            print(file=sys.stderr)
+            return  # the next line says that it was too late
+        pin = sys.stdin.readline().strip()
+        answer = list(client.stream("pin", {"device": question["device"], "pin": pin}))[-1]
+        if not answer.get("error"):
+            return
+        console.show_error(answer["error"], answer["remedy"])
+        if not pin or not answer.get("again"):
+            return
 
 
 def _command(arguments: argparse.Namespace) -> int:

@@ -62,6 +62,45 @@ def switch(api: Any, light: str, action: str) -> str:
     return str(command["TraceId"])
 
 
+def expect(api: Any, hub: str, qr_code: str) -> str:
+    locker = api.create_credential_locker(Name="my-home")["Id"]
+    api.update_managed_thing(Identifier=hub, CredentialLockerId=locker)
+    device = api.create_managed_thing(
+        Role="DEVICE",
+        CredentialLockerId=locker,
+        AuthenticationMaterialType="ZWAVE_QR_BAR_CODE",
+        AuthenticationMaterial=qr_code,
+    )
+    return str(device["Id"])
+
+
+def discover_by_pin(api: Any, hub: str, pin: str) -> str:
+    discovery = api.start_device_discovery(
+        DiscoveryType="ZWAVE",
+        ControllerIdentifier=hub,
+        AuthenticationMaterialType="ZWAVE_INSTALL_CODE",
+        AuthenticationMaterial=pin,
+    )
+    return str(discovery["Id"])
+
+
+def lock(api: Any, door: str, action: str) -> str:
+    door_lock = {"id": "matter.DoorLock@1.4", "name": "Door Lock", "version": "7", "actions": [{"name": action}]}
+    command = api.send_managed_thing_command(
+        ManagedThingId=door, Endpoints=[{"endpointId": "0", "capabilities": [door_lock]}]
+    )
+    return str(command["TraceId"])
+
+
+def heat(api: Any, thermostat: str, hundredths: int) -> str:
+    update = {"name": "UpdateState", "parameters": {"OccupiedHeatingSetpoint": hundredths}}
+    capability = {"id": "matter.Thermostat@1.4", "name": "Thermostat", "version": "8", "actions": [update]}
+    command = api.send_managed_thing_command(
+        ManagedThingId=thermostat, Endpoints=[{"endpointId": "0", "capabilities": [capability]}]
+    )
+    return str(command["TraceId"])
+
+
 def read(api: Any, thing: str, wanted: str) -> Any:
     state = api.get_managed_thing_state(ManagedThingId=thing)
     for endpoint in state["Endpoints"]:

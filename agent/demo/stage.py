@@ -23,6 +23,11 @@ HOME = """
 kind = "zigbee"
 stick = "ezsp"
 ieee = "00:12:4b:00:00:00:de:a0"
+
+[radios.zwave]
+kind = "zwave"
+stick = "800"
+home_id = "c0ffeeda"
 """
 DEVICES = (
     ("living room bulb", "color-bulb"),
@@ -35,6 +40,8 @@ DEVICES = (
     ("kitchen smoke alarm", "smoke-alarm"),
     ("bed remote", "remote"),
 )
+SENSOR, LOCK, THERMOSTAT = "attic sensor", "cellar lock", "bath thermostat"
+ZWAVE_DEVICES = ((SENSOR, "smart-start-sensor"), (LOCK, "lock"), (THERMOSTAT, "thermostat"))
 CONFIG = """
 [hub]
 onboarding = "cloud"
@@ -58,6 +65,10 @@ kind = "zigbee"
 port = "{folder}/links/zigbee"
 radio = "ezsp"
 
+[radios.zwave]
+kind = "zwave"
+port = "{folder}/links/zwave"
+
 [logging]
 level = "warning"
 """
@@ -73,13 +84,14 @@ def say(text: str) -> None:
 
 
 class Stage:
-    """Cloud, home and hub. `told`: the addresses that `agent cloud` has printed."""
+    """Cloud, home and hub. `told`: the addresses that `agent cloud` has printed; `home` and `zwave`: the simulated radios."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.client = Client(folder / "run")
         self.told: dict[str, Any] = {}
         self.home: Any = None
+        self.zwave: Any = None
         self.hub: subprocess.Popen[bytes] | None = None
         self._processes: list[subprocess.Popen[bytes]] = []
         self._radios: list[tuple[str, str, Any]] = []
@@ -93,10 +105,14 @@ class Stage:
         text = HOME + "".join(
             f'\n[[radios.zigbee.devices]]\nname = "{name}"\nprofile = "{profile}"\n' for name, profile in DEVICES
         )
+        text += "".join(
+            f'\n[[radios.zwave.devices]]\nname = "{name}"\nprofile = "{profile}"\npairing = false\n'
+            for name, profile in ZWAVE_DEVICES
+        )
         (self.folder / "home.toml").write_text(text)
         await self._start_cloud()
         self._radios = await simulate.start_all(self.folder / "home.toml", self.folder / "links", "", 1, None)
-        self.home = self._radios[0][2]
+        self.home, self.zwave = (simulation for _, _, simulation in self._radios)
 
     async def _start_cloud(self) -> None:
         arguments = ["cloud", "--port", "0", "--data", str(self.folder / "cloud")]
@@ -149,6 +165,16 @@ class Stage:
         lines = file.read_text().splitlines() if file.exists() else []
         return [json.loads(base64.b64decode(json.loads(line)["Data"])) for line in lines]
 
+    async def succeeded(self, trace: str, what: str) -> None:
+        """Wait for the result of a command; raises StepFailed unless it is one, and good."""
+
+        def results() -> list[str]:
+            return [told["result"] for told in self.notified("DEVICE_COMMAND") if told["traceId"] == trace]
+
+        await until(f"the result of the command: {what}", results)
+        if results() != ["succeeded"]:
+            raise StepFailed(f"{what}: one result, succeeded: {results()}")
+
     async def ask(self, path: str) -> Any:
         return await asyncio.get_running_loop().run_in_executor(None, self.client.get, path)
 
@@ -161,6 +187,14 @@ class Stage:
             process.wait()
         for _, _, radio in self._radios:
             await radio.close()
+
+
+def status(api: Any, thing: str) -> str:
+    """ProvisioningStatus, empty when there is no such thing."""
+    try:
+        return str(api.get_managed_thing(Identifier=thing)["ProvisioningStatus"])
+    except api.exceptions.ResourceNotFoundException:
+        return ""
 
 
 async def until(step: str, condition: Callable[[], object]) -> None:

@@ -3,8 +3,8 @@
 from typing import Any
 
 from agent import console
-from agent.demo import owner
-from agent.demo.stage import DEVICES, Stage, StepFailed, say, until, until_async
+from agent.demo import owner, zwave
+from agent.demo.stage import DEVICES, ZWAVE_DEVICES, Stage, StepFailed, say, status, until, until_async
 from agent.errors import HubError
 
 SERIAL = "DEMO-HUB-0001"
@@ -20,7 +20,7 @@ async def tell(stage: Stage) -> None:
     say("2. The hub starts with its claim certificate, makes a key, and gets its own certificate")
     _installer(stage, profile)
     stage.start_hub()
-    await until("the hub ACTIVATED", lambda: _status(api, hub) == "ACTIVATED")
+    await until("the hub ACTIVATED", lambda: status(api, hub) == "ACTIVATED")
     say(f"   hub {hub} is ACTIVATED")
     say("3. Devices are discovered, and added")
     things = await _join(stage, api, hub)
@@ -36,12 +36,14 @@ async def tell(stage: Stage) -> None:
     say("5. A command travels to the bulb, and comes back with its one result")
     bulb = things["SIM-BULB-RGB"]
     await _switch(stage, api, bulb, on=True)
-    say("6. Power cut: the hub is killed without warning while devices report")
+    say("6. Z-Wave beside it: a sensor joins by itself, a lock by its PIN, and a thermostat that sleeps")
+    await zwave.tell(stage, api, hub)
+    say("7. Power cut: the hub is killed without warning while devices report")
     await _power_cut(stage, api, hub, things["SIM-PLUG"])
-    say("7. The bulb again, after the restart; then it is deleted")
+    say("8. The bulb again, after the restart; then it is deleted")
     await _switch(stage, api, bulb, on=False, quiet=True)
     await stage.show(owner.delete, api, bulb)
-    await until("the bulb off its network and out of the account", lambda: _status(api, bulb) == "")
+    await until("the bulb off its network and out of the account", lambda: status(api, bulb) == "")
     say("   it has left its network, and the account")
     await _close(stage)
 
@@ -53,14 +55,6 @@ def _installer(stage: Stage, profile: dict[str, Any]) -> None:
         path.touch(mode=0o600)
         path.write_text(profile[member])
     stage.configure(SERIAL, profile["Name"])
-
-
-def _status(api: Any, thing: str) -> str:
-    """ProvisioningStatus, empty when there is no such thing."""
-    try:
-        return str(api.get_managed_thing(Identifier=thing)["ProvisioningStatus"])
-    except api.exceptions.ResourceNotFoundException:
-        return ""
 
 
 async def _join(stage: Stage, api: Any, hub: str) -> dict[str, str]:
@@ -78,7 +72,7 @@ async def _join(stage: Stage, api: Any, hub: str) -> dict[str, str]:
     for number, device in enumerate(listed):
         things[device["Model"]] = await stage.show(owner.add_device, api, device, quiet=number > 0)
         say(f"   added: {device['Model']:<16} {', '.join(device['DeviceTypes'])}")
-    await until("all of them ACTIVATED", lambda: all(_status(api, thing) == "ACTIVATED" for thing in things.values()))
+    await until("all of them ACTIVATED", lambda: all(status(api, thing) == "ACTIVATED" for thing in things.values()))
     return things
 
 
@@ -90,14 +84,8 @@ def _measured(api: Any, thing: str) -> set[Any]:
 
 async def _switch(stage: Stage, api: Any, bulb: str, *, on: bool, quiet: bool = False) -> None:
     trace = await stage.show(owner.switch, api, bulb, "On" if on else "Off", quiet=quiet)
-
-    def results() -> list[str]:
-        return [told["result"] for told in stage.notified("DEVICE_COMMAND") if told["traceId"] == trace]
-
-    await until("the result of the command", results)
+    await stage.succeeded(trace, f"the bulb is {'on' if on else 'off'}")
     await until("the bulb's new state", lambda: owner.read(api, bulb, "OnOff") is on)
-    if results() != ["succeeded"]:
-        raise StepFailed(f"one result of the command, succeeded: {results()}")
     devices = (await stage.home.control({"op": "list"}))["devices"]
     state = next(d for d in devices if d["name"] == "living room bulb")["state"]["1/0x0006/0x0000"]
     if state is not on:
@@ -116,22 +104,22 @@ async def _power_cut(stage: Stage, api: Any, hub: str, plug: str) -> None:
     stage.start_hub()
     await _online(stage)
     await until("the state of the plug, read anew", lambda: owner.read(api, plug, "OnOff") is True)
-    devices = await stage.ask("devices")
-    if len(devices) != len(DEVICES):
-        raise StepFailed(f"{len(DEVICES)} devices after the power cut, there are {len(devices)}")
+    devices, all_of_them = await stage.ask("devices"), len(DEVICES) + len(ZWAVE_DEVICES)
+    if len(devices) != all_of_them:
+        raise StepFailed(f"{all_of_them} devices after the power cut, there are {len(devices)}")
     say(f"   {len(devices)} devices are back, and what changed meanwhile is told")
 
 
 async def _online(stage: Stage) -> None:
     async def ready() -> bool:
         try:
-            status = await stage.ask("status")
+            told = await stage.ask("status")
         except HubError:
             return False
-        parts = [*status["radios"].values(), *status["uplinks"].values()]
+        parts = [*told["radios"].values(), *told["uplinks"].values()]
         return all(part["status"] == "online" for part in parts)
 
-    await until_async("radio and uplink online", ready)
+    await until_async("radios and uplink online", ready)
 
 
 async def _close(stage: Stage) -> None:

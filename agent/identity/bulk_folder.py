@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.errors import ConfigError, UsageError
-from agent.files import locked, sync_folder, write_atomic
+from agent.files import locked, make_folder, sync_folder, write_atomic
 from agent.identity.bulk_archive import Pair, file_names
 
 TASK, DEVICES, INDEX = "task.json", "devices", "devices.json"
@@ -39,7 +39,7 @@ class TaskFolder:
     @contextmanager
     def prepared(self) -> Iterator[None]:
         """Hold the folder, made with mode 0700, for a new task. Raises UsageError when it has one already, OSError."""
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self.folder)
         with locked(self.folder / LOCK):
             if self._path.exists():
                 remedy = "`agent certs bulk fetch` goes on with it; or name another --folder"

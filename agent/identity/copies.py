@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from agent.errors import ConfigError
-from agent.files import write_atomic
+from agent.files import make_folder, write_atomic
 
 NAME = "copies.json"
 _FORM = TypeAdapter(list[str])
@@ -28,5 +28,5 @@ def note(folder: Path, copy: Path) -> None:
     """Before the key is taken over: a power cut in between must not lose it. Raises OSError, ConfigError."""
     paths = known(folder)
     if str(copy) not in paths:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder)
         write_atomic(folder / NAME, _FORM.dump_json([*paths, str(copy)]))

@@ -13,7 +13,7 @@ from typing import Any
 
 from agent.client import Client, NotRunningError
 from agent.errors import ConfigError, HubError, PermissionDeniedError
-from agent.files import as_owner, write_atomic
+from agent.files import as_owner, make_folder, write_atomic
 from agent.identity import copies
 from agent.identity import iotmi_config as form
 from agent.identity.certificates import check, with_line_breaks
@@ -205,7 +205,7 @@ def _may_write(drop_in: Path) -> None:
 
 def _write(drop_in: Path, content: bytes) -> None:
     try:
-        drop_in.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        make_folder(drop_in.parent, 0o755)
         write_atomic(drop_in, content, mode=0o644)  # as agent.toml: the hub's user reads it, it has no secrets
     except OSError as error:
         text = f"cannot be written: {error.strerror}"

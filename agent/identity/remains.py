@@ -9,7 +9,6 @@ import binascii
 import hashlib
 import re
 from collections.abc import Collection, Iterator, Mapping
-from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -45,15 +44,15 @@ def search(path: Path, destroyed: Mapping[str, str]) -> list[Left]:
     return [Left(where=str(path), kind=kind, matches=name) for kind, name in _keys(_content(path), destroyed)]
 
 
-def scan(folders: Collection[Path], kept: AbstractSet[Path], destroyed: Mapping[str, str]) -> tuple[int, list[Left]]:
+def scan(folders: Collection[Path], kept: Collection[Path], destroyed: Mapping[str, str]) -> tuple[int, list[Left]]:
     """How many files there are below `folders` but those `kept` (files and whole folders), and the private keys in them.
 
     `destroyed`: SHA-256 of a public key -> name. Raises PermissionDeniedError for a file that cannot be read: it proves nothing.
     """
-    count, left = 0, []
+    count, left, whole = 0, [], frozenset(kept)
     for folder in folders:
         for path in sorted(folder.rglob("*")):
-            if path.is_symlink() or not path.is_file() or not kept.isdisjoint((path, *path.parents)):
+            if path.is_symlink() or not path.is_file() or not whole.isdisjoint((path, *path.parents)):
                 continue
             count += 1
             left += search(path, destroyed)

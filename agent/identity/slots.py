@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from agent.clock import plausible
 from agent.errors import ConfigError, Exit, HubError, TryAgainError
-from agent.files import disk_trouble, locked, sync_folder, write_atomic
+from agent.files import disk_trouble, locked, make_folder, sync_folder, write_atomic
 from agent.identity.certificates import CertificateTroubleError, Checked, check, public_of
 from agent.identity.keys import KeyStore, KeyStoreAwayError, public_pem
 from agent.identity.record import Held, Record, Slot
@@ -246,7 +246,7 @@ class Slots:
         """The command line and the daemon change one folder."""
         busy = "another process is changing the hub's identity"
         with disk_trouble():
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(self.folder)
             with locked(self.folder / "lock", wait=LOCK_WAIT, busy=busy):
                 yield
 

@@ -16,6 +16,7 @@ from datetime import date
 from pathlib import Path
 
 from agent.errors import ConfigError
+from agent.files import sync_folder
 from agent.identity.onboarding_sources import read_bounded
 from agent.wire.vault import Entry
 
@@ -220,12 +221,15 @@ class Journal:
 
     def _add(self, step: dict[str, str | None]) -> None:
         line = json.dumps({"url": self._url, **step}) + "\n"
+        is_new = not self.path.exists()
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             os.write(descriptor, line.encode())
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+        if is_new:
+            sync_folder(self.path.parent)
         self._take(step)
 
     def _take(self, step: dict[str, str | None]) -> None:

@@ -55,9 +55,10 @@ class Desk:
         self.tell(task)
         return task
 
-    def further(self, task: Task, percent: int) -> None:
-        """Progress, which is written down now and then."""
-        now = replace(self.tasks[task.key], percent=percent, tries=0)
+    def further(self, task: Task, percent: int, text: str = "") -> None:
+        """Progress, which is written down now and then; `text` is what people read of it."""
+        now = self.tasks[task.key]
+        now = replace(now, percent=percent, tries=0, detail=text or now.detail)
         self._journal.note(now, durable=percent % NOTED == 0)
         self.tell(now)
 

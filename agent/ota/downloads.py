@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from agent.errors import StorageError
-from agent.files import disk_trouble
+from agent.files import disk_trouble, make_folder
 from agent.ota.appliers.contract import Image
 from agent.ota.desk import CanceledError
 from agent.ota.fetch import Fetch, FetchPolicy, Limit, Source
-from agent.ota.image import BLOCK
 from agent.ota.manifest import Component, File
 from agent.ota.offer import Offer
+from agent.ota.readback import BLOCK
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class Downloads:
     async def fetch(self, offer: Offer, component: Component, progress: Callable[[int], None]) -> None:
         """Until all files are there and right; `progress` has the bytes of the component. Raises what Fetch does, CanceledError."""
         with disk_trouble():
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(self._folder)
         before = 0
         for file in component.files:
             address = offer.address(file)

@@ -98,6 +98,8 @@ class Engine:
         if after != task:
             fact = f", and what is found is: {runs}" if asked else ""
             log.info("update %s was cut off as %s%s: it goes on as %s", task.key, task.state, fact, after.state)
+            if after.state in HARMLESS:
+                self._steps.forget(after)  # read as one that is activated: it is verified again before it goes on
             await self.desk.keep(after)
 
     async def _advance(self, task: Task) -> None:

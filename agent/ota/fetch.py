@@ -2,6 +2,7 @@
 
 The work is done by one thread: http.client, a buffer that is used again, a hash while it is written. `run` ends with a file that was read
 back through the very descriptor that `take` gives, so nobody can change it between check and use by giving its name to something else.
+Redirects follow the REST client's rules, so this needs the extra `rest`.
 """
 
 import asyncio
@@ -23,9 +24,10 @@ from agent.cloud.rest_request import file_request
 from agent.errors import UsageError
 from agent.ota.bucket import Bucket
 from agent.ota.http_get import Line
-from agent.ota.image import BLOCK, DamagedError, Image, discard
+from agent.ota.image import DamagedError, Image, discard
 from agent.ota.mirrors import Mirror, Mirrors
 from agent.ota.ranges import Asked, Head, RangeError, Span, judge
+from agent.ota.readback import BLOCK
 from agent.ota.source import FetchPolicy, Source
 from agent.ota.trouble import (
     CanceledError,
@@ -254,7 +256,9 @@ class Fetch:
         if other and image.done and not self._source.chunks:
             image.anew()
             if span.start:
-                raise UnavailableError("the file was changed at its server", place=self._line.place)
+                raise UnavailableError(
+                    "the file was changed at its server", place=self._line.place, remedy="see what was uploaded"
+                )
         image.mixed()
         image.origin = (mirror.key, span.validator)
 

@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from agent.errors import StorageError
-from agent.files import disk_trouble, write_atomic
+from agent.files import disk_trouble, make_folder, write_atomic
 from agent.ota.floor import Floor, decoded, encoded, merged
 from agent.ota.refusals import MalformedError
 from agent.ota.roots import Root
@@ -37,7 +37,7 @@ class Floors:
         """From now on it is this one, in the file too. Raises StorageError, MalformedError."""
         floor = decoded(text.encode(), "the journal")
         with disk_trouble():
-            self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            make_folder(self._path.parent, 0o755)
             write_atomic(self._path, encoded(floor), mode=0o644)
         self._floors = [floor]
 

@@ -43,7 +43,7 @@ class Line:
         self._head_left = 0
         self._window_time, self._window_bytes = 0.0, 0
         self.trouble: HubError | None = None
-        self.place = ""
+        self.place = ""  # method and URL of the request, without its query
 
     # ---- time and its end -------------------------------------------------------------------------------------------
 
@@ -94,7 +94,9 @@ class Line:
                     return
                 self._close()
                 request = redirected(request, response.status, location)
-            raise UnusableError(f"more than {REDIRECTS} redirects", place=request.place)
+            raise UnusableError(
+                f"more than {REDIRECTS} redirects", place=request.place, remedy="check the file server's URL"
+            )
         finally:
             self._close()
 
@@ -117,11 +119,11 @@ class Line:
 
     def _ask(self, request: Request) -> http.client.HTTPResponse:
         url = request.url
-        self._head_end = self._clock() + self._policy.head
         self._head_left = HEAD_LIMIT
         self._window_time, self._window_bytes = 0.0, 0
         connection = http.client.HTTPConnection("unused")
         connection.sock = self._connect(request)
+        self._head_end = self._clock() + self._policy.head
         try:
             connection.putrequest("GET", url.raw_path_qs, skip_host=True, skip_accept_encoding=True)
             connection.putheader("Host", url.raw_authority)
@@ -150,16 +152,21 @@ class Line:
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except UnicodeError:  # of IDNA: a label of more than 63 characters, or none
-            raise UnusableError("the host has no name that can be looked up", place=self.place) from None
+            text = "the host has no name that can be looked up"
+            raise UnusableError(text, place=self.place, remedy="check the URL") from None
         except OSError as error:
             raise self._failed(error) from None
         trouble: HubError | None = None
-        for family, kind, protocol, _, address in found:
+        for number, (family, kind, protocol, _, address) in enumerate(found):
+            now = self._clock()
+            share = now + (end - now) / (len(found) - number)  # an address that is silent leaves time for the others
             try:
                 self._hold(socket.socket(family, kind, protocol))
-                self._limit(end).connect(address)
                 if request.url.scheme == "https":
-                    self._encrypt(host, end)
+                    self._hold(self._encrypted(self._limit(share), host))
+                self._limit(share).connect(address)
+                if isinstance(held := self._limit(share), ssl.SSLSocket):
+                    held.do_handshake()
             except (ssl.SSLError, OSError) as error:
                 self._close()
                 trouble = self._failed(error)
@@ -167,14 +174,11 @@ class Line:
                 return _Channel(self)
         raise trouble or UnavailableError("the host has no address", place=self.place, remedy=_NETWORK)
 
-    def _encrypt(self, host: str, end: float) -> None:
+    def _encrypted(self, plain: socket.socket, host: str) -> ssl.SSLSocket:
+        """Before it connects: Python 3.11 does not close what it wraps after a reset."""
         if self._tls is None:
             self._tls = tls_context(ca=self._policy.ca, certificate="", key="")
-        plain = self._limit(end)
-        wrapped = self._tls.wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)
-        self._hold(wrapped)
-        self._limit(end)
-        wrapped.do_handshake()
+        return self._tls.wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)
 
     def _hold(self, found: socket.socket) -> None:
         with self._lock:

@@ -16,11 +16,10 @@ from pathlib import Path
 
 from agent.errors import HubError, StorageError, TryAgainError, UsageError
 from agent.files import sync_folder, write_atomic
-from agent.ota.readback import ReadBack
+from agent.ota.readback import BLOCK, ReadBack
 from agent.ota.source import Chunk, Source
 from agent.ota.trouble import CorruptError, NoSpaceError
 
-BLOCK = 1 << 18  # bytes read or received at a time
 _NOTE = ".resume"
 _LONGEST_NOTE = 4096
 _FULL = (errno.ENOSPC, errno.EDQUOT)

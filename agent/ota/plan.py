@@ -45,6 +45,7 @@ class Runs(StrEnum):
     ON_TRIAL = "on trial"  # the new version runs and falls back by itself unless it is confirmed
     FELL_BACK = "fell back"  # the new version was on trial; what ran before runs again
     CONFIRMED = "confirmed"  # the new version runs for good
+    UNDER_WAY = "under way"  # device after device gets the new version, and the activation goes on where it was
 
 
 S = State
@@ -186,6 +187,8 @@ def _activating(task: Task, runs: Runs) -> Task:
         case Runs.OLD | Runs.SELECTED:
             again = tried(task)
             return moved(again, S.STAGED, tries=again.tries) if again.state == S.ACTIVATING else again
+        case Runs.UNDER_WAY:
+            return task  # it takes days, so that a restart in it is no failure
 
 
 def _trial(task: Task, runs: Runs) -> Task:

@@ -16,6 +16,7 @@ _STRONG = re.compile(r'"[\x21\x23-\x7e]{1,200}"', re.ASCII)
 _OK, _PARTIAL, _UNSATISFIABLE = 200, 206, 416
 _LONGEST_DATE = 40  # characters
 _SHOWN = 60
+_SERVED = "see how the file is served at this URL"
 
 
 class RangeError(UnusableError):
@@ -86,24 +87,28 @@ def judge(head: Head, asked: Asked) -> Span:
     elif head.status == _UNSATISFIABLE:
         raise _unsatisfiable(head, asked)
     else:
-        raise UnusableError(f"the answer is no file (status {head.status})", place=head.place, status=head.status)
+        raise UnusableError(
+            f"the answer is no file (status {head.status})", place=head.place, status=head.status, remedy=_SERVED
+        )
     _check_length(head, end - start)
     return Span(start, end, validator(head.headers))
 
 
 def _part(head: Head, asked: Asked) -> tuple[int, int]:
     if not asked.ranged:
-        raise RangeError("a part is sent that nobody asked for", place=head.place, status=head.status)
+        raise RangeError("a part is sent that nobody asked for", place=head.place, status=head.status, remedy=_SERVED)
     told = head.headers.get("content-range", "")
     found = content_range(told)
     if found is None:
         kind = head.headers.get("content-type", "")
         shown = clean(told or kind)[:_SHOWN]
-        raise RangeError(f"the part does not say which it is ({shown})", place=head.place, status=head.status)
+        raise RangeError(
+            f"the part does not say which it is ({shown})", place=head.place, status=head.status, remedy=_SERVED
+        )
     start, end, total = found
     if start != asked.offset or end > asked.size or total not in (None, asked.size):
         text = f"bytes {start}-{end - 1} of {total} are sent, where those from {asked.offset} of {asked.size} were asked for"
-        raise RangeError(text, place=head.place, status=head.status)
+        raise RangeError(text, place=head.place, status=head.status, remedy=_SERVED)
     return start, end
 
 
@@ -112,7 +117,7 @@ def _unsatisfiable(head: Head, asked: Asked) -> UnusableError:
     if found is not None and int(found[1]) != asked.size:
         text = f"the server's file has {int(found[1])} bytes, the right one {asked.size}"
         return UnusableError(text, place=head.place, status=head.status, remedy="see what was uploaded")
-    return RangeError("the server does not give this range", place=head.place, status=head.status)
+    return RangeError("the server does not give this range", place=head.place, status=head.status, remedy=_SERVED)
 
 
 def _check_length(head: Head, expected: int) -> None:

@@ -9,7 +9,7 @@ import os
 import threading
 from collections.abc import Callable
 
-BLOCK = 1 << 18  # bytes read at a time
+BLOCK = 1 << 18  # bytes read or received at a time
 _LOOK = 0.2  # seconds between two looks whether the download was canceled
 
 
@@ -35,6 +35,8 @@ class ReadBack:
     def reach(self, end: int, *, ahead: int | None = None) -> None:
         """The bytes before `end` are written and right. Waits while too many are not on the disk. Raises OSError, and what `check` raises."""
         most = self._ahead if ahead is None else ahead
+        if end > self._goal:  # of what is not yet written this starts the writing: less is left for fsync to wait for
+            os.posix_fadvise(self._descriptor, self._goal, end - self._goal, os.POSIX_FADV_DONTNEED)
         with self._changed:
             self._goal = end
             self._changed.notify_all()
@@ -85,6 +87,9 @@ class ReadBack:
     def _read(self, goal: int) -> None:
         """What the disk lacks is left out: the hash tells."""
         os.posix_fadvise(self._descriptor, self.at, goal - self.at, os.POSIX_FADV_DONTNEED)  # from the disk, not memory
+        os.posix_fadvise(
+            self._descriptor, self.at, goal - self.at, os.POSIX_FADV_WILLNEED
+        )  # while the first part is hashed
         start = self.at
         while start < goal and (count := os.preadv(self._descriptor, [self._buffer[: goal - start]], start)):
             self._hash.update(self._buffer[:count])

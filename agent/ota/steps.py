@@ -11,7 +11,7 @@ from typing import NoReturn, Protocol
 
 from agent.clock import Clock
 from agent.ota import plan
-from agent.ota.appliers.contract import Applier, ApplierError, Effect, Image
+from agent.ota.appliers.contract import Applier, ApplierError, Effect, FleetApplier, Image
 from agent.ota.desk import CanceledError, Desk, Source
 from agent.ota.health import Health
 from agent.ota.manifest import Component
@@ -127,7 +127,7 @@ class Steps:
         for component in (await self._offer(task)).components:
             if component.name in task.done:
                 continue
-            found = await self._applier(component).describe(component)
+            found = await (await self._entrusted(task, component)).describe(component)
             task = replace(task, component=component.name, was=found.version)
             if found.runs == Runs.CONFIRMED:
                 log.info("update %s: %s %s runs already", task.key, component.name, found.version)
@@ -194,7 +194,7 @@ class Steps:
 
     async def _activating(self, task: Task) -> Task:
         component = await self._component(task)
-        effect = await self._applier(component).activate(component)
+        effect = await (await self._entrusted(task, component)).activate(component)
         if effect == Effect.PROVED:
             return moved(task, State.CONFIRMED)
         if effect != Effect.DONE:
@@ -229,7 +229,7 @@ class Steps:
         done = (*task.done, component.name)
         kept = {name: task.facts[name] for name in ("digest", MANIFEST, PERMISSION, "floor") if name in task.facts}
         if any(one.name not in done for one in offer.components):
-            return moved(task, State.CHECKED, done=done, trial_spent=0.0, facts=kept)
+            return moved(task, State.CHECKED, done=done, trial_spent=0.0, facts=kept, detail="")
         after = plan.ended(replace(task, done=done), State.SUCCEEDED, "", f"{task.release} is installed")
         await self._verifier.confirmed(task.facts["floor"])
         return await self._desk.keep(after, floor=task.facts["floor"])
@@ -237,6 +237,9 @@ class Steps:
     async def _rolling_back(self, task: Task) -> Task:
         component = await self._component(task)
         effect = await self._applier(component).roll_back(component)
+        if effect == Effect.STAYS:
+            await self._fetcher.clean()
+            return plan.ended(task, State.FAILED, task.code or "failed", task.detail)
         if effect != Effect.DONE:
             await self._await_restart(effect, f"update {task.key} is rolled back")
         return moved(task, State.ROLLED_BACK)
@@ -262,6 +265,14 @@ class Steps:
         if component.kind not in self._appliers:
             raise ApplierError("no-applier", f"nothing here installs components of kind {component.kind}")
         return self._appliers[component.kind]
+
+    async def _entrusted(self, task: Task, component: Component) -> Applier:
+        """The applier, told what it needs to know where it updates devices."""
+        applier = self._applier(component)
+        if isinstance(applier, FleetApplier):
+            permission = (await self._offer(task)).verified.permission
+            applier.entrust(permission, lambda percent, text: self._desk.further(task, percent, text))
+        return applier
 
     async def _permitted(self, task: Task) -> None:
         """Wait for the window, and for a person where one is to approve. An emergency, which only a signature can say, waits for neither."""

@@ -171,6 +171,8 @@ class OtaSettings(Section):
     room: Size = Field(8_388_608, ge=0, description="of the disk must be free in a trial")
     bandwidth: Size = Field(0, ge=0, description="bytes a second of downloads; 0: no limit")
     download_time: Seconds = Field(86_400.0, ge=60, le=2_592_000, description="a download may take so long")
+    device_time: Seconds = Field(172_800.0, ge=60, le=2_592_000, description="devices are waited for so long")
+    device_battery: float = Field(30.0, ge=0, le=100, description="percent that a device must have left for it")
     ca: FileName = Field("", description="PEM file with the authorities of file servers")
     plain_http: bool = Field(False, description="fetch over unencrypted HTTP: what is signed stays safe, not secret")
 

@@ -30,7 +30,9 @@ MANY = 10_000  # copies of one device
 OWN_IEEE = "00:12:4b:00:00:00:aa:01"
 CODE_SIZES = (8, 10, 14, 18)  # octets of an install code with its CRC
 RADIO_KEYS = frozenset({"kind", "stick", "ieee", "port", "devices"})
-DEVICE_KEYS = frozenset({"name", "profile", "ieee", "pairing", "install_code", "poll", "count", "script", "repeat"})
+DEVICE_KEYS = frozenset(
+    {"name", "profile", "ieee", "pairing", "install_code", "poll", "count", "script", "repeat", "firmware"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class DeviceSpec:
     script: tuple[Mapping[str, Any], ...] = ()  # what it does by itself: steps with `after` (seconds) and an operation
     repeat: bool = False
     place: str = ""  # in the home file
+    firmware: Any = None  # a table, read by the radio's simulator; None: it takes no other
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +128,7 @@ def _device(found: Entry) -> DeviceSpec:
         script(entry, place),
         truth(entry, "repeat", place, default=False),
         place,
+        entry.get("firmware"),
     )
 
 

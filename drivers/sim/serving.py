@@ -9,6 +9,7 @@ import json
 import os
 import termios
 import tty
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -41,7 +42,7 @@ class FrontEnd(Protocol):
         """The stick restarts by itself (power, crash): volatile state goes, the host hears a reset indication."""
 
 
-class Simulation:
+class Simulation(ABC):
     """One running stick. A kind of radio says in a subclass what it keeps, and what its control socket can do."""
 
     def __init__(self, front_end: FrontEnd, link: Path | None, state: Path | None, faults: Faults) -> None:
@@ -81,21 +82,21 @@ class Simulation:
 
     # ---- what a kind of radio adds ----------------------------------------------------------------------------------
 
+    @abstractmethod
     def load(self, saved: Json, now: float) -> None:
         """Take up what `save` gave."""
-        raise NotImplementedError
 
+    @abstractmethod
     def save(self) -> Json:
         """What survives a power cut."""
-        raise NotImplementedError
 
+    @abstractmethod
     def perform(self, request: Json, now: float) -> Json:
         """An operation on the network or its devices. Raises ControlError."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fault(self, kind: str, count: int, now: float) -> None:
         """The next `count` things of a sort go wrong. Raises ControlError."""
-        raise NotImplementedError
 
     # ---- life -------------------------------------------------------------------------------------------------------
 

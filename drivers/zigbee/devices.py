@@ -13,14 +13,15 @@ from typing import Any, Protocol
 import zigpy.types
 from zigpy.device import ZigbeeDevice
 
-from agent.driver import DeviceUnreachable, DriverContext, DriverError, DriverLost, Sink, UnknownDevice
+from agent.driver import DeviceUnreachable, DriverContext, DriverError, DriverLost, NotNow, Sink, UnknownDevice
 from agent.model import Availability, AvailabilityChanged, DeviceAwake, DeviceFound, DeviceId, DeviceJoining, DeviceLost
 from drivers.zigbee import interview
 from drivers.zigbee.availability import Watch
 from drivers.zigbee.join import Window
 from drivers.zigbee.node import Node
 from drivers.zigbee.nodes import NodeBook
-from drivers.zigbee.radio import Link
+from drivers.zigbee.ota import Updates
+from drivers.zigbee.radio import Link, hold_updates
 from drivers.zigbee.requests import Priority, Requests, expect_success
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ class Life(Protocol):
     requests: Requests
     watch: Watch
     window: Window
+    updates: Updates
     poll_interval: float
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]: ...
@@ -89,6 +91,7 @@ class Devices:
             if self._ours(device) and device.is_initialized:
                 node = self._take_up(device)
                 self.sink(DeviceFound(node.description, known=True))
+        hold_updates(self._link, held=False)
         self._book.save()
 
     def detach(self) -> None:
@@ -128,6 +131,7 @@ class Devices:
         self.session.watch.add(key, now, sleepy=node.sleepy)
         self.session.check_soon()
         node.attach()
+        node.until_detached(self.session.updates.listen(node))
         return node
 
     # ---- signs of life ----------------------------------------------------------------------------------------------
@@ -148,6 +152,7 @@ class Devices:
 
     def restarted(self, node: Node) -> None:
         """A known device announced itself: it was without power, and its state may be another one."""
+        self.session.updates.restarted(node.id.key)
         adopting = self._adopting.get(node.id.key)
         if not node.sleepy and node.record.configured and (adopting is None or adopting.done()):
             with suppress(DriverLost):
@@ -236,6 +241,8 @@ class Devices:
     async def interview(self, key: str) -> None:
         """Interview a known device again. Raises NotNow or DeviceUnreachable when it does not answer."""
         node = self.node(key)
+        if node.device.ota_in_progress:
+            raise NotNow("its firmware is being updated", place=str(node.id))  # zigpy would do nothing, and say nothing
         await node.ping(self.session.requests, Priority.USER)
         self._not_interviewed.discard(key)
         await self.session.requests.ask(node.device.reinterview, limit=REINTERVIEW_TIMEOUT)
@@ -257,6 +264,7 @@ class Devices:
             await self._leave(device, force=force)
             self._forget(device)
             self._book.devices.pop(key, None)
+            self.session.updates.forget(key)
             self._book.save()
             await self._link.database.settled()
         finally:

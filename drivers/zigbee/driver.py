@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.driver import DriverContext, DriverInfo, DriverLost, Sink
+from agent.driver import DriverContext, DriverInfo, DriverLost, Firmware, InvalidParameters, Sink
 from agent.errors import install_extra
 from agent.model import Command, Discovery, Outcome
 from drivers.zigbee.lazy import lazily
@@ -84,6 +85,16 @@ class ZigbeeDriver:
     async def restore(self, document: bytes) -> None:
         await self._running.restore(document)
 
+    async def firmware(self, key: str) -> tuple[Firmware, ...]:
+        return await self._running.firmware(key)
+
+    async def update_firmware(
+        self, key: str, image: Path, *, target: int = 0, progress: Callable[[int, int], None]
+    ) -> None:
+        if target:
+            raise InvalidParameters(f"a Zigbee device has one image, and no target {target}")
+        await self._running.update_firmware(key, image, progress)
+
 
 async def _to_its_end(closing: Coroutine[Any, Any, None]) -> None:
     """Also when it is cancelled meanwhile: a database that stays open keeps the whole process from ending."""
@@ -107,4 +118,6 @@ def load_quirks() -> Callable[[Any], Any]:
     return resolve
 
 
-INFO = DriverInfo(kind="zigbee", settings=ZigbeeSettings, open=ZigbeeDriver, discovery_kinds=("ZIGBEE",))
+INFO = DriverInfo(
+    kind="zigbee", settings=ZigbeeSettings, open=ZigbeeDriver, discovery_kinds=("ZIGBEE",), updates_firmware=True
+)

@@ -108,6 +108,10 @@ class Node:
                 cluster.add_listener(listener)
                 self._unsubscribe.append(_remover(cluster, listener))
 
+    def until_detached(self, end: Callable[[], None]) -> None:
+        """Somebody else listens as well, until `end` is called."""
+        self._unsubscribe.append(end)
+
     def detach(self) -> None:
         for unsubscribe in self._unsubscribe:
             unsubscribe()
@@ -158,6 +162,11 @@ class Node:
 
     def commanded(self, cluster: Any, command: int, arguments: Any) -> None:
         """A cluster command came from the device: a button, an alarm, a lock."""
+        if isinstance(arguments, bytes):
+            log.debug(
+                "%s: command 0x%02X of cluster 0x%04X is none that zigpy knows", self.id, command, cluster.cluster_id
+            )
+            return
         try:
             if cluster.is_server and cluster.cluster_id == IAS_ZONE and command == ENROL_REQUEST:
                 cluster.create_catching_task(cluster.command(ENROL_RESPONSE, 0, 0, expect_reply=False))

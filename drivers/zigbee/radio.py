@@ -306,6 +306,7 @@ async def start(link: Link, secrets: Secrets) -> None:
         raise
     except HubError as error:
         raise DriverLost(error.message, place=error.place, remedy=error.remedy) from error
+    hold_updates(link, held=True)
     try:
         async with asyncio.timeout(START_TIMEOUT):
             await link.app.initialize(auto_form=True)
@@ -315,6 +316,12 @@ async def start(link: Link, secrets: Secrets) -> None:
     if link.lost.done():
         raise DriverLost(link.lost.result())
     _watch_resets(link)
+
+
+def hold_updates(link: Link, *, held: bool) -> None:
+    """Have zigpy leave requests for firmware unanswered: it would end a transfer that a restart has cut, before ota.py is there to go on."""
+    for device in link.app.devices.values():
+        device.ota_in_progress = held
 
 
 def _watch_resets(link: Link) -> None:

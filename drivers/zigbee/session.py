@@ -2,10 +2,20 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
-from agent.driver import DeviceUnreachable, DriverContext, DriverError, DriverLost, NotNow, Sink, execute_each
+from agent.driver import (
+    DeviceUnreachable,
+    DriverContext,
+    DriverError,
+    DriverLost,
+    Firmware,
+    NotNow,
+    Sink,
+    execute_each,
+)
 from agent.model import (
     Action,
     Availability,
@@ -26,10 +36,14 @@ from drivers.zigbee.devices import Devices
 from drivers.zigbee.join import Window
 from drivers.zigbee.node import Node, Poll
 from drivers.zigbee.nodes import NodeBook
+from drivers.zigbee.ota import Updates
+from drivers.zigbee.ota_book import FirmwareBook
+from drivers.zigbee.ota_transfer import Terms
 from drivers.zigbee.requests import Requests
 
 log = logging.getLogger(__name__)
 
+FIRMWARE = "firmware.json"
 BACKGROUND_TASKS = 4  # devices that are read, pinged or polled at once; commands do not wait for them
 POLL_LOOK = 60.0  # seconds until new devices are looked at for polls
 
@@ -56,6 +70,9 @@ class Session:
         )
         move_in(context.state_dir / "backups", context.secrets)
         self.backups = Backups(link, self.requests, context.secrets, settings.backups)
+        terms = Terms(settings.update_interval, settings.update_patience)
+        firmware = FirmwareBook(context.state_dir / FIRMWARE)
+        self.updates = Updates(self.requests, firmware, context.clock, terms, self.bug)
         self.devices = Devices(context, link, book, sink, self)
 
     # ---- life -------------------------------------------------------------------------------------------------------
@@ -228,6 +245,14 @@ class Session:
     async def interview(self, key: str) -> None:
         self.requests.check()
         await self.devices.interview(key)
+
+    async def firmware(self, key: str) -> tuple[Firmware, ...]:
+        node = self.devices.node(key)
+        return await self.updates.firmware(node)
+
+    async def update_firmware(self, key: str, image: Path, progress: Callable[[int, int], None]) -> None:
+        node = self.devices.node(key)
+        await self._guarded(node, self.updates.update(node, image, progress))
 
     async def remove(self, key: str, *, force: bool) -> None:
         self.requests.check()

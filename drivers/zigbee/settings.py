@@ -52,6 +52,12 @@ class ZigbeeSettings(BaseModel):
     poll_interval: Seconds = Field(300.0, ge=5, description="for values that a device cannot report by itself")
     commit_interval: Seconds = Field(3600.0, ge=1, description="zigpy's attribute cache reaches the disk this often")
     backups: int = Field(10, ge=1, le=1000, description="network backups kept among the secrets")
+    update_interval: Seconds = Field(
+        0.1, ge=0.0, le=10, description="between two blocks of a device's firmware: the rest of the air is for commands"
+    )
+    update_patience: Seconds = Field(
+        300.0, ge=1, description="silence after which a device that takes firmware is given up; time for its restart"
+    )
     quirks: bool = Field(False, description="corrections for odd devices; needs the extra quirks, Python 3.12 or newer")
 
     @model_validator(mode="after")

@@ -5,13 +5,15 @@ A node that fails here must not stay in the network as if it were secure: `Boots
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from agent.driver import DeviceUnreachable, DriverError
 from drivers.zwave.codec import Command, make
 from drivers.zwave.messages import Messages, Received
 from drivers.zwave.security import kex
+from drivers.zwave.security.ckdf import Keys
 from drivers.zwave.security.classes import AUTHENTICATED, KEY_SIZE, SecurityClass
 from drivers.zwave.transmit import Urgency
 
@@ -32,16 +34,22 @@ class BootstrapError(DriverError):
 class Credentials:
     """What is known of a device before it joins. `dsk`: all of it, from a QR code; `pin`: its first two bytes, as its owner typed them.
 
-    `allowed` limits what it may be granted.
+    `allowed` limits what it may be granted; `attended`: somebody can be asked for the PIN.
     """
 
     dsk: bytes | None = None
     pin: bytes | None = field(default=None, repr=False)
     allowed: frozenset[SecurityClass] = frozenset(SecurityClass) - {SecurityClass.TEMPORARY}
+    attended: bool = False
 
     @property
     def authentic(self) -> bool:
         """Classes that need the DSK may be granted."""
+        return self.attended or self.of_one_device
+
+    @property
+    def of_one_device(self) -> bool:
+        """They let no other device in."""
         return self.dsk is not None or self.pin is not None
 
     def grant(self, requested: Iterable[SecurityClass]) -> tuple[SecurityClass, ...]:
@@ -53,6 +61,23 @@ class Credentials:
         )
 
 
+class Attendant(Protocol):
+    """Who sees a device join, and can be asked."""
+
+    def negotiated(self, requested: tuple[SecurityClass, ...], granted: tuple[SecurityClass, ...]) -> None:
+        """What the device asks for, and what of it it may have."""
+
+    def ask_pin(self, dsk: bytes, answered: Callable[[bytes | None], None]) -> None:
+        """Ask for the first two bytes of a DSK; `answered` takes them, or None where there is no answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pin:
+    """What a person answered."""
+
+    pin: bytes | None = field(repr=False)
+
+
 @dataclass(slots=True)
 class _Exchange:
     """One S2 exchange: the pure machine, and what came for it."""
@@ -61,8 +86,8 @@ class _Exchange:
     node: int
     machine: kex.Includer
     credentials: Credentials
-    ask_pin: Callable[[bytes], Awaitable[bytes | None]]
-    arrived: asyncio.Queue[tuple[bytes, SecurityClass | None] | None] = field(default_factory=asyncio.Queue)
+    attendant: Attendant | None
+    arrived: asyncio.Queue[tuple[bytes, SecurityClass | None] | _Pin | None] = field(default_factory=asyncio.Queue)
     granted: list[SecurityClass] = field(default_factory=list)
     refusal: str = ""  # why nothing was granted
 
@@ -70,7 +95,7 @@ class _Exchange:
         secured, loop = self.messages.secured, asyncio.get_running_loop()
         self.messages.exchanges[self.node] = lambda data, security: self.arrived.put_nowait((data, security))
         secured.unreadable[self.node] = lambda: self.arrived.put_nowait(None)
-        secured.deaf.add(self.node)
+        secured.deaf[self.node] = []
         try:
             effects = self.machine.start(loop.time())
             while True:
@@ -84,7 +109,7 @@ class _Exchange:
         finally:
             del self.messages.exchanges[self.node]
             secured.unreadable.pop(self.node, None)
-            secured.deaf.discard(self.node)
+            secured.deaf.pop(self.node, None)
             secured.s2.set_temporary(self.node, None)
 
     async def _next(self) -> list[kex.Effect]:
@@ -96,27 +121,26 @@ class _Exchange:
             return self.machine.tick(max(loop.time(), self.machine.deadline or 0.0))
         if came is None:
             return self.machine.undecryptable()
+        if isinstance(came, _Pin):
+            return self._pin(came.pin)
         return self.machine.receive(*came, loop.time())
 
     async def _perform(self, effects: list[kex.Effect]) -> kex.Finished | None:
-        secured, now = self.messages.secured, asyncio.get_running_loop().time
+        secured = self.messages.secured
         todo = list(effects)
         while todo:
             match todo.pop(0):
                 case kex.Send(data, security):
                     await self._send(data, security)
                 case kex.AskGrant(requested):
-                    granted = self.credentials.grant(requested)
-                    if not granted:
-                        names = ", ".join(one.name for one in requested)
-                        self.refusal = f"the device wants {names}: give its PIN, DSK or QR code"
-                    todo += self.machine.grant(granted, now())
+                    todo += self._grant(requested)
                 case kex.AskPin(dsk):
-                    pin = await self.ask_pin(dsk)
-                    todo += self.machine.cancel() if pin is None else self.machine.pin(pin, now())
+                    if self.credentials.pin is not None or self.attendant is None:
+                        todo += self._pin(self.credentials.pin)
+                    else:  # meanwhile the device may give up
+                        self.attendant.ask_pin(dsk, lambda pin: self.arrived.put_nowait(_Pin(pin)))
                 case kex.UseTemporary(keys):
-                    secured.s2.set_temporary(self.node, keys)
-                    secured.deaf.discard(self.node)
+                    self._use_temporary(keys)
                 case kex.UseKey(security_class, _):
                     self.granted.append(security_class)
                     secured.s2.grant(self.node, self.granted)
@@ -125,6 +149,28 @@ class _Exchange:
                 case kex.Failed(_, by_peer, reason):
                     raise BootstrapError(self.refusal or (f"the device gave up: {reason}" if by_peer else reason))
         return None
+
+    def _grant(self, requested: tuple[SecurityClass, ...]) -> list[kex.Effect]:
+        granted = self.credentials.grant(requested)
+        if not granted:
+            names = ", ".join(one.title for one in requested)
+            self.refusal = f"the device wants {names}: give its PIN, DSK or QR code"
+        elif self.attendant is not None:
+            self.attendant.negotiated(requested, granted)
+        return self.machine.grant(granted, asyncio.get_running_loop().time())
+
+    def _use_temporary(self, keys: Keys) -> None:
+        """What the node said while its PIN was looked for can be read now."""
+        secured = self.messages.secured
+        secured.s2.set_temporary(self.node, keys)
+        for missed in secured.deaf.pop(self.node, ()):
+            self.messages.receive(self.node, missed)
+
+    def _pin(self, pin: bytes | None) -> list[kex.Effect]:
+        if pin is not None:
+            return self.machine.pin(pin, asyncio.get_running_loop().time())
+        self.refusal = "nobody gave the device's PIN"
+        return self.machine.cancel()
 
     async def _send(self, data: bytes, security: SecurityClass | None) -> None:
         try:
@@ -144,17 +190,13 @@ async def bootstrap_s2(
     credentials: Credentials,
     *,
     long_range: bool = False,
-    ask_pin: Callable[[bytes], Awaitable[bytes | None]] | None = None,
+    attendant: Attendant | None = None,
 ) -> kex.Finished:
     """Give a node its S2 keys. Raises BootstrapError, StickJammed, DriverLost."""
-
-    async def known_pin(_dsk: bytes) -> bytes | None:
-        return credentials.pin
-
     secured = messages.secured
     secured.forget(node)
     machine = kex.Includer(secured.entropy(PRIVATE_KEY), long_range, keys=secured.keys, dsk=credentials.dsk)
-    finished = await _Exchange(messages, node, machine, credentials, ask_pin or known_pin).run()
+    finished = await _Exchange(messages, node, machine, credentials, attendant).run()
     if not finished.granted:
         raise BootstrapError("the device took no key")
     secured.s2.drop_span(node)

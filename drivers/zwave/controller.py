@@ -95,6 +95,11 @@ class Controller:
         link.listen(self._on_request)
 
     @property
+    def restarts(self) -> bool:
+        """A soft reset is there, and allowed."""
+        return self._may_reset and self.facts.has("SoftReset")
+
+    @property
     def facts(self) -> Facts:
         if self._facts is None:
             raise DriverLost("the stick is not started")
@@ -122,7 +127,7 @@ class Controller:
                     specific=PC_CONTROLLER,
                     command_classes=bytes(OWN_CLASSES),
                 )
-            if self._may_reset and self.facts.has("SoftReset"):
+            if self.restarts:
                 await self.soft_reset()
             await self._configure_to_the_end()
         except (StickSilent, StickRefused, CallAborted) as error:

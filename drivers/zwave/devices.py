@@ -38,9 +38,9 @@ class Devices:
         """A node left, or is to be compiled anew."""
         self._maps.pop(number, None)
 
-    def present(self, record: NodeRecord, *, known: bool = False) -> None:
+    def present(self, record: NodeRecord, *, known: bool = False, expected: bool = False) -> None:
         """Tell of a device, and what nothing will report of it but its interview."""
-        self._sink(DeviceFound(self._describe(record), known=known))
+        self._sink(DeviceFound(self._describe(record), known=known, expected=expected))
         for told in self.map(record.id).constants:
             self._sink(Report(self.id(record.id), told.endpoint, told.capability, told.properties))
 

@@ -1,27 +1,32 @@
 """The Z-Wave driver: the contract of agent.driver on one stick."""
 
+import asyncio
 import json
 import logging
 import os
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.driver import DriverContext, DriverInfo, DriverLost, Sink
+from agent.driver import Driver, DriverContext, DriverError, DriverInfo, DriverLost, Firmware, InvalidParameters, Sink
 from agent.errors import HubError
 from agent.files import write_atomic
-from agent.model import Command, Discovery, Outcome
+from agent.model import Action, Command, Discovery, JsonValue, Outcome
 from drivers.serial import candidates
-from drivers.zwave.settings import ZwaveSettings
+from drivers.zwave.settings import ZwaveSettings, is_server
 
 if TYPE_CHECKING:
     from drivers.zwave.controller import Controller
+    from drivers.zwave.multicast import Together
     from drivers.zwave.perform import Contract
+    from drivers.zwave.routes import Rebuilt, Route
 
 log = logging.getLogger(__name__)
 
 STICK = "stick.json"
 NODES = "nodes"
+WAIT = 86_400.0  # seconds for a device that sleeps
 
 
 class ZwaveDriver:
@@ -30,6 +35,7 @@ class ZwaveDriver:
     def __init__(self, context: DriverContext) -> None:
         self._context = context
         self._contract: Contract | None = None
+        self._together: Together | None = None
         self._used = False
 
     async def run(self, sink: Sink) -> None:
@@ -46,7 +52,7 @@ class ZwaveDriver:
         try:
             await self._serve(controller, sink)
         finally:
-            self._contract = None
+            self._contract = self._together = None
             controller.link.close()
 
     async def _serve(self, controller: "Controller", sink: Sink) -> None:
@@ -57,7 +63,7 @@ class ZwaveDriver:
             for damaged in book.load():
                 log.warning("a node is interviewed again, its file is damaged: %s", damaged)
             network_keys = import_module("drivers.zwave.keys").network_keys
-            keys = network_keys(self._context.secrets, self._context.settings, os.urandom)
+            keys = network_keys(self._context.secrets, self._context.settings, os.urandom, book.nodes.values())
             stick = {"identity": controller.facts.identity, "port": controller.link.name}
             write_atomic(self._context.state_dir / STICK, json.dumps(stick).encode())
             network = network_type(self._context, sink, controller, book, keys)
@@ -66,6 +72,7 @@ class ZwaveDriver:
         except HubError as error:
             raise DriverLost(error.message, place=error.place, remedy=error.remedy) from error
         self._contract = import_module("drivers.zwave.perform").Contract(network)
+        self._together = import_module("drivers.zwave.multicast").Together(network, self._contract)
         await network.serve()
 
     async def _find(self, known: dict[str, str]) -> "Controller":
@@ -120,6 +127,9 @@ class ZwaveDriver:
     async def discover(self, request: Discovery) -> None:
         await self._running.discover(request)
 
+    async def reply(self, key: str, text: str) -> None:
+        self._running.reply(key, text)
+
     async def stop_discovery(self) -> None:
         await self._running.stop_discovery()
 
@@ -142,6 +152,58 @@ class ZwaveDriver:
 
     async def restore(self, document: bytes) -> None:
         await self._running.restore(document)
+        (self._context.state_dir / STICK).unlink(missing_ok=True)  # the network may be another one now
+
+    # ---- beyond the contract ----------------------------------------------------------------------------------------
+
+    async def rebuild_routes(
+        self, key: str, progress: Callable[[str], None] = lambda _step: None, *, wait: float = WAIT
+    ) -> "Rebuilt":
+        """Let a device find its neighbours and routes anew; one that sleeps when it wakes up. Raises DriverError."""
+        return await self._running.rebuild_routes(key, progress, wait)
+
+    async def execute_together(self, keys: Iterable[str], action: Action) -> Mapping[str, DriverError | None]:
+        """One action for several devices, at the same moment where they can; None for each that has done it. Raises DriverLost."""
+        if self._together is None:
+            raise DriverLost("the stick is not connected")
+        return await self._together.execute(keys, action)
+
+    async def firmware(self, key: str) -> tuple[Firmware, ...]:
+        """See UpdatesFirmware. The image of the chip, as it said last; what further targets run is told by no command of its own."""
+        return (self._running.firmware(key),)
+
+    async def update_firmware(
+        self, key: str, image: Path, *, target: int = 0, progress: Callable[[int, int], None]
+    ) -> None:
+        """See UpdatesFirmware. One device at a time: NotNow for another one meanwhile."""
+        running = self._running
+        try:
+            content = await asyncio.to_thread(image.read_bytes)
+        except OSError as error:
+            raise InvalidParameters(f"image cannot be read: {error.strerror}", place=str(image)) from error
+        await running.update_firmware(key, content, target, progress)
+
+    async def neighbors(self, key: str) -> tuple[int, ...]:
+        """The nodes that a device hears directly. Raises DriverError."""
+        return await self._running.routes.neighbors(self._running.number(key))
+
+    async def priority_route(self, key: str) -> "Route | None":
+        """The route to a device that the stick tries first. Raises DriverError."""
+        return await self._running.routes.priority_route(self._running.number(key))
+
+    async def set_priority_route(self, key: str, repeaters: tuple[int, ...] | None, speed: int = 3) -> None:
+        """Let the stick try this route first; `repeaters` None: let it choose. Raises InvalidParameters, DriverError."""
+        routes, number = self._running.routes, self._running.number(key)
+        if repeaters is None:
+            await routes.clear_priority_route(number)
+        else:
+            await routes.set_priority_route(number, repeaters, speed)
+
+    def figures(self) -> Mapping[str, Mapping[str, float]]:
+        return self._running.figures()
+
+    async def details(self, key: str) -> Mapping[str, JsonValue]:
+        return await self._running.details(key)
 
 
 def _known(path: Path) -> dict[str, str]:
@@ -155,4 +217,14 @@ def _known(path: Path) -> dict[str, str]:
     return {str(key): str(value) for key, value in content.items()}
 
 
-INFO = DriverInfo(kind="zwave", settings=ZwaveSettings, open=ZwaveDriver, discovery_kinds=("ZWAVE",))
+def open_driver(context: DriverContext) -> Driver:
+    """A driver for a stick, or for a zwave-js-server that has one."""
+    if is_server(context.settings.port):
+        driver: Driver = import_module("drivers.zwave.server").ServerDriver(context)
+        return driver
+    return ZwaveDriver(context)
+
+
+INFO = DriverInfo(
+    kind="zwave", settings=ZwaveSettings, open=open_driver, discovery_kinds=("ZWAVE",), updates_firmware=True
+)

@@ -6,23 +6,23 @@ known, said, and not used.
 
 import asyncio
 import logging
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from agent.driver import DeviceRefused, DeviceUnreachable, DriverError, DriverLost, NotSupported
 from agent.model import DeviceId, DeviceJoining, JoinWindow
-from drivers.zwave.bootstrap import BootstrapError, Credentials, bootstrap_s0, bootstrap_s2
-from drivers.zwave.function_tables import AddMode, AddStatus, UpdateStatus
+from drivers.zwave.bootstrap import BootstrapError, Credentials
+from drivers.zwave.function_tables import AddMode, AddStatus, Region, UpdateStatus
 from drivers.zwave.functions import FIRST_LONG_RANGE
 from drivers.zwave.interview import supported
 from drivers.zwave.layout import Values
-from drivers.zwave.life import Life
+from drivers.zwave.life import Life, NetworkBusy
 from drivers.zwave.link import Answer, CallAborted, StickRefused, StickSilent
 from drivers.zwave.nodes import NodeRecord
 from drivers.zwave.provisioning import Entry
-from drivers.zwave.secured import S0, S2
+from drivers.zwave.securing import Securing
 from drivers.zwave.security import dsk as dsks
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ REMOVED, NODE_ANSWERS = 1, 0  # status of RemoveFailedNode
 REPLACED, WAITS_FOR_NODE = 4, 3  # status of ReplaceFailedNode
 NO_OPERATION = b"\x00"
 FAILED_TRIES = 2
+LONG_RANGE_REGIONS = (Region.USA_LONG_RANGE, Region.EUROPE_LONG_RANGE)
 
 
 @dataclass(slots=True)
@@ -51,10 +52,20 @@ class Inclusion:
         self._life = life
         self._controller = life.messages.secured.radio.controller
         self._link = self._controller.link
+        self.securing = Securing(life.messages, life.security, self._say)
         self._window: asyncio.Task[None] | None = None
         self._joining = False  # a device was found: the window closes after it
         self._closing = False
+        self._awaited: dict[str, asyncio.Future[None]] = {}  # DSK of the SmartStart device that a window waits for
         self._network = asyncio.Lock()  # one change of the network at a time
+
+    @asynccontextmanager
+    async def still(self) -> AsyncIterator[None]:
+        """Nothing joins or leaves meanwhile. Raises NetworkBusy."""
+        if self._network.locked():
+            raise NetworkBusy("a device is joining or leaving, or may", remedy="close the join window, and try again")
+        async with self._network:
+            yield
 
     # ---- the window -------------------------------------------------------------------------------------------------
 
@@ -64,34 +75,39 @@ class Inclusion:
         A SmartStart `entry` goes to the provisioning list and joins by itself, now or later; the window then only waits for it.
         """
         await self.close()
+        async with self._network:
+            await self._life.before_change()
         opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         seconds = min(duration, MAX_SECONDS)
         if entry is not None:
             self._life.provisioning.put(entry)
-            self._window = self._life.spawn(self._listen(seconds, opened), "SmartStart window")
+            self._window = self._life.spawn(self._listen(seconds, opened, entry), "SmartStart window")
         else:
             self._window = self._life.spawn(self._hold(seconds, credentials, opened), "join window")
         await opened
 
     async def close(self) -> None:
-        """Close the window now, if one is open; a node that is just joining is let in first."""
+        """Close the window now, if one is open; a node that is just joining is let in first, unless its PIN is still asked for."""
         window, self._window = self._window, None
         if window is None or window.done():
             return
-        if self._joining:
+        if self._joining and not self._awaited:  # a SmartStart device joins by itself, whoever waits for it
             self._closing = True
+            self.securing.withdraw()
         else:
             window.cancel()
         await asyncio.wait({window})
 
-    async def _listen(self, seconds: int, opened: asyncio.Future[None]) -> None:
+    async def _listen(self, seconds: int, opened: asyncio.Future[None], entry: Entry) -> None:
+        joined = self._awaited[entry.dsk] = asyncio.get_running_loop().create_future()
         try:
             await self.arm()
             self._told(opened, seconds)
-            await asyncio.sleep(seconds)
+            await asyncio.wait({joined}, timeout=seconds)
         except DriverError as error:
             _fail(opened, error)
         finally:
+            del self._awaited[entry.dsk]
             _fail(opened, DriverLost("the join window was closed before it was open"))
             self._life.sink(JoinWindow(self._life.radio, 0))
 
@@ -114,6 +130,8 @@ class Inclusion:
                         break
                     stuck = await self._admit(found, credentials)
                     self._joining = False
+                    if not stuck and credentials.of_one_device and found.node in self._life.book.nodes:
+                        break  # it is in: nobody else can use what the window was opened with
                     if stuck and not self._closing:
                         await self._take_off(end - loop.time())
         except DriverError as error:
@@ -199,7 +217,7 @@ class Inclusion:
         record.basic = found.info.get("basic", 0)
         record.root.generic, record.root.specific = found.info.get("generic", 0), found.info.get("specific", 0)
         try:
-            await self._secure(record, credentials)
+            await self.securing.secure(record, credentials)
         except BootstrapError as error:
             gone = await self._expel(record, str(error))
             advice = "" if gone else "; it is not used: press its button once more to take it off, and pair it again"
@@ -210,35 +228,18 @@ class Inclusion:
         book.save(record.id)
         if entry is not None:
             life.provisioning.joined(entry, record.id)
+            awaited = self._awaited.get(entry.dsk)
+            if awaited is not None and not awaited.done():
+                awaited.set_result(None)
         if record.id < FIRST_LONG_RANGE and self._controller.facts.has("AssignSUCReturnRoute"):
             with suppress(DeviceUnreachable):  # its way home is found by exploring then
                 await life.messages.secured.radio.run("AssignSUCReturnRoute", node=record.id)
         life.joined(record)
         return False
 
-    async def _secure(self, record: NodeRecord, credentials: Credentials) -> None:
-        messages, policy = self._life.messages, self._life.security
-        classes = record.root.classes
-        long_range = record.id >= FIRST_LONG_RANGE
-        if S2 in classes or long_range:
-            finished = await bootstrap_s2(messages, record.id, credentials, long_range=long_range)
-            record.security = [one.name for one in finished.granted]
-            record.security = [one.name for one in record.granted]  # the most trusted first
-            record.dsk = dsks.to_text(finished.dsk) if finished.dsk else ""
-        elif credentials.dsk is not None:
-            raise BootstrapError("the device that joined is not the one of the code: it has no S2")
-        elif S0 in classes and policy in ("s0", "none"):
-            await bootstrap_s0(messages, record.id)
-            record.security = ["S0"]
-        elif policy == "none":
-            record.security = []
-        else:
-            raise BootstrapError(f"the device has no S2, and this radio's policy is security = {policy!r}")
-
-    def _say(self, record: NodeRecord, stage: str, detail: str = "") -> None:
-        self._life.sink(
-            DeviceJoining(DeviceId(self._life.radio, str(record.id)), stage, detail, node_id=record.node_id)
-        )
+    def _say(self, record: NodeRecord, stage: str, detail: str = "", seconds: int = 0) -> None:
+        device = DeviceId(self._life.radio, str(record.id))
+        self._life.sink(DeviceJoining(device, stage, detail, record.node_id, seconds))
 
     async def _expel(self, record: NodeRecord, reason: str) -> bool:
         """True where the stick forgot the node; else it is kept as one that is not used."""
@@ -264,13 +265,19 @@ class Inclusion:
         if values["status"] not in (UpdateStatus.SMART_START_HOME_ID, UpdateStatus.SMART_START_HOME_ID_LR):
             return
         entry = self._life.provisioning.find(values["nwi_home_id"])
-        if entry is not None and not self._network.locked():
-            long_range = values["status"] == UpdateStatus.SMART_START_HOME_ID_LR
+        long_range = values["status"] == UpdateStatus.SMART_START_HOME_ID_LR
+        # A device that can do both announces itself both ways, and is let in one of them.
+        if entry is not None and not self._network.locked() and long_range is entry.long_range(preferred=self._far()):
             self._life.spawn(self._smart_start(entry, long_range=long_range), "SmartStart inclusion")
+
+    def _far(self) -> bool:
+        facts = self._controller.facts
+        return self._life.long_range and facts.long_range and facts.region in LONG_RANGE_REGIONS
 
     async def _smart_start(self, entry: Entry, *, long_range: bool) -> None:
         async with self._network:
             try:
+                await self._life.before_change()
                 found = await self._add(
                     PROTOCOL_TIMEOUT,
                     lambda: None,
@@ -292,8 +299,9 @@ class Inclusion:
         """Wait for `node` to leave by its own button; others that leave meanwhile are told as well. Raises DeviceUnreachable, DriverError."""
         await self.close()
         loop = asyncio.get_running_loop()
-        end = loop.time() + limit
         async with self._network:
+            await self._life.before_change()
+            end = loop.time() + limit
             try:
                 while (left := end - loop.time()) > 0:
                     gone = await self._remove(left)
@@ -339,6 +347,7 @@ class Inclusion:
         """Take a node that does not answer off the network. Raises DeviceRefused where it does, NotSupported, DriverError."""
         await self.close()
         async with self._network:
+            await self._life.before_change()
             await self._remove_failed(node)
         self._forget(node, "removed")
 
@@ -378,6 +387,7 @@ class Inclusion:
             raise NotSupported("the stick cannot replace nodes that have failed")
         await self.close()
         async with self._network:
+            await self._life.before_change()
             with suppress(DeviceUnreachable):
                 await self._life.messages.secured.radio.send(node, NO_OPERATION)
             try:

@@ -24,10 +24,14 @@ log = logging.getLogger(__name__)
 TRIES = 3  # of each question: one lost frame must not cost an answer
 ASSOCIATION, MULTI_CHANNEL_ASSOCIATION, VERSION, MANUFACTURER, PLUS = 0x85, 0x8E, 0x86, 0x72, 0x5E
 LIFELINE = 1
+MOST_ENDPOINTS = 127
 FIRST_LONG_RANGE = 256
 ROUNDS = 8  # of questions about abilities: answers bring new ones
 IDENTIFYING = ("type", "group", "indicator")  # what an answer repeats of its question
-NO_ENDPOINTS = 2  # Multi Channel has end points from version 3 on, before that instances
+INSTANCES = 1  # version of Multi Channel without end points: it counts instances of each class
+INSTANCED = (  # classes of which an old device may have several
+    0x20, 0x25, 0x26, 0x30, 0x31, 0x32, 0x33, 0x40, 0x42, 0x43, 0x44, 0x45, 0x47, 0x62, 0x66, 0x6A, 0x71, 0x76, 0x79, 0x9C,
+)  # fmt: skip
 
 
 def supported(command_classes: bytes) -> list[int]:
@@ -227,7 +231,8 @@ class Interview:
 
     async def _endpoints(self) -> None:
         record = self._record
-        if record.version(MULTI_CHANNEL) <= NO_ENDPOINTS:
+        if record.version(MULTI_CHANNEL) <= INSTANCES:
+            await self._instances()
             return
         found = await self.ask("Multi Channel End Point Get")
         if found is None:
@@ -241,6 +246,21 @@ class Interview:
                 endpoint.controlled = list(first.controlled)
                 continue
             await self._endpoint(index, endpoint)
+
+    async def _instances(self) -> None:
+        """Instance `n` has what the device has `n` times; the device itself answers for the first."""
+        record = self._record
+        if MULTI_CHANNEL not in record.root.classes:
+            return
+        for number in sorted(set(record.root.classes) & set(INSTANCED)):
+            found = await self.ask("Multi Channel V1 Get", command_class=number)
+            count = 0 if found is None or found["command_class"] != number else found["instances"]
+            for index in range(1, min(count, MOST_ENDPOINTS) + 1 if count > 1 else 1):
+                endpoint = record.endpoint(index)
+                endpoint.generic, endpoint.specific = record.root.generic, record.root.specific
+                endpoint.classes[number] = record.root.classes[number]
+                if number in record.root.secure and number not in endpoint.secure:
+                    endpoint.secure.append(number)
 
     async def _endpoint(self, index: int, endpoint: EndpointRecord) -> None:
         record = self._record

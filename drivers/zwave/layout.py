@@ -4,6 +4,7 @@ Values are a dict by field name. Names that begin with `_` belong to the wire al
 writing and dropped after reading. In `bits`, `-` marks reserved bits. Numbers are big-endian.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -68,19 +69,21 @@ class Writer:
         self.out += data
 
 
-class Field:
+class Field(ABC):
     """One declared part of a message."""
 
     names: tuple[str, ...] = ()
 
-    def prepare(self, values: Values) -> None:
+    def prepare(self, values: Values) -> None:  # noqa: B027  most fields need nothing
         """Compute what the wire needs from the values."""
 
+    @abstractmethod
     def read(self, reader: Reader, values: Values) -> None:
-        raise NotImplementedError
+        """From the bytes into the values. Raises LayoutError."""
 
+    @abstractmethod
     def write(self, writer: Writer, values: Values) -> None:
-        raise NotImplementedError
+        """From the values into bytes. Raises LayoutError."""
 
 
 def need(values: Mapping[str, Any], name: str) -> Any:

@@ -3,9 +3,10 @@
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from agent.driver import DeviceRefused, DeviceUnreachable, NotSupported
@@ -135,6 +136,7 @@ class Messages:
         async with self._asking[node]:
             for left in range(tries - 1, -1, -1):
                 with self.expecting(fits, asks=True) as waiter:
+                    self.secured.illegible[node] = partial(_unread, node, waiter.found)
                     try:
                         await self.send(node, payload, endpoint, urgency=urgency, security=security)
                         async with asyncio.timeout(ANSWER_TIMEOUT if timeout is None else timeout):
@@ -144,6 +146,8 @@ class Messages:
                     except DeviceUnreachable:
                         if not left:
                             raise
+                    finally:
+                        del self.secured.illegible[node]
         raise NoAnswer(f"node {node} did not answer with {expects}")
 
     async def read(self, node: int, get: ZWaveGet, *, urgency: Urgency = Urgency.NORMAL, tries: int = 2) -> Command:
@@ -162,15 +166,18 @@ class Messages:
         endpoint: int = 0,
         *,
         urgency: Urgency = Urgency.USER,
+        group: int | None = None,
     ) -> Outcome | None:
         """Send a command that changes something, supervised where the node can: then the outcome is its word (SUCCESS or WORKING).
 
-        None: acknowledged, no more is known. `ended` hears of a later end. Raises DeviceRefused, NotSupported, DeviceUnreachable,
-        StickJammed, DriverLost.
+        None: acknowledged, no more is known. `group`: it follows up a multicast. `ended` hears of a later end.
+
+        Raises DeviceRefused, NotSupported, DeviceUnreachable, StickJammed, DriverLost.
         """
         record = self.record(node)
         if record is None or not record.version(SUPERVISION):
-            await self.send(node, payload, endpoint, urgency=urgency)
+            security = self.security_for(node, payload, endpoint)
+            await self.secured.send(node, wrap(payload, self._layers(node, endpoint)), security, urgency, group)
             return None
         now = self._loop.time()
         self._asked.expire(now)
@@ -193,7 +200,7 @@ class Messages:
         try:
             with self.expecting(fits, asks=True) as waiter:
                 wrapped = wrap(payload, self._layers(node, endpoint, session))
-                await self.secured.send(node, wrapped, security, urgency)
+                await self.secured.send(node, wrapped, security, urgency, group)
                 async with asyncio.timeout(SUPERVISION_TIMEOUT):
                     outcome = self._outcome(await waiter.found)
         except (TimeoutError, DeviceUnreachable) as error:
@@ -206,6 +213,19 @@ class Messages:
         if outcome.status == SupervisionStatus.FAIL:
             raise DeviceRefused(f"node {node} refused the command")
         return outcome
+
+    @contextmanager
+    def overhearing(self, matches: Callable[[Received], bool]) -> Iterator["asyncio.Queue[Received]"]:
+        """A block in which every command that matches is queued; its listeners get it all the same."""
+        queue: asyncio.Queue[Received] = asyncio.Queue()
+
+        def hear(received: Received) -> bool:
+            if matches(received):
+                queue.put_nowait(received)
+            return False
+
+        with self.expecting(hear):
+            yield queue
 
     def expecting(self, matches: Callable[[Received], bool], *, asks: bool = False) -> "_Waiting":
         """A block in which the first command that matches ends `found` of the waiter. One that `asks` leaves it to no other that does."""
@@ -302,6 +322,12 @@ class _Waiting:
 
     def __exit__(self, *_: object) -> None:
         self._list.remove(self._waiter)
+
+
+def _unread(node: int, found: "asyncio.Future[Received]") -> None:
+    if not found.done():
+        found.set_exception(NoAnswer(f"node {node} cannot read what is asked with this key"))
+        found.exception()  # seen, also by who has stopped waiting
 
 
 def _name(command: Command | Raw) -> str:

@@ -17,6 +17,7 @@ from agent.model import (
     RadioUp,
 )
 from drivers.zwave import functions
+from drivers.zwave.backup import Backups
 from drivers.zwave.catalog import ZWaveGet
 from drivers.zwave.codec import Command
 from drivers.zwave.controller import Controller
@@ -32,7 +33,7 @@ from drivers.zwave.nodes import WAKE_UP, NodeBook, NodeRecord
 from drivers.zwave.own import answer
 from drivers.zwave.provisioning import ProvisioningList
 from drivers.zwave.secured import Secured
-from drivers.zwave.security.classes import SecurityClass
+from drivers.zwave.security.classes import LONG_RANGE_CLASSES, MESH_CLASSES, SecurityClass
 from drivers.zwave.tasks import Tasks
 from drivers.zwave.transmit import Sent, Transmitter, Urgency
 
@@ -61,6 +62,7 @@ class Network:
     ) -> None:
         self.radio = context.name
         self.security: str = context.settings.security
+        self.long_range: bool = context.settings.long_range
         self.sink = sink
         self.book = book
         self.devices = Devices(context.name, sink, book)
@@ -73,6 +75,8 @@ class Network:
         self.transmitter = Transmitter(controller)
         self.messages = Messages(Secured(self.transmitter, keys, os.urandom, self._soon), self._record, self._soon)
         self.inclusion = Inclusion(self)
+        air, keep = self.transmitter.air, context.settings.backups
+        self.backups = Backups(controller, air, book, keys, context.secrets, keep)
         self.nodes: dict[int, Node] = {}
         self.exclusion_timeout: float = context.settings.exclusion_timeout
         self._context = context
@@ -132,6 +136,16 @@ class Network:
         """Monotonic seconds."""
         return self._context.clock.now().mono
 
+    def wall(self) -> float:
+        """Seconds since 1970."""
+        return self._context.clock.now().wall
+
+    async def before_change(self) -> None:
+        """A backup before the network changes; the chip restarts with it, and forgets that it listens for SmartStart."""
+        if await self.backups.before_change(self.wall()):
+            with suppress(DriverError):
+                await self.inclusion.arm()
+
     def forget(self) -> None:
         """The network was left: its nodes and its keys go."""
         for number in list(self.book.nodes):
@@ -155,7 +169,9 @@ class Network:
         self.devices.changed(record.id)
         node = self.nodes.setdefault(record.id, Node(record, heard_at=self.now()))
         node.record = record
-        self.messages.secured.grant(record.id, record.granted)
+        # Until its interview has found out what it has, it may speak with any key of ours: to say that it is awake, for one.
+        every = LONG_RANGE_CLASSES if record.id >= functions.FIRST_LONG_RANGE else MESH_CLASSES
+        self.messages.secured.grant(record.id, every if record.security is None else record.granted)
         return node
 
     # ---- what comes in ----------------------------------------------------------------------------------------------
@@ -220,11 +236,12 @@ class Network:
         node = self.nodes.get(number)
         if node is None:
             return
-        node.sent += 1
         if sent is not None:
-            node.rssi = sent.rssi
+            node.link.delivered(sent)
             self._heard(number)
-        elif node.unacknowledged(jammed=self.transmitter.jammed) and node.ready:
+            return
+        node.link.failed(self.transmitter.broken)
+        if node.unacknowledged(jammed=self.transmitter.jammed) and node.ready:
             self.sink(AvailabilityChanged(self._id(number), Availability.OFFLINE))
 
     def _jammed(self, jammed: bool) -> None:  # noqa: FBT001
@@ -317,7 +334,7 @@ class Network:
 
     def _found(self, node: Node) -> None:
         self.devices.changed(node.id)
-        self.devices.present(node.record)
+        self.devices.present(node.record, expected=self.provisioning.lists(node.id))
         if node.record.sleepy and node.awake(self.now()):
             self._woke(node)
         if node.state is Availability.ONLINE:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from agent.driver import DriverError
 from agent.model import Availability
 from drivers.zwave.catalog import Poll, ZWaveGet, supersedes
+from drivers.zwave.figures import LinkFigures
 from drivers.zwave.nodes import NodeRecord
 
 FAILURES = (
@@ -123,9 +124,7 @@ class Node:
     busy: int = 0  # what is just done with it
     look_at: float = 0.0  # when a node that is away is looked for again
     pause: float = FIRST_PAUSE
-    rssi: int | None = None  # of its last acknowledgement, dBm
-    sent: int = 0
-    lost: int = 0
+    link: LinkFigures = field(default_factory=LinkFigures)
 
     @property
     def id(self) -> int:
@@ -147,7 +146,6 @@ class Node:
 
     def unacknowledged(self, *, jammed: bool) -> bool:
         """A transmission to it failed. A jammed stick proves nothing, and a sleeping node need not hear."""
-        self.lost += 1
         if jammed or self.record.sleepy:
             self.awake_until = 0.0
             return False

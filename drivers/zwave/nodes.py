@@ -164,7 +164,7 @@ class NodeBook:
         damaged = []
         for path in self._paths():
             try:
-                record = _record(json.loads(path.read_bytes()))
+                record = record_of(json.loads(path.read_bytes()))
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 damaged.append(f"{path.name}: {error!r}")
                 continue
@@ -186,6 +186,17 @@ class NodeBook:
         record = asdict(self.nodes[number])
         write_atomic(self._folder / f"{number}.json", json.dumps({"version": VERSION, **record}, indent=1).encode())
 
+    def other(self, home_id: int) -> "NodeBook":
+        """The folder of another network beside this one."""
+        return NodeBook(self._folder.parent, home_id)
+
+    def adopt(self, content: Mapping[str, Any]) -> None:
+        """Take up a record of a backup, written at once. Raises OSError, and what `record_of` raises."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        record = record_of(content)
+        self.nodes[record.id] = record
+        self.save(record.id)
+
     def forget(self, number: int) -> None:
         """The node left. Raises OSError."""
         if self.nodes.pop(number, None) is not None:
@@ -193,8 +204,9 @@ class NodeBook:
             sync_folder(self._folder)
 
 
-def _record(content: dict[str, Any]) -> NodeRecord:
-    content.pop("version")
+def record_of(content: Mapping[str, Any]) -> NodeRecord:
+    """A record from its JSON. Raises ValueError, KeyError, TypeError, AttributeError."""
+    content = {name: value for name, value in content.items() if name != "version"}
     endpoints = {
         int(index): EndpointRecord(
             **{**values, "classes": {int(number): version for number, version in values["classes"].items()}}

@@ -1,12 +1,17 @@
 """What the hub asks of a running network: commands, windows, removals. Each method of the contract, by its name."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack, asynccontextmanager, suppress
+from dataclasses import replace
+from typing import TypeVar
 
 from agent.driver import (
     DeviceRefused,
+    DeviceUnreachable,
     DriverError,
+    Firmware,
     InvalidParameters,
     NotNow,
     NotSupported,
@@ -14,16 +19,22 @@ from agent.driver import (
     execute_each,
 )
 from agent.model import Action, Command, Discovery, JsonValue, Outcome
+from drivers.zwave import backup as backups
 from drivers.zwave.catalog import Values, ZWaveGet, ZWaveSet, supersedes
 from drivers.zwave.codec import Command as ZwaveCommand
 from drivers.zwave.commands.transport import SupervisionStatus
+from drivers.zwave.figures import metrics
 from drivers.zwave.messages import Received
 from drivers.zwave.network import Network
 from drivers.zwave.node import Node
 from drivers.zwave.provisioning import material
+from drivers.zwave.routes import SPEEDS, Rebuilt, Routes
 from drivers.zwave.supervision import Outcome as Supervised
 from drivers.zwave.transmit import Undelivered, Urgency
+from drivers.zwave.update import CLASS, LOOKS, FirmwareUpdate, Progress
 
+AWAKE_AGAIN = 86_400.0  # seconds for a device that fell asleep as it restarted
+T = TypeVar("T")
 ARRIVAL = 10.0  # seconds until one is asked that was to say when it has arrived, and did not
 REPORT_GRACE = 1.0  # seconds in which a device may report a change by itself
 
@@ -33,6 +44,9 @@ class Contract:
 
     def __init__(self, network: Network) -> None:
         self._network = network
+        self.routes = Routes(network.messages)
+        self._rebuilding = asyncio.Lock()  # each takes the air for seconds: one at a time
+        self._updating = asyncio.Lock()
         self._working: dict[tuple[int, int], ZWaveSet] = {}  # node and session -> what is not done yet
         network.messages.ended = self._ended
 
@@ -54,7 +68,7 @@ class Contract:
                     elif node.record.sleepy:
                         await self._post(node, step, command.deadline)
                     else:
-                        await self._do(node, step)
+                        await self.do(node, step)
             return values
 
         return await execute_each(command, perform, network.now)
@@ -89,16 +103,17 @@ class Contract:
 
     async def _post(self, node: Node, step: ZWaveSet, deadline: float) -> None:
         """Let a set take its turn: of those that came while the device slept, only the last one of a kind is worth its battery."""
-        await node.mailbox.put(supersedes(step), lambda: self._do(node, step), deadline)
+        await node.mailbox.put(supersedes(step), lambda: self.do(node, step), deadline)
 
-    async def _do(self, node: Node, step: ZWaveSet) -> None:
+    async def do(self, node: Node, step: ZWaveSet, group: int | None = None) -> None:
+        """One set, and what follows from it; `group`: a multicast of it went before. Raises DeviceRefused, DeviceUnreachable, DriverError."""
         messages = self._network.messages
         request = messages.encode(node.id, step.command, step.endpoint)
         if not step.supervised:
             await messages.send(node.id, request, step.endpoint, urgency=Urgency.USER)
             outcome = None
         else:
-            outcome = await messages.set(node.id, request, step.endpoint)
+            outcome = await messages.set(node.id, request, step.endpoint, group=group)
         if outcome is not None and not outcome.final:
             self._working[node.id, outcome.session] = step
         elif outcome is not None and step.proves:
@@ -107,6 +122,11 @@ class Contract:
             told = 0.0 if outcome is not None else ARRIVAL  # a device that says that it is done has arrived
             seconds = told if step.seconds is None else step.seconds
             self._network.spawn(self._confirm(node, step, seconds), "read back")
+
+    async def do_awake(self, node: Node, step: ZWaveSet, group: int | None = None) -> None:
+        """As `do`, for a node that may sleep. Raises NotNow then."""
+        async with self._attended(node):
+            await self.do(node, step, group)
 
     def _prove(self, node: Node, step: ZWaveSet) -> None:
         for report in step.proves:
@@ -161,6 +181,111 @@ class Contract:
         self._network.check()
         await self._network.interview(key)
 
+    def number(self, key: str) -> int:
+        """The node id of a device. Raises UnknownDevice, DriverLost."""
+        self._network.check()
+        return self._network.node(key).id
+
+    # ---- routes -----------------------------------------------------------------------------------------------------
+
+    async def rebuild_routes(self, key: str, progress: Callable[[str], None], wait: float) -> Rebuilt:
+        """A node that sleeps is waited for, at most `wait` seconds. Raises UnknownDevice, Expired, and as Routes.rebuild."""
+        node = self._network.node(key)
+        self._network.check()
+
+        async def work() -> Rebuilt:
+            async with self._rebuilding:
+                return await self.routes.rebuild(node.id, progress)
+
+        return await self._when_awake(node, "routes", work, wait)
+
+    async def _when_awake(self, node: Node, kind: str, work: Callable[[], Awaitable[T]], wait: float) -> T:
+        """Do it now, or when the node wakes up, which is sent to sleep afterwards. Raises Expired, NotNow, and what the work raises."""
+        found: list[T] = []
+
+        async def attended() -> None:
+            async with self._attended(node):
+                found.append(await work())
+
+        now = self._network.now()
+        await (attended() if node.awake(now) else node.mailbox.put(kind, attended, now + wait))
+        return found[0]
+
+    def figures(self) -> dict[str, dict[str, float]]:
+        """Samples by name and device."""
+        return metrics({node.id: node.link for node in self._network.nodes.values()})
+
+    async def details(self, key: str) -> dict[str, JsonValue]:
+        """What the radio knows of the way to a device."""
+        node = self._network.node(key)
+        told: dict[str, JsonValue] = {"link": node.link.told()}
+        try:
+            told["neighbors"] = list(await self.routes.neighbors(node.id))
+            route = await self.routes.priority_route(node.id)
+            if route is not None:
+                told["priorityRoute"] = {"repeaters": list(route.repeaters), "speed": SPEEDS.get(route.speed, 0)}
+        except NotSupported as error:
+            told["routes"] = str(error)
+        return told
+
+    # ---- firmware ---------------------------------------------------------------------------------------------------
+
+    def firmware(self, key: str) -> Firmware:
+        """What a device runs, as it said last. Raises NotSupported where that cannot be replaced, UnknownDevice."""
+        node = (
+            self._network.nodes.get(int(key)) if key.isdecimal() else None
+        )  # also while it is interviewed after an update
+        if node is None:
+            raise UnknownDevice(f"the radio has no device {key}")
+        record = node.record
+        if not record.version(CLASS):
+            raise NotSupported("the device takes no firmware over the air", place=key)
+        found = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", record.firmware)
+        if found is None or record.manufacturer is None:
+            raise NotSupported("the device has not said what it runs", place=key, remedy="interview it again")
+        major, minor, patch = (int(part or 0) for part in found.groups())
+        product = (record.product_type or 0) << 16 | (record.product or 0)
+        return Firmware(record.manufacturer, product, major << 16 | minor << 8 | patch)
+
+    async def update_firmware(self, key: str, image: bytes, target: int, progress: Progress) -> None:
+        """Returns once the device says that it runs; an interview follows.
+
+        Raises UnknownDevice, InvalidParameters, NotNow, and as FirmwareUpdate.run and FirmwareUpdate.version.
+        """
+        network, node = self._network, self._network.node(key)
+        network.check()
+        if not image:
+            raise InvalidParameters("image is empty")
+        if not node.awake(network.now()):
+            raise NotNow("it sleeps", place=key)
+        if self._updating.locked():
+            raise NotNow("another device is just getting its firmware")
+        update = FirmwareUpdate(network.messages, node.record, image, target, progress)
+        async with self._updating, self._attended(node):
+            await self._transferred(node, update, target)
+            version = await self._version_of(node, update)
+        if not target:
+            node.record.firmware = version
+            network.book.save(node.id)
+        network.spawn(network.interview(key), f"interview of node {node.id} after its update")
+
+    async def _version_of(self, node: Node, update: FirmwareUpdate) -> str:
+        """What it runs after its restart; one that fell asleep meanwhile is asked when it wakes up."""
+        if not node.record.sleepy:
+            return await update.version(LOOKS)
+        try:
+            return await update.version((0.0,))
+        except DeviceUnreachable:
+            return await self._when_awake(node, "firmware version", update.version, AWAKE_AGAIN)
+
+    async def _transferred(self, node: Node, update: FirmwareUpdate, target: int) -> None:
+        """The node has the image, and has had time to start it; where its last word was lost, its version shows whether it took it."""
+        try:
+            await asyncio.sleep(await update.run())
+        except DeviceUnreachable:
+            if not update.complete or target or await update.version() == node.record.firmware:
+                raise
+
     # ---- the network ------------------------------------------------------------------------------------------------
 
     async def discover(self, request: Discovery) -> None:
@@ -172,7 +297,14 @@ class Contract:
         facts = self._network.controller.facts
         if not facts.primary and not facts.sis:
             raise NotSupported("the stick is a secondary controller without a SIS: only its primary can include")
-        await self._network.inclusion.open(request.duration, found.credentials, found.entry)
+        known = found.credentials.of_one_device
+        credentials = found.credentials if known else replace(found.credentials, attended=request.attended)
+        await self._network.inclusion.open(request.duration, credentials, found.entry)
+
+    def reply(self, key: str, text: str) -> None:
+        """Raises NotNow, InvalidParameters."""
+        self._network.check()
+        self._network.inclusion.securing.answer(int(key) if key.isdecimal() else -1, text)
 
     async def stop_discovery(self) -> None:
         await self._network.inclusion.close()
@@ -208,11 +340,24 @@ class Contract:
         network.link.close("the network was left; the next start forms another")
 
     async def backup(self) -> bytes:
-        """Raises NotSupported."""
-        self._network.check()
-        raise NotSupported("backups of Z-Wave sticks come with a later version")
+        """Raises NotSupported, NetworkBusy, NvmTrouble, DriverError."""
+        network = self._network
+        network.check()
+        async with network.inclusion.still():
+            document = await network.backups.take(network.wall())
+            with suppress(DriverError):
+                await network.inclusion.arm()  # which the stick forgets where it must restart
+        return document
 
     async def restore(self, document: bytes) -> None:
-        """Raises NotSupported."""
-        self._network.check()
-        raise NotSupported(f"a document of {len(document)} bytes cannot be restored: backups come with a later version")
+        """Write a backup of the same firmware to the stick; the network that it has is backed up before.
+
+        Raises InvalidParameters, NotSupported, NetworkBusy, NvmTrouble, DriverError.
+        """
+        network = self._network
+        network.check()
+        backup = backups.read(document)
+        async with network.inclusion.still():
+            await network.before_change()
+            await network.backups.restore(backup)
+        network.link.close("a backup was restored; the network starts afresh")

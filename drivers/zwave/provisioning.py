@@ -16,20 +16,26 @@ from drivers.zwave.security.classes import LONG_RANGE_CLASSES, MESH_CLASSES, Sec
 
 NAME = "smartstart"
 PIN_DIGITS = 5
+MESH, LONG_RANGE = 0x01, 0x02  # bits of the protocols that a code names
 LIMIT = 232  # as many as a network has nodes
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One device. `keys`: the mask of classes that its code names; `node`: its id once it joined."""
+    """One device. `keys`: the mask of classes that its code names; `node`: its id once it joined; `protocols`: what it can join by."""
 
     dsk: str
     keys: int
     node: int | None = None
+    protocols: int = MESH
 
     @property
     def key(self) -> bytes:
         return dsks.from_text(self.dsk)
+
+    def long_range(self, *, preferred: bool) -> bool:
+        """It is to join by Long Range: it knows nothing else, or both and that is preferred."""
+        return bool(self.protocols & LONG_RANGE) and (preferred or not self.protocols & MESH)
 
     def credentials(self) -> Credentials:
         """What it may be granted: never more than its code names."""
@@ -62,7 +68,7 @@ def material(text: str) -> Material:
         code = qr.parse(text)
     except SecurityError as error:
         raise InvalidParameters(f"neither a Z-Wave QR code nor a DSK nor a PIN: {error}") from error
-    entry = Entry(dsks.to_text(code.dsk), code.keys)
+    entry = Entry(dsks.to_text(code.dsk), code.keys, protocols=code.protocols or MESH)
     return Material(entry.credentials(), entry if code.smart_start else None)
 
 
@@ -90,6 +96,10 @@ class ProvisioningList:
         if len(kept) != len(self._entries):
             self._entries = kept
             self._save()
+
+    def lists(self, node: int) -> bool:
+        """Whether this node is a device of the list that joined."""
+        return any(entry.node == node for entry in self._entries.values())
 
     def clear(self) -> None:
         """The network was left."""

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 S0, S2 = 0x98, 0x9F
 NONCE_TIMEOUT = 5.0  # seconds
+MISSED = 32  # messages of a node in a key exchange: it repeats one every 10 s, and people have 240 s
 REPEAT_WITHIN = 5.0  # seconds in which a peer may say that it could not read our last message
 
 Unsealed = tuple[bytes, SecurityClass | None]
@@ -63,7 +64,10 @@ class Secured:
         self._last: dict[int, _Last] = {}
         self._temporary: dict[int, Security0] = {}
         self.unreadable: dict[int, Callable[[], None]] = {}  # nodes whose unreadable S2 messages somebody must hear of
-        self.deaf: set[int] = set()  # nodes in a key exchange before its temporary keys
+        self.illegible: dict[int, Callable[[], None]] = {}  # nodes that did not read a message again: they lack its key
+        self.groups: dict[int, int] = {}  # node -> the multicast group that it was spoken to in last
+        # Nodes in a key exchange before its temporary keys, and what they said under them.
+        self.deaf: dict[int, list[bytes]] = {}
         self.figures: defaultdict[str, int] = defaultdict(int)
 
     def grant(self, node: int, granted: tuple[SecurityClass, ...]) -> None:
@@ -79,15 +83,23 @@ class Secured:
     # ---- out --------------------------------------------------------------------------------------------------------
 
     async def send(
-        self, node: int, payload: bytes, security: SecurityClass | None, urgency: Urgency = Urgency.NORMAL
+        self,
+        node: int,
+        payload: bytes,
+        security: SecurityClass | None,
+        urgency: Urgency = Urgency.NORMAL,
+        group: int | None = None,
     ) -> Sent:
-        """Send one command. Raises Undelivered and DeviceUnreachable (no nonce came), StickJammed, DriverLost."""
+        """Send one command; it follows up a multicast to `group`.
+
+        Raises Undelivered and DeviceUnreachable (no nonce came), StickJammed, DriverLost.
+        """
         if security is None:
             return await self.segments.send(node, payload, urgency)
         async with self._locks[node]:
             if security is SecurityClass.S0:
                 return await self._send_s0(self._s0, node, payload, urgency)
-            sent = await self._send_s2(node, payload, security, urgency)
+            sent = await self._send_s2(node, payload, security, urgency, group)
             self._last[node] = _Last(payload, security, self._loop.time() + REPEAT_WITHIN)
             return sent
 
@@ -111,10 +123,12 @@ class Secured:
                 sent = await self.radio.send(node, sealed, urgency=urgency)
         return sent
 
-    async def _send_s2(self, node: int, payload: bytes, security: SecurityClass, urgency: Urgency) -> Sent:
+    async def _send_s2(
+        self, node: int, payload: bytes, security: SecurityClass, urgency: Urgency, group: int | None = None
+    ) -> Sent:
         for _ in range(2):
             try:
-                sealed = self.s2.seal(node, payload, self._loop.time(), security)
+                sealed = self.s2.seal(node, payload, self._loop.time(), security, group)
             except NoSpanError:
                 await self._nonce(node, S2, self.s2.nonce_get(node), urgency)
                 continue
@@ -175,19 +189,40 @@ class Secured:
                 report = self.s2.receive_nonce_report(node, data)
                 if report.sos:
                     self._on_s2_nonce(node)
+                if report.mos:
+                    self._tell_group(node)
             case 0x03:  # Message Encapsulation
-                if node in self.deaf:
-                    return None
-                opened = self.s2.open(node, data, self._loop.time())
-                if isinstance(opened, Opened):
-                    self._last.pop(node, None)
-                    return (opened.payload, opened.security_class) if opened.payload else None
-                self.figures["s2_resyncs"] += 1
-                self.unreadable.get(node, _nothing)()
-                self._answer(node, opened.answer, "S2 resynchronisation")
+                return self._open_s2(node, data)
             case _:
                 return data, None
         return None
+
+    def _open_s2(self, node: int, data: bytes) -> Unsealed | None:
+        if node in self.deaf:
+            if len(self.deaf[node]) < MISSED:
+                self.deaf[node].append(data)
+            return None
+        opened = self.s2.open(node, data, self._loop.time())
+        if isinstance(opened, Opened):
+            self._last.pop(node, None)
+            if opened.out_of_sync:
+                self._tell_group(node)
+            return (opened.payload, opened.security_class) if opened.payload else None
+        self.figures["s2_resyncs"] += 1
+        if opened.fresh:  # else it goes on from a message that came before its keys could be known
+            self.unreadable.get(node, _nothing)()
+        self._answer(node, opened.answer, "S2 resynchronisation")
+        return None
+
+    def _tell_group(self, node: int) -> None:
+        """The node could not read the last multicast to it: it gets the state of that group."""
+        if node in self.groups:
+            self._spawn(self._send_group(node, self.groups[node]), "S2 multicast state")
+
+    async def _send_group(self, node: int, group: int) -> None:
+        async with self._locks[node]:
+            with suppress(NoSpanError, DeviceUnreachable):  # the next multicast asks for it again
+                await self.segments.send(node, self.s2.seal(node, b"", self._loop.time(), mpan=group), Urgency.NORMAL)
 
     def _on_s2_nonce(self, node: int) -> None:
         waiting = self._nonces.get((node, S2))
@@ -198,6 +233,8 @@ class Secured:
         last = self._last.pop(node, None)
         if last is not None and self._loop.time() < last.until:
             self._spawn(self._repeat(node, last), "S2 repetition")
+        else:
+            self.illegible.get(node, _nothing)()
 
     def _receive_s0(self, node: int, data: bytes) -> Unsealed | None:
         now = self._loop.time()

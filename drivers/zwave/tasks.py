@@ -3,18 +3,23 @@
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Protocol
 
 from agent.driver import DriverError, DriverLost
-from drivers.zwave.link import Link
 
 log = logging.getLogger(__name__)
+
+
+class Losable(Protocol):
+    """What the tasks hang on: a stick's link, or a server's socket."""
+
+    lost: asyncio.Future[str]
 
 
 class Tasks:
     """The background work of one radio."""
 
-    def __init__(self, name: str, link: Link) -> None:
+    def __init__(self, name: str, link: Losable) -> None:
         self._name = name
         self._link = link
         self._group: asyncio.TaskGroup | None = None

@@ -57,13 +57,17 @@ class StickJammed(DriverError):  # noqa: N818
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A transmission that was acknowledged. `seconds` on the air; `rssi` of the ACK in dBm; `repeaters` are node ids, the first one first."""
+    """A transmission that was acknowledged. `seconds` on the air; `rssi` of the ACK in dBm; `repeaters` are node ids, the first one first.
+
+    Without `reported` nothing of it is known.
+    """
 
     seconds: float = 0.0
     rssi: int | None = None
     repeaters: tuple[int, ...] = ()
     attempts: int | None = None
     power: int | None = None  # dBm
+    reported: bool = False
 
     @classmethod
     def of(cls, callback: Values) -> "Sent":
@@ -77,7 +81,15 @@ class Sent:
             tuple(report["repeaters"][: report["repeater_count"]]),
             report["attempts"],
             None if report.get("tx_power") is None else rssi(report["tx_power"]),
+            reported=True,
         )
+
+
+def broken_hop(callback: Values) -> tuple[int, int] | None:
+    """The nodes between which a transmission failed, where the stick tells."""
+    report = callback.get("tx_report") or {}
+    hop = (report.get("last_functional_node", 0), report.get("first_failed_node", 0))
+    return hop if any(hop) else None
 
 
 class Air:
@@ -128,6 +140,7 @@ class Transmitter:
         self.jammed = False
         self.told: Callable[[bool], None] = lambda _jammed: None
         self.ended: Callable[[int, Sent | None], None] = lambda _node, _sent: None  # None: not acknowledged
+        self.broken: tuple[int, int] | None = None  # the hop at which the last transmission failed
         self.recoveries = 0
         self._node_info: tuple[int, asyncio.Future[Values]] | None = None
 
@@ -160,6 +173,17 @@ class Transmitter:
                 raise StickJammed("the stick cannot transmit; the channel may be taken by something else")
             return self._delivered(answer, values["node"])
 
+    async def multicast(self, nodes: tuple[int, ...], data: bytes, *, urgency: Urgency = Urgency.USER) -> bool:
+        """Send one frame that nobody acknowledges; False where it was not sent. Raises DriverLost."""
+        facts = self.controller.facts
+        bridge = facts.bridge and facts.has("BridgeSendDataMulti")
+        values: dict[str, Any] = {"nodes": list(nodes), "payload": data, "options": TransmitOption.NONE}
+        if bridge:
+            values["source"] = facts.node
+        async with self.air.hold(urgency):
+            answer = await self._once("BridgeSendDataMulti" if bridge else "SendDataMulti", values)
+        return answer is not None
+
     async def _once(self, name: str, values: dict[str, Any]) -> Answer | None:
         """None where the stick itself could not send."""
         try:
@@ -177,6 +201,7 @@ class Transmitter:
         self._jam(jammed=False)
         status = answer.callback["status"]
         acknowledged = status in (TransmitStatus.OK, TransmitStatus.VERIFIED)
+        self.broken = None if acknowledged else broken_hop(answer.callback)
         self.ended(node, Sent.of(answer.callback) if acknowledged else None)
         if not acknowledged:
             word = status.name.lower() if isinstance(status, TransmitStatus) else f"status {status}"

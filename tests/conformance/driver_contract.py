@@ -141,9 +141,17 @@ class DriverContract:
 
     async def test_nothing_can_be_asked_before_the_run_and_after_it(self, rig: Rig) -> None:
         driver = rig.driver()
+        taker: Any = driver  # an UpdatesFirmware, where it is one
+        more = ()
+        if hasattr(driver, "update_firmware"):
+            more = (
+                lambda: taker.firmware(rig.key),
+                lambda: taker.update_firmware(rig.key, Path("it"), progress=lambda *_: None),
+            )
 
         async def nothing_works() -> None:
             calls = (
+                *(call() for call in more),
                 driver.execute(command(rig, rig.good)),
                 driver.discover(Discovery("d1", rig.kind, 10)),
                 driver.stop_discovery(),

@@ -84,10 +84,8 @@ async def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
         {"name": "big", "profile": "big"},
     ]
     rig = CoapRig(tmp_path, monkeypatch, devices)
-    rig.settings |= {
-        "ack_timeout": 0.2,
-        "retransmissions": 1,
-    }  # libcoap is a process of its own, and may have to wait for a processor
+    # libcoap is a process of its own, and may have to wait for a processor.
+    rig.settings |= {"ack_timeout": 0.2, "retransmissions": 1}
     await rig.start()
     yield rig
     await rig.close()

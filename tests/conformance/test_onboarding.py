@@ -144,7 +144,7 @@ async def test_a_person_onboards_a_device_by_its_install_code_and_deletes_it(clo
 
     cloud.setup("DEPROVISION", managedThingId="thing-1")
     await until(lambda: cloud.life("thing-1")[-1] == "DELETED", what="the deletion")
-    assert not (await cloud.in_the_air("coded"))["joined"]
+    await until_async(lambda: cloud.in_the_air("coded"), lambda found: not found["joined"])
     assert await cloud.ours() == []
     assert await cloud.command("thing-1", "on-2", "On") == "failed"
     cloud.setup("DEPROVISION", managedThingId="thing-1")

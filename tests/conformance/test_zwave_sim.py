@@ -103,6 +103,7 @@ async def test_a_smart_start_device_joins_by_itself(rig: SimRig) -> None:
         await watched.driver.stop_discovery()
         await rig.join("smart")
         found = await watched.wait(DeviceFound, timeout=60)
+        assert found.expected
         assert found.device.sleepy
         assert found.device.secure
 

@@ -7,7 +7,9 @@ import pytest
 
 from agent.driver import DeviceUnreachable
 from drivers.zwave.catalog import NodeMap
+from drivers.zwave.codec import Command
 from drivers.zwave.interview import Interview
+from drivers.zwave.messages import Received
 from drivers.zwave.nodes import NodeBook, NodeRecord
 from drivers.zwave.nodes import interviewed as described
 from tests.conformance.zwave_mock import Stack, mock_server, node, stack
@@ -129,3 +131,20 @@ async def test_an_interview_goes_on_where_it_stopped() -> None:
         assert received.count("VersionCCGet") == 1
         await interviewed(ours, 4, done=[one for one in record.done if one != "abilities"])
         assert (await mock("received", node=4)).count("MultilevelSensorCCGetSupportedSensor") == 1
+
+
+async def test_a_strip_that_counts_instances() -> None:
+    old = {**STRIP, "classes": [["Multi Channel", 1, {}], ["Binary Switch", 1, {}]]}
+    async with mock_server(old) as mock, stack(mock) as ours:
+        record = await interviewed(ours, 9)
+        assert record.version(0x60) == 1
+        assert sorted(record.endpoints) == [0, 1, 2]
+        assert [record.endpoints[index].classes for index in (1, 2)] == [{0x25: 1}, {0x25: 1}]
+        assert record.endpoints[2].generic == record.root.generic
+        heard: list[Received] = []
+        ours.messages.listener = heard.append
+        await Interview(record, ours.messages, lambda: None).state(NodeMap(described(record)).refresh())
+        switches = [
+            one.endpoint for one in heard if isinstance(one.command, Command) and one.command.command_class == 0x25
+        ]
+        assert switches == [1, 2]

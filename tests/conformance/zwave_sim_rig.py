@@ -1,5 +1,6 @@
 """The Z-Wave driver on a simulated stick. See driver_contract.Rig."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,21 @@ from agent.model import Action
 from agent.secret_store import FileSecrets
 from drivers.sim.zwave.server import Simulation, start
 from drivers.zwave.driver import ZwaveDriver
+from drivers.zwave.nodes import NodeBook, NodeRecord, node_id
 from drivers.zwave.settings import ZwaveSettings
 
+HOME = 0xC0FFEE01
+STAGES = (
+    "protocol",
+    "information",
+    "security",
+    "identity",
+    "versions",
+    "wake up",
+    "endpoints",
+    "lifeline",
+    "abilities",
+)
 ON_OFF = "matter.OnOff@1.4"
 DEVICES: list[dict[str, Any]] = [
     {"name": "plug", "profile": "switch", "pairing": False},
@@ -74,9 +88,10 @@ class SimRig:
     def __init__(self, folder: Path, stick: str, **settings: Any) -> None:
         self.folder = folder
         self.stick = stick
+        self.devices = DEVICES
         self.state_dir = folder / "state"
         self.secrets = FileSecrets(self.state_dir / "secrets")
-        self.settings = {"port": str(folder / "zw"), **settings}
+        self.settings = {"port": str(folder / "zw"), "backups": 0, **settings}
         self._simulation: Simulation | None = None
 
     @property
@@ -84,8 +99,22 @@ class SimRig:
         assert self._simulation is not None
         return self._simulation
 
+    def interviewed(self, number: int, classes: dict[int, int], **more: Any) -> None:
+        """What an earlier run has kept of a node that was there then."""
+        book = NodeBook(self.state_dir / "nodes", HOME)
+        record = NodeRecord(number, node_id(HOME, number), **{"security": [], "done": list(STAGES), **more})
+        record.root.generic, record.root.specific, record.root.classes = 0x10, 0x01, classes
+        book.adopt(asdict(record))
+
+    def secure(self, number: int, classes: list[int]) -> None:
+        """These classes of a node count with its highest key only."""
+        book = NodeBook(self.state_dir / "nodes", HOME)
+        book.load()
+        book.nodes[number].root.secure = classes
+        book.save(number)
+
     async def start(self, faults: str = "", seed: int = 1) -> None:
-        spec = {"kind": "zwave", "stick": self.stick, "devices": DEVICES}
+        spec = {"kind": "zwave", "stick": self.stick, "devices": self.devices}
         self._simulation = await start(
             "zwave", spec, link=self.folder / "zw", state=self.folder / "sim.json", faults=faults, seed=seed
         )

@@ -33,11 +33,30 @@ class Host:
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
+        self._reading = asyncio.create_task(self._read())
         self.events: list[dict[str, Any]] = []
         self._ids = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
 
-    async def read(self) -> None:
+    @classmethod
+    async def on(cls, simulation: Simulation, folder: Path, *, soft: bool = True) -> "Host":
+        """zwave-js on a stick, ready. `folder` is its own."""
+        folder.mkdir(exist_ok=True)
+        (port,) = _started()
+        made = cls(*await asyncio.open_connection("127.0.0.1", port, limit=LINE))
+        made.write({"port": simulation.port.replace("socket://", "tcp://"), "folder": str(folder), "soft": soft})
+        try:
+            await made.event("ready")
+        except BaseException:
+            await made.close()
+            raise
+        return made
+
+    async def close(self) -> None:
+        self._writer.close()
+        await self._reading
+
+    async def _read(self) -> None:
         async for line in self._reader:
             message = json.loads(line)
             if "event" in message:
@@ -100,19 +119,11 @@ async def join(js: Host, simulation: Simulation, name: str, strategy: str) -> No
 @asynccontextmanager
 async def host(folder: Path, simulation: Simulation, *, soft: bool = True) -> AsyncIterator[Host]:
     """zwave-js on a stick, ready."""
-    cache = folder / "zwavejs"
-    cache.mkdir(exist_ok=True)
-    (port,) = _started()
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=LINE)
-    client = Host(reader, writer)
-    client.write({"port": simulation.port.replace("socket://", "tcp://"), "folder": str(cache), "soft": soft})
-    reading = asyncio.create_task(client.read())
+    client = await Host.on(simulation, folder / "zwavejs", soft=soft)
     try:
-        await client.event("ready")
         yield client
     finally:
-        writer.close()
-        await reading
+        await client.close()
 
 
 @functools.cache

@@ -14,7 +14,7 @@ HERE = Path(__file__).parent / "zwavejs"
 
 def installed() -> None:
     """zwave-js by its lock file; `make test` has installed it already."""
-    if not (HERE / "node_modules" / "zwave-js").exists():
+    if not all((HERE / "node_modules" / name).exists() for name in ("zwave-js", "@zwave-js/server")):
         npm = shutil.which("npm")
         assert npm is not None, "install node and npm (Debian: apt install npm)"
         subprocess.run([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=HERE, check=True)

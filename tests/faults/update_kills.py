@@ -21,12 +21,13 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from ota_machine import Machine, update
-from slots_rig import CRASHES, SAYS, tree
+from slots_rig import CRASHES, SAYS, tar_of, tree
 
 from agent.ota.appliers.unpack import digest
 from agent.ota.plan import FINAL, State
 
 GOOD, CRASHING, UNWELL, CORRUPT = "good", "crashing", "unwell", "corrupt"
+MEMORY = Path("/dev/shm")  # a kill loses nothing that was written: the disk would only be waited for
 LIFE = 10.0  # seconds: a life that moves ends long before
 
 
@@ -36,9 +37,11 @@ class Cycle:
     def __init__(self, folder: Path, kind: str) -> None:
         self.machine, self.kind = Machine(folder), kind
         files = {f"agent/part{number}.py": os.urandom(20_000) for number in range(10)}
-        told = update(("agent.tar.gz", tree("2.0", CRASHES if kind == CRASHING else SAYS, files)))
+        parts = tar_of({"lib/deep/part.py": os.urandom(2000)})
+        build = tree("2.0", CRASHES if kind == CRASHING else SAYS, files)
+        told = update(("agent.tar.gz", build), "2.0", ("lib.tar.gz", parts))
         if kind == CORRUPT:
-            told["images"] = {"agent.tar.gz": tree("6.6")}
+            told["images"]["agent.tar.gz"] = tree("6.6")
         self.document = self.machine.offer_files(**told)
         if kind == UNWELL:
             self.machine.checks = {"uplink": self._uplink}
@@ -100,7 +103,7 @@ def run(cycle: Cycle, rng: random.Random, counts: Counter[str], kills: Counter[s
         child = cycle.start()
         if child == 0:
             continue
-        code = wait(child, rng.triangular(0.0, 0.4, 0.08) if killed < most else LIFE)
+        code = wait(child, rng.triangular(0.0, 0.2, 0.03) if killed < most else LIFE)
         if code is None:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
@@ -138,9 +141,9 @@ def main() -> None:
     rng, counts, kills = random.Random(arguments.seed), Counter[str](), Counter[str]()
     updates = 0
     while kills.total() < arguments.kills:
-        folder = Path(tempfile.mkdtemp(prefix="update-kills-"))
+        folder = Path(tempfile.mkdtemp(prefix="update-kills-", dir=MEMORY if MEMORY.is_dir() else None))
         kind = rng.choices((GOOD, CRASHING, UNWELL, CORRUPT), (5, 2, 2, 1))[0]
-        run(Cycle(folder / "hub", kind), rng, counts, kills, rng.randint(1, 12))
+        run(Cycle(folder / "hub", kind), rng, counts, kills, rng.randint(2, 12))
         shutil.rmtree(folder)
         updates += 1
     told: dict[str, Any] = {"seed": arguments.seed, "updates": updates, "kills": kills.total()}

@@ -19,7 +19,7 @@ from garbage import SEED, payloads
 from key_rig import PIN, SEAL, SOFTHSM, TOKEN, Place, soft_token
 from power_cut import PowerCut, cutting
 
-from agent import backup, restore, saved
+from agent import backup, cli, restore, saved
 from agent.backup_form import FORMAT, Backup
 from agent.client import Client, NotRunningError
 from agent.errors import HubError, TryAgainError, UsageError
@@ -58,11 +58,18 @@ def device(key: str) -> tuple[str, str]:
 class Daemon:
     """The agent as far as a backup asks it: it gives the networks out, and is stopped for a restore."""
 
+    def __init__(self, *refused: str) -> None:
+        self.refused = refused  # radios that give no network
+
     def get(self, _path: str) -> Any:
         raise NotRunningError("the agent is not running")
 
     def stream(self, path: str, _body: dict[str, Any]) -> Generator[dict[str, Any], None, None]:
-        yield {"what": path, "hub": "hub-1", "radio": "zigbee", "kind": "zigbee", "network": NETWORK, "done": True}
+        about = {"what": path, "hub": "hub-1"}
+        for name in self.refused:
+            why = {"error": f"{name} has no memory", "remedy": "use another stick"}
+            yield {**about, "radio": name, "kind": "zwave", "network": None, **why, "done": False}
+        yield {**about, "radio": "zigbee", "kind": "zigbee", "network": NETWORK, "done": True}
 
 
 DAEMON: Client = Daemon()  # type: ignore[assignment]
@@ -202,6 +209,25 @@ def test_a_plain_backup_has_no_private_key(old: Hub, tmp_path: Path) -> None:
         new.restore(file, None, take_over=True)
     new.restore(file, None, with_identity=False)
     assert new.is_now == (None, *old.is_now[1:])
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_a_radio_that_gives_no_network_is_told_and_the_rest_is_taken(
+    old: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], form: tuple[str, ...]
+) -> None:
+    config, file = tmp_path / "agent.toml", tmp_path / "backup"
+    hub = f'[hub]\nid = "hub-1"\nstate_dir = "{old.folder}"\nruntime_dir = "{tmp_path}/run"\n'
+    config.write_text(hub + "[radios.zigbee]\n[radios.old]\nkind = 'zigbee'\n")
+    monkeypatch.setattr("agent.client.Client", lambda _folder: Daemon("old"))
+    assert cli.main(["backup", str(file), "--plain", "-c", str(config), *form]) == 0
+    told = capsys.readouterr().out
+    if form:
+        assert json.loads(told)["radios"] == ["zigbee"]
+        assert json.loads(told)["without"] == {"old": {"error": "old has no memory", "remedy": "use another stick"}}
+    else:
+        assert "NOT in it, the network of old: old has no memory; use another stick" in told
+    taken = backup.load(file, None)
+    assert (set(taken.radios), taken.kept is not None and len(taken.kept.devices)) == ({"zigbee"}, 2)
 
 
 def test_a_key_stays_in_its_token_and_another_token_takes_none(old: Hub, tmp_path: Path, authority: Authority) -> None:
@@ -370,7 +396,7 @@ def test_a_sealed_backup_that_is_cut_or_changed_is_refused(old: Hub, tmp_path: P
 
 def test_parts_that_do_not_belong_together_are_refused(old: Hub, tmp_path: Path, authority: Authority) -> None:
     """What was sealed by somebody else, who knows the passphrase."""
-    good = json.loads(json.dumps(backup.take(old.settings, DAEMON, tmp_path / "b", WORDS).model_dump(mode="json")))
+    good = backup.take(old.settings, DAEMON, tmp_path / "b", WORDS).whole.model_dump(mode="json")
     other, key = authority.issue("other")
     for change in ({"chain": other.read_text()}, {"key": key.read_text()}, {"key": "no PEM"}, {"chain": "no PEM"}):
         new = Hub(tmp_path / f"new-{len(str(change))}")

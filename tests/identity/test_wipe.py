@@ -255,3 +255,18 @@ def test_a_file_that_is_not_there_is_made(hub: Hub) -> None:
     assert made["ro"]["endpoint_url"] == "127.0.0.1"
     assert made["ro"]["SN"] == "HUB-1"
     assert made["rw"]["managed_thing_id"] == "two"
+
+
+def test_the_program_in_its_slots_and_the_version_floor_stay(hub: Hub) -> None:
+    """The service starts from the slots, and a reset is no way back to a version with known holes."""
+    kept = [hub.state / "slots" / name for name in ("launch", "floor.json", "A/site/agent/cli.py")]
+    for path in kept:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("-----BEGIN PRIVATE KEY-----\nin a test of some package\n-----END PRIVATE KEY-----\n")
+    offboard.order_reset(hub.settings, "2026-11-27T10:00:00.000Z")
+    offboard.finish(hub.settings)
+    assert all(path.exists() for path in kept)
+    told = offboard_mark.read(hub.state)
+    assert told is not None
+    assert told.proof is not None
+    assert (told.proof.private_keys_left, hub.identity.current()) == (0, None)

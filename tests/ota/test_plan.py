@@ -68,6 +68,7 @@ def test_a_download_and_a_write_are_begun_again_so_often_and_no_more(state: Stat
         (Runs.ON_TRIAL, S.TRIAL),
         (Runs.CONFIRMED, S.CONFIRMED),
         (Runs.FELL_BACK, S.ROLLED_BACK),
+        (Runs.UNDER_WAY, S.ACTIVATING),
     ],
 )
 def test_an_activation_that_was_cut_off_is_decided_by_what_runs(runs: Runs, after: State) -> None:

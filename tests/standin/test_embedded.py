@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,7 +63,10 @@ def test_reserved_topics_pass_under_another_name(cloud: Cloud, tmp_path: Path) -
         assert device.subscribe(f"{shadow}/update/+") == [1]
         device.publish(f"{shadow}/update", {"state": {"desired": {"led": 1}}})
         assert device.waits_for(f"{shadow}/update/delta")["state"] == {"led": 1}
+        ended = threading.Event()
+        device.client.on_unsubscribe = lambda *_: ended.set()
         device.client.unsubscribe(f"{shadow}/update/+")
+        assert ended.wait(10)
         device.publish(f"{shadow}/update", {"state": {"desired": {"led": 2}}})
         device.publish(f"$aws/things/{hub}/jobs/get", {})
         device.waits_for(f"$aws/things/{hub}/jobs/get/accepted")

@@ -159,7 +159,7 @@ def test_nordics_tool_updates_modems_by_their_version(cloud: Cloud, fleet: Keys,
     for device in ("fleet-0", "fleet-5"):
         finish(cloud, fleet, device)
     jobs = ask(cloud, "GET", "/fota-jobs?pageLimit=1").json()
-    assert ([entry["jobId"] for entry in jobs["items"]], jobs["pageNextToken"]) == ([made], "1")
+    assert [entry["jobId"] for entry in jobs["items"]] == [made]
     assert [ask(cloud, "DELETE", f"/fota-jobs/{made}").status for _ in range(2)] == [202, 404]
     assert ask(cloud, "GET", f"/fota-job-executions/fleet-0/{made}").json()["status"] == "SUCCEEDED"
 

@@ -9,10 +9,11 @@ from pydantic import ValidationError
 from agent.driver import InvalidParameters
 from agent.secret_store import FileSecrets
 from drivers.zwave.keys import CLASSES, forget_keys, network_keys
+from drivers.zwave.nodes import NodeRecord
 from drivers.zwave.provisioning import Entry, ProvisioningList, material
 from drivers.zwave.security import dsk, qr
 from drivers.zwave.security.classes import SecurityClass
-from drivers.zwave.settings import ZwaveSettings
+from drivers.zwave.settings import ZwaveSettings, is_server
 
 DSK = bytes(range(100, 116))
 
@@ -40,11 +41,31 @@ def test_the_shipped_file_shows_every_key() -> None:
         {"s0_key": "short"},
         {"tx_power": 99.0},
         {"no": 1},
+        {"port": "ws://192.0.2.1:3000"},
+        {"port": "ws://hub.example:3000", "plaintext": False},
+        {"port": "ws://:3000"},
+        {"port": "ws://me:secret@localhost:3000"},
+        {"port": "wss://[::1"},
     ],
 )
 def test_what_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         ZwaveSettings.model_validate(wrong)
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        {"port": "ws://127.0.0.1:3000"},
+        {"port": "ws://[::1]:3000"},
+        {"port": "ws://localhost"},
+        {"port": "wss://hub.example:3000", "ca": "ca.pem"},
+        {"port": "ws://192.0.2.1:3000", "plaintext": True},
+    ],
+)
+def test_where_a_server_may_be(right: dict[str, Any]) -> None:
+    assert is_server(ZwaveSettings.model_validate(right).port)
+    assert not is_server("/dev/ttyUSB0")
 
 
 def test_keys_are_made_once_and_forgotten_with_the_network(tmp_path: Path) -> None:
@@ -55,7 +76,14 @@ def test_keys_are_made_once_and_forgotten_with_the_network(tmp_path: Path) -> No
     assert len(set(keys.values())) == len(CLASSES)
     assert keys[SecurityClass.S0] == bytes([9] * 16)
     other = ZwaveSettings.model_validate({"s0_key": "0a" * 16})
-    assert network_keys(secrets, other, os.urandom) == keys
+    plain, locked = (
+        NodeRecord(2, "zw.1+2", security=[], done=["protocol", "security"]),
+        NodeRecord(3, "zw.1+3", security=["S0"]),
+    )
+    assert network_keys(secrets, other, os.urandom, [plain, locked]) == keys
+    assert plain.security == [], "nothing has changed"
+    assert network_keys(secrets, other, os.urandom, [plain])[SecurityClass.S0] == bytes([10] * 16)
+    assert (plain.security, plain.done) == (None, ["protocol"]), "it may have this key"
     forget_keys(secrets)
     assert network_keys(secrets, other, os.urandom)[SecurityClass.S0] == bytes([10] * 16)
 

@@ -6,10 +6,10 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, runtime_checkable
 
 from agent.errors import HubError
-from agent.ota.manifest import Component
+from agent.ota.manifest import Component, Downgrade
 from agent.ota.plan import Runs
 
 Progress = Callable[[int], None]  # bytes, or devices, that are done
@@ -30,6 +30,7 @@ class Effect(StrEnum):
     DONE = "done"
     RESTART = "restart"  # of this process: the launcher starts what is selected
     REBOOT = "reboot"
+    STAYS = "stays"  # of a roll-back: there is no way back, and what runs now stays
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +77,11 @@ class Applier(Protocol):
 
     async def clean(self) -> None:
         """Give back what no task needs."""
+
+
+@runtime_checkable
+class FleetApplier(Applier, Protocol):
+    """An applier that updates devices one by one, in an activation that may take days."""
+
+    def entrust(self, permission: Downgrade | None, further: Callable[[int, str], None]) -> None:
+        """What it needs to know before it is asked anything: which devices may go back, and whom to tell percent and counts."""

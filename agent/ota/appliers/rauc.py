@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import TryAgainError, install_extra
-from agent.files import disk_trouble, write_atomic
+from agent.files import disk_trouble, make_folder, write_atomic
 from agent.ota.appliers.contract import ApplierError, Effect, Found, Image, Progress
 from agent.ota.manifest import Component
 from agent.ota.plan import Runs
@@ -175,7 +175,7 @@ class Rauc:
         notes = {**self._notes(), slot: note}
         text = json.dumps({name: asdict(one) for name, one in notes.items() if one is not None})
         with disk_trouble():
-            self._note_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(self._note_path.parent)
             write_atomic(self._note_path, text.encode())
 
 

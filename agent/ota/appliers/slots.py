@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from agent.files import disk_trouble, sync_folder, write_atomic
+from agent.files import disk_trouble, make_folder, sync_folder, write_atomic
 from agent.ota import launcher
 from agent.ota.appliers.contract import ApplierError, Effect, Found, Image, Progress
 from agent.ota.appliers.unpack import digest, unpack
@@ -160,7 +160,7 @@ def _merged(new: Path, name: str, part: dict[str, str]) -> dict[str, str]:
             raise ApplierError(
                 "bad-image", f"{path} comes in two images", place=name, remedy="build it anew and sign it"
             )
-        target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        make_folder(target.parent, 0o755)
         (new / f"more-{name}" / path).rename(target)
         sync_folder(target.parent)
     shutil.rmtree(new / f"more-{name}")
@@ -169,7 +169,7 @@ def _merged(new: Path, name: str, part: dict[str, str]) -> dict[str, str]:
 
 def prepare(folder: Path, site: Path, version: str) -> Path:
     """Make the slots, with what is installed in `site` as slot A, and the launcher: its path. Repeated, it renews that. Raises OSError."""
-    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    make_folder(folder, 0o755)
     text = Path(launcher.__file__).read_text(encoding="utf-8")
     start = folder / "launch"
     write_atomic(start, f"#!{sys.executable} -IS\n{text}".encode(), mode=0o755)

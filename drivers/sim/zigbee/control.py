@@ -68,7 +68,15 @@ def _describe(node: Node) -> Json:
         "reporting": len(node.reporting),
         "bindings": len(node.bindings),
         "state": state,
+        "firmware": _firmware(node),
     }
+
+
+def _firmware(node: Node) -> Json | None:
+    client = node.ota
+    if client is None:
+        return None
+    return {"version": client.firmware.version, "doing": client.doing, "has": len(client.have), "of": client.size}
 
 
 def _set(network: "Network", request: Mapping[str, Any]) -> Act:

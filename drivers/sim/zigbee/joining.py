@@ -103,7 +103,9 @@ class Joining:
         network.at(now + 0.05, partial(self._announce, node))
 
     def _announce(self, node: Node, _now: float) -> None:
-        body = b"\x01" + u16(node.nwk) + node.ieee.to_bytes(8, "little") + bytes([node.capability])
+        body = (
+            bytes([node.next_sequence()]) + u16(node.nwk) + node.ieee.to_bytes(8, "little") + bytes([node.capability])
+        )
         self._network.tell(DeviceAnnounced(node.ieee, node.nwk, node.capability))
         self._network.incoming(node, 0, 0, PROFILE_ZDO, zdo.DEVICE_ANNCE, body)
 

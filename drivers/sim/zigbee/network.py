@@ -15,12 +15,14 @@ from drivers.sim.zigbee.joining import Joining
 from drivers.sim.zigbee.model import (
     BROADCAST_FIRST,
     COORDINATOR_NWK,
+    PROFILE_HOME,
     PROFILE_ZDO,
     Aps,
     Confirm,
     Delivery,
     Effect,
     Incoming,
+    JoinKind,
     Json,
     LinkKey,
     Neighbour,
@@ -30,6 +32,8 @@ from drivers.sim.zigbee.model import (
     parse_ieee,
 )
 from drivers.sim.zigbee.node import Node
+from drivers.sim.zigbee.ota import CLUSTER as OTA
+from drivers.sim.zigbee.ota import Client, Firmware
 from drivers.sim.zigbee.persistence import pack, unpack
 from drivers.sim.zigbee.reporting import Reports
 
@@ -80,6 +84,26 @@ class Network:
         self.nodes[node.ieee] = node
         if node.joined:
             self._by_nwk[node.nwk] = node
+
+    def equip(self, node: Node, firmware: Firmware) -> None:
+        """Give a device an OTA Upgrade client, on the endpoint that has the cluster."""
+        endpoint = next((part.endpoint for part in node.profile.parts if OTA in part.outputs), 1)
+
+        def say(cluster: int, data: bytes) -> None:
+            self.incoming(node, endpoint, 1, PROFILE_HOME, cluster, data)
+
+        node.ota = Client(firmware, say, node.later, partial(self.reboot, node), self.rng)
+
+    def reboot(self, node: Node, seconds: float) -> None:
+        """The device is without power for some seconds, and announces itself then."""
+
+        def back(now: float) -> None:
+            node.powered = True
+            if node.joined and self.running:
+                self.joining.enter(node, node.nwk, JoinKind.SECURED_REJOIN, now)
+
+        node.powered = False
+        self.at(self.now + seconds, back)
 
     # ---- network life -----------------------------------------------------------------------------------------------
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from drivers.sim.zigbee import zcl
 from drivers.sim.zigbee.model import PROFILE_HOME, Capability, Neighbour, SimpleDescriptor
+from drivers.sim.zigbee.ota import CLUSTER as OTA
+from drivers.sim.zigbee.ota import Client
 from drivers.sim.zigbee.profiles import PROFILES, Part, Profile, basic
 from drivers.sim.zigbee.zdo import Binding, node_descriptor
 
@@ -18,7 +20,6 @@ SETTINGS = frozenset(
     {0x0010, 0x0011, 0x4000, 0x4001, 0x4002, 0x4003}
 )  # attributes that may be written in OnOff and Level
 MANUFACTURER_CODE = 0x1234
-OTA = 0x0019
 
 
 @dataclass(slots=True)
@@ -54,6 +55,7 @@ class Node:
     tables: dict[tuple[int, int], dict[int, list[Any]]] = field(default_factory=dict)
     reporting: dict[tuple[int, int, int], Reporting] = field(default_factory=dict)
     sequence: int = 0
+    ota: Client | None = None  # None: it never asks for another firmware
     failures: dict[str, tuple[int, int]] = field(default_factory=dict)  # sort -> (status, how often yet)
     changed: Callable[["Node", int, int, int], None] = lambda *_: None
     later: Callable[[float, Callable[[], None]], None] = lambda *_: None
@@ -166,7 +168,7 @@ class Node:
         # The OTA cluster of a device is a client: its attributes are asked with the direction bit set.
         table = {} if frame.from_server else self.tables.get((part.endpoint, cluster), {})
         if frame.from_server and cluster == OTA and OTA in part.outputs:
-            table = {0x0002: [zcl.U32, 1]}
+            table = {0x0002: [zcl.U32, 1]} if self.ota is None else self.ota.attributes()
         payload = b""
         for attribute in zcl.words(frame.payload):
             cell = table.get(attribute)
@@ -246,6 +248,9 @@ class Node:
     def _specific(self, part: Part, cluster: int, frame: zcl.Frame) -> zcl.Frame | None:
         from drivers.sim.zigbee.behaviour import COMMANDS  # noqa: PLC0415  behaviours act on nodes
 
+        if cluster == OTA and frame.from_server and self.ota is not None:
+            self.ota.heard(frame)
+            return None
         command = COMMANDS.get((cluster, frame.command))
         if (part.endpoint, cluster) not in self.tables or command is None or frame.from_server:
             return None if frame.from_server else _default(frame, zcl.UNSUP_CLUSTER_COMMAND)

@@ -53,6 +53,7 @@ def _pack_node(node: Node) -> Json:
         "pairing": node.pairing,
         "powered": node.powered,
         "bindings": [asdict(binding) for binding in node.bindings],
+        "firmware": node.ota.firmware.version if node.ota is not None else None,
         "groups": {str(endpoint): sorted(groups) for endpoint, groups in node.groups.items()},
         "values": [[*place, a, cell[1]] for place, table in node.tables.items() for a, cell in table.items()],
         "reporting": [[*key, r.kind, r.minimum, r.maximum, r.change] for key, r in node.reporting.items()],
@@ -64,6 +65,8 @@ def _unpack_node(node: Node, saved: Json) -> None:
     node.pairing, node.powered = saved["pairing"], saved["powered"]
     node.bindings = {Binding(**binding) for binding in saved["bindings"]}
     node.groups = {int(endpoint): set(groups) for endpoint, groups in saved["groups"].items()}
+    if node.ota is not None and saved.get("firmware") is not None:
+        node.ota.firmware.version = saved["firmware"]
     for endpoint, cluster, attribute, value in saved["values"]:
         cell = node.tables.get((endpoint, cluster), {}).get(attribute)
         if cell is not None:

@@ -11,7 +11,7 @@ from drivers.sim.capture import Capture
 from drivers.sim.faults import Faults
 from drivers.sim.requests import ControlError
 from drivers.sim.script import Script
-from drivers.sim.zigbee import air, control
+from drivers.sim.zigbee import air, control, ota
 from drivers.sim.zigbee.ezsp import Ezsp
 from drivers.sim.zigbee.install_code import link_key
 from drivers.sim.zigbee.model import Aps, Delivery, FrontEnd, Json, ieee_text
@@ -50,6 +50,8 @@ def _add(network: Network, device: home.DeviceSpec) -> Script | None:
     key = link_key(device.install_code) if device.install_code else b""
     node = Node(device.ieee, device.name, device.profile, device.pairing, key, device.poll)
     network.add(node)
+    if device.firmware is not None:
+        network.equip(node, ota.read(device.firmware, device.place))
     try:
         if not device.script:
             return None

@@ -46,6 +46,7 @@ class Network:
         self.radio_on = True
         self.hear: Callable[[Heard, float], None] = lambda *_: None
         self.failed: set[int] = set()  # listening nodes that did not acknowledge
+        self.routes: dict[int, set[int]] = {}  # to whom the controller gave a node routes
         self.lossy = 0.0  # probability that a frame on the air is lost in spite of retries
         self.polled_at = 0.0
         self.sent: list[float] = []  # when each frame of a load left

@@ -176,7 +176,7 @@ def set_priority_route(stick: "Stick", values: Values, _now: float) -> None:
 
 
 def _told(name: str) -> "Handler":
-    """A function that sends one frame to a node and says how that went."""
+    """A function that sends one frame to a node and says how that went; the node keeps the routes that it is given."""
 
     def handler(stick: "Stick", values: Values, now: float) -> None:
         if stick.sending:
@@ -184,7 +184,17 @@ def _told(name: str) -> "Handler":
             return
         stick.respond(name, started=1)
         sending = Transmission(stick, name, values["callback_id"], now, values["node"])
-        stick.network.send(values["node"], b"", now, sending.end)
+        routes = stick.network.routes.setdefault(values["node"], set())
+
+        def ended(acked: bool, then: float) -> None:  # noqa: FBT001  as the network says it
+            if acked and name.startswith("Delete"):
+                to_suc = {stick.network.sis} if "SUC" in name else routes - {stick.network.sis}
+                routes.difference_update(to_suc)
+            elif acked and name.startswith("Assign"):
+                routes.add(values.get("destination", stick.network.sis))
+            sending.end(acked, then)
+
+        stick.network.send(values["node"], b"", now, ended)
 
     return handler
 

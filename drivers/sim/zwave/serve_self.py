@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 SOFTWARE = 0x04
 NOISE = (-98, -97, -99)  # dBm on each channel
 JAM = -41
-_NVM_OK, _NVM_FAILED, _NVM_END = 0x00, 0x01, 0xFF
-_CHUNK = 128  # bytes that one read gives
+_NVM_OK, _NVM_FAILED, _NVM_MISMATCH, _NVM_END = 0x00, 0x01, 0x02, 0xFF
+_CHUNK = 128  # bytes that one read gives, and one write takes
 _OPERATIONS = bytes((0x0F,))  # open, read, write, close
 _MOST_RANDOM = 32
 
@@ -201,36 +201,39 @@ def nvm_id(stick: "Stick", _: Values, _now: float) -> None:
     stick.respond("NvmGetId", size=3, manufacturer=0x20, memory_type=0x20, memory_size=size)
 
 
-def nvm_read(stick: "Stick", values: Values, now: float) -> None:
-    stick.respond("NvmReadBuffer", payload=stick.memory.read(values["offset"], values["size"], now))
+def nvm_read(stick: "Stick", values: Values, _now: float) -> None:
+    stick.respond("NvmReadBuffer", payload=stick.memory.read(values["offset"], values["size"]))
 
 
-def nvm_write(stick: "Stick", values: Values, now: float) -> None:
-    stick.respond("NvmWriteBuffer", success=int(stick.memory.write(values["offset"], values["payload"], now)))
+def nvm_write(stick: "Stick", values: Values, _now: float) -> None:
+    stick.respond("NvmWriteBuffer", success=int(stick.memory.write(values["offset"], values["payload"])))
 
 
-def nvm_read_byte(stick: "Stick", values: Values, now: float) -> None:
-    stick.respond("NvmReadByte", byte=stick.memory.read(values["offset"], 1, now)[0])
+def nvm_read_byte(stick: "Stick", values: Values, _now: float) -> None:
+    stick.respond("NvmReadByte", byte=stick.memory.read(values["offset"], 1)[0])
 
 
-def nvm_write_byte(stick: "Stick", values: Values, now: float) -> None:
-    stick.respond("NvmWriteByte", success=int(stick.memory.write(values["offset"], bytes((values["byte"],)), now)))
+def nvm_write_byte(stick: "Stick", values: Values, _now: float) -> None:
+    stick.respond("NvmWriteByte", success=int(stick.memory.write(values["offset"], bytes((values["byte"],)))))
 
 
-def _nvm_operation(stick: "Stick", values: Values, now: float, name: str) -> None:
-    memory = stick.memory
-    match values["command"]:
+def _nvm_operation(stick: "Stick", values: Values, name: str) -> None:
+    memory, command = stick.memory, values["command"]
+    if command in (Nvm.READ, Nvm.WRITE) and memory.opened and memory.mixes(write=command == Nvm.WRITE):
+        stick.respond(name, status=_NVM_MISMATCH, offset=0, payload=b"")
+        return
+    match command:
         case Nvm.OPEN:
-            memory.open(now)
+            memory.open()
             # Firmware with 16-bit offsets says 0 for 64 KB.
             more = {"payload": _OPERATIONS} if name == "NvmOperationExtended" else {"payload": b""}
             stick.respond(name, status=_NVM_OK, offset=memory.size, **more)
         case Nvm.READ if memory.opened:
-            data = memory.read(values["offset"], min(values["size"], _CHUNK), now)
+            data = memory.read(values["offset"], min(values["size"], _CHUNK))
             end = values["offset"] + len(data) >= memory.size
             stick.respond(name, status=_NVM_END if end else _NVM_OK, offset=values["offset"], payload=data)
         case Nvm.WRITE if memory.opened:
-            done = memory.write(values["offset"], values["payload"], now)
+            done = len(values["payload"]) <= _CHUNK and memory.write(values["offset"], values["payload"])
             end = values["offset"] + len(values["payload"]) >= memory.size
             status = _NVM_FAILED if not done else _NVM_END if end else _NVM_OK
             stick.respond(name, status=status, offset=values["offset"], payload=b"")
@@ -241,12 +244,12 @@ def _nvm_operation(stick: "Stick", values: Values, now: float, name: str) -> Non
             stick.respond(name, status=_NVM_FAILED, offset=0, payload=b"")
 
 
-def nvm_operation(stick: "Stick", values: Values, now: float) -> None:
-    _nvm_operation(stick, values, now, "NvmOperation")
+def nvm_operation(stick: "Stick", values: Values, _now: float) -> None:
+    _nvm_operation(stick, values, "NvmOperation")
 
 
-def nvm_operation_extended(stick: "Stick", values: Values, now: float) -> None:
-    _nvm_operation(stick, values, now, "NvmOperationExtended")
+def nvm_operation_extended(stick: "Stick", values: Values, _now: float) -> None:
+    _nvm_operation(stick, values, "NvmOperationExtended")
 
 
 SELF: dict[str, "Handler"] = {

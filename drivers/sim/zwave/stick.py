@@ -94,7 +94,7 @@ class Stick:
         self.bootloader = None
         self.sending.clear()
         self.inclusion.abort()
-        self.memory.close()
+        self.memory.restart()
         if reason == SOFTWARE and self.vanish is not None:
             self.vanish()
         if "Started" not in self.profile.functions:

@@ -28,6 +28,13 @@ class SecurityClass(Enum):
         """Its bit in key masks of the key exchange; 0 for the temporary key."""
         return _BITS[self]
 
+    @property
+    def title(self) -> str:
+        """Its name for people."""
+        words = self.name.removesuffix("_LR").split("_")
+        name = " ".join([words[0], *(word.capitalize() for word in words[1:])])
+        return f"{name} (Long Range)" if self.name.endswith("_LR") else name
+
 
 _BITS = {
     SecurityClass.TEMPORARY: 0x00,

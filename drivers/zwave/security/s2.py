@@ -55,10 +55,14 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Resync:
-    """A message that cannot be read: `answer` is the Nonce Report that lets the peer begin anew."""
+    """A message that cannot be read: `answer` is the Nonce Report that lets the peer begin anew.
+
+    `fresh`: it was made with a nonce of ours that has just been given; so the peer has other keys, or somebody changed it.
+    """
 
     reason: str
     answer: bytes
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +220,9 @@ class Security2:
         aad = associated(peer, self.own, self.home_id, len(data) - _HEADER, body.clear)
         plain = self._decrypt(state, body, aad, now)
         if plain is None:
-            return Resync("no nonce reads it", self.nonce_report(peer, mos=None in state.groups.values()))
+            fresh = state.span is None and state.local is not None and body.extension(ExtensionType.SPAN) is not None
+            answer = self.nonce_report(peer, mos=None in state.groups.values())
+            return Resync("no nonce reads it", answer, fresh)
         state.received = body.sequence
         extensions = body.extensions
         if body.has_encrypted:

@@ -5,6 +5,7 @@ const net = require("node:net");
 const readline = require("node:readline");
 const { Driver, InclusionStrategy, ProvisioningEntryStatus } = require("zwave-js");
 const { parseQRCodeString, Protocols, SecurityClass } = require("@zwave-js/core");
+const { served } = require("./serve.cjs");
 
 const key = (byte) => Buffer.alloc(16, byte);
 
@@ -93,6 +94,7 @@ function start({ port, folder, soft }, say) {
 	});
 
 	const operations = {
+		...served(driver),
 		controller: () => {
 			const c = driver.controller;
 			return {
@@ -150,8 +152,8 @@ function start({ port, folder, soft }, say) {
 		backup: async () => Buffer.from(await driver.controller.backupNVMRaw()).toString("base64"),
 		restore: (request) => driver.controller.restoreNVMRaw(Buffer.from(request.image, "base64")),
 		parse: async (request) => {
-			const { nvmToJSON } = await import("@zwave-js/nvmedit");
-			return nvmToJSON(Buffer.from(request.image, "base64"));
+			const { nvmToJSON, nvm500ToJSON } = await import("@zwave-js/nvmedit");
+			return (request.old ? nvm500ToJSON : nvmToJSON)(Buffer.from(request.image, "base64"));
 		},
 		rebuild: (request) => driver.controller.rebuildNodeRoutes(request.node),
 		ping: (request) => nodeOf(request).ping(),

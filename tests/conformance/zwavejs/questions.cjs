@@ -61,6 +61,38 @@ exports.asked = ({ cc, core, Bytes, context }) => ({
 		nwi: hex(core.nwiHomeIdFromDSK(dsk)),
 		auth: hex(core.authHomeIdFromDSK(dsk)),
 	}),
+	// The network in a memory image, and images of the same network as other chips keep it.
+	nvm: async ({ image, old }) => {
+		const edit = await import("@zwave-js/nvmedit");
+		const found = await (old ? edit.nvm500ToJSON : edit.nvmToJSON)(image);
+		const { homeId, ownHomeId, nodeId } = found.controller;
+		const nodes = [...Object.keys(found.nodes), ...Object.keys(found.lrNodes ?? {})].map(Number);
+		return { home: homeId ?? ownHomeId, node: nodeId, nodes };
+	},
+	nvm_converted: async ({ image, old, to, shared, library }) => {
+		const edit = await import("@zwave-js/nvmedit");
+		const found = await (old ? edit.nvm500ToJSON : edit.nvmToJSON)(image);
+		found.meta = { ...found.meta, sharedFileSystem: shared, pageSize: shared ? 8192 : 2048, library };
+		return hex(await (old ? edit.jsonToNVM500 : edit.jsonToNVM)(found, to));
+	},
+	// The store after many changes: pages are erased, and used again.
+	nvm_rewritten: async ({ image, key, values }) => {
+		const edit = await import("@zwave-js/nvmedit");
+		const bytes = Buffer.from(image);
+		const memory = {
+			size: bytes.length,
+			accessMode: 3,
+			open: async (access) => access,
+			close: async () => {},
+			determineChunkSize: async () => bytes.length,
+			read: async (at, size) => ({ buffer: bytes.subarray(at, at + size), endOfFile: at + size >= bytes.length }),
+			write: async (at, data) => (bytes.set(data, at), { bytesWritten: data.length, endOfFile: at + data.length >= bytes.length }),
+		};
+		const store = new edit.NVM3(memory);
+		await store.init();
+		for (const value of values) await store.set(key, value);
+		return hex(bytes);
+	},
 	qr: ({ text }) => core.parseQRCodeString(text),
 	// Layers around a command, inner to outer.
 	wrap: async ({ payloads, supervision, channel, instance, crc16 }) => {

@@ -1,0 +1,209 @@
+"""Updates of devices over the air, of any kind whose driver takes images: what they run is asked from them, never remembered here.
+
+The image waits in a folder of its own until the campaign is over. An activation is the campaign (agent/ota/campaign.py, rollout.py); it
+may take days, and goes on after a restart. There is no roll-back: a device runs what it took, and a campaign that stops leaves it so. A
+step back is a release of its own, with a permission.
+"""
+
+import asyncio
+import hashlib
+import itertools
+import logging
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from agent.clock import Clock
+from agent.driver import DriverError, DriverLost, Firmware, UpdatesFirmware
+from agent.errors import TryAgainError
+from agent.files import disk_trouble, sync_folder
+from agent.ota import campaign
+from agent.ota.appliers.contract import ApplierError, Effect, Found, Image, Progress
+from agent.ota.appliers.rollout import Home, Peer, Rollout, Terms
+from agent.ota.campaign import Member
+from agent.ota.campaign_book import CampaignBook
+from agent.ota.manifest import Component, Downgrade
+from agent.ota.plan import Runs
+from agent.ota.refusals import RefusedError
+from agent.ota.trust import Device, check_device
+from agent.store import Store
+
+log = logging.getLogger(__name__)
+
+KINDS = ("zigbee", "zwave", "ble", "coap")
+AT_ONCE = 4  # devices that are asked what they run
+BLOCK = 1 << 16
+
+
+class Devices:
+    """The applier of components of one kind of devices."""
+
+    def __init__(self, kind: str, folder: Path, store: Store, clock: Clock, home: Home, terms: Terms) -> None:
+        self.kind = kind
+        self._folder, self._home, self._terms = folder, home, terms
+        self._book = CampaignBook(store, clock, kind)
+        self._permission: Downgrade | None = None
+        self._further: Callable[[int, str], None] = _nobody
+
+    def entrust(self, permission: Downgrade | None, further: Callable[[int, str], None]) -> None:
+        self._permission, self._further = permission, further
+
+    # ---- facts ------------------------------------------------------------------------------------------------------
+
+    async def describe(self, component: Component) -> Found:
+        """CONFIRMED when no device that the image is for is without it. Raises TryAgainError while a radio is away."""
+        if await self._book.open(_key(component)) is not None:
+            return Found(Runs.UNDER_WAY, "")
+        self._can(component)
+        away = [radio for radio in self._home.radios(self.kind) if self._home.driver(radio) is None]
+        if away:
+            remedy = "plug it in, or take it out of the configuration"
+            raise TryAgainError("the radio is away, so its devices cannot be asked", place=away[0], remedy=remedy)
+        members = await self._survey(component)
+        versions = sorted({member.before for member in members})
+        text = f"{len(members)} devices with {', '.join(map(str, versions))}" if members else component.version
+        return Found(Runs.OLD if members else Runs.CONFIRMED, text)
+
+    def _can(self, component: Component) -> None:
+        """Raises ApplierError where there are such radios, and their driver cannot. Without a radio there is no device to update."""
+        if self._home.radios(self.kind) and not self._home.updates(self.kind):
+            remedy = f"update the devices with their maker's tool, and leave {component.name} out for this hub"
+            raise ApplierError("no-applier", f"the {self.kind} driver updates no devices", remedy=remedy)
+
+    async def _survey(self, component: Component) -> list[Member]:
+        """The devices that the image is for and that have another version. Raises TryAgainError."""
+        found: list[Member | None] = []
+        for radio in self._home.radios(self.kind):
+            driver, peers = self._home.driver(radio), self._home.devices(radio)
+            if driver is None:
+                raise TryAgainError("the radio went away while its devices were asked", place=radio)
+            for start in range(0, len(peers), AT_ONCE):
+                asked = (self._member(component, driver, peer) for peer in peers[start : start + AT_ONCE])
+                found += await asyncio.gather(*asked)
+        return [member for member in found if member is not None]
+
+    async def _member(self, component: Component, driver: UpdatesFirmware, peer: Peer) -> Member | None:
+        """None for a device that does not tell what it runs: nothing says that the image is for it."""
+        try:
+            images = await driver.firmware(peer.id.key)
+        except DriverLost as error:
+            raise TryAgainError(error.message, place=peer.id.radio, remedy=error.remedy) from error
+        except DriverError as error:
+            log.info("firmware of %s is not known: %s", peer.id, error)
+            return None
+        wanted = next((image for image in images if self._wanted(component, peer, image)), None)
+        return None if wanted is None else Member(peer.id, wanted.version)
+
+    def _wanted(self, component: Component, peer: Peer, image: Firmware) -> bool:
+        named = self._permission.devices if self._permission is not None else ()
+        name = next((name for name in peer.names if name in named), str(peer.id))
+        device = Device(name, self.kind, image.manufacturer, image.product, image.version, image.target, image.hardware)
+        try:
+            check_device(component, device, self._permission)
+        except RefusedError as error:
+            log.debug("%s is not for %s: %s", component.name, peer.id, error)
+            return False
+        return image.version != component.file_version
+
+    # ---- the image --------------------------------------------------------------------------------------------------
+
+    @property
+    def _image(self) -> Path:
+        return self._folder / self.kind / "image"
+
+    async def write(self, component: Component, images: list[Image], progress: Progress) -> None:
+        """Whatever campaign there was is over: this one begins with all of its devices."""
+        if len(images) != 1:
+            text = f"{component.name} has {len(images)} files, and a device takes one"
+            raise ApplierError("bad-image", text, remedy="sign a component for each image")
+        await self._book.forget()
+        await asyncio.get_running_loop().run_in_executor(None, self._write, images[0], progress)
+
+    def _write(self, image: Image, progress: Progress) -> None:
+        with disk_trouble():
+            self._image.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            new, done = self._image.with_name("new"), 0
+            with new.open("wb") as file:
+                os.fchmod(file.fileno(), 0o600)
+                while block := image.file.read(BLOCK):
+                    file.write(block)
+                    done += len(block)
+                    progress(done)
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(self._image)
+            sync_folder(self._image.parent)
+
+    async def check(self, component: Component) -> bool:
+        return await asyncio.get_running_loop().run_in_executor(None, self._whole, component)
+
+    def _whole(self, component: Component) -> bool:
+        try:
+            with self._image.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest() == component.files[0].sha256
+        except OSError:
+            return False
+
+    # ---- the campaign -----------------------------------------------------------------------------------------------
+
+    async def activate(self, component: Component) -> Effect:
+        """Raises ApplierError: campaign-stopped, or incomplete where some failed, or were not reached in time."""
+        if not await self.check(component):
+            raise ApplierError("not-written", "the image is not on the disk as it was signed", place=str(self._image))
+        key = _key(component)
+        todo = await self._book.open(key)
+        if todo is None:
+            await self._radios()
+            todo = await self._book.begin(key, await self._survey(component))
+            log.info("%s %s goes to %d devices", component.name, component.version, len(todo.members))
+        rollout = Rollout(todo, component, self._image, self._book, self._home, self._terms, self._further)
+        await rollout.run()
+        counts, members = rollout.counts, todo.members.values()
+        why = campaign.stopped(counts)
+        if why:
+            text = f"{why}, and nobody else was tried: {counts} ({campaign.failures(members)})"
+            raise ApplierError(
+                "campaign-stopped", text, remedy="what runs on the devices stays; look at those that failed"
+            )
+        if counts.failed or counts.missed:
+            text = f"{counts} ({campaign.failures(members)})"
+            raise ApplierError("incomplete", text, remedy="offer the release again: only these devices are left")
+        return Effect.PROVED
+
+    async def _radios(self) -> None:
+        """Wait until all of them are up."""
+        news = asyncio.Event()
+        try:
+            with self._home.hear(lambda _event: news.set()):
+                async with asyncio.timeout(self._terms.radio):
+                    while any(self._home.driver(radio) is None for radio in self._home.radios(self.kind)):
+                        news.clear()
+                        await news.wait()
+        except TimeoutError:
+            text = f"a {self.kind} radio is away, so that nobody knows its devices"
+            raise ApplierError("radio-away", text, remedy="plug it in, and offer the release again") from None
+
+    async def confirm(self, component: Component) -> None:
+        await self._over(component)
+
+    async def roll_back(self, component: Component) -> Effect:
+        """There is none: devices keep what they run."""
+        await self._over(component)
+        return Effect.STAYS
+
+    async def _over(self, component: Component) -> None:
+        await self._book.close(_key(component))
+        await self.clean()
+
+    async def clean(self) -> None:
+        with disk_trouble():
+            shutil.rmtree(self._image.parent, ignore_errors=True)
+
+
+def _key(component: Component) -> str:
+    return " ".join(itertools.chain((component.name, component.version), (file.sha256 for file in component.files)))
+
+
+def _nobody(_percent: int, _text: str) -> None:
+    """Nobody has asked to be told."""

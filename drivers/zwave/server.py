@@ -1,0 +1,90 @@
+"""The Z-Wave driver on an existing zwave-js-server (Z-Wave JS UI has one): its users move in without pairing anything again.
+
+The server keeps its stick, its keys and its nodes; the hub is one more client. Chosen by `port = "ws://host:3000"`.
+
+server_socket: the connection. server_home, server_nodes: who is in the network and what they say. server_joining: who may join, who leaves.
+server_perform: the contract. Pure: server_json (what may stand in a message), server_facts (a node as the catalogue takes it), server_values
+(values as reports), server_commands (steps as requests).
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from agent.driver import DriverContext, DriverLost, Sink
+from agent.errors import install_extra
+from agent.model import Command, Discovery, Outcome
+from drivers.zwave.settings import ZwaveSettings
+
+if TYPE_CHECKING:
+    from drivers.zwave.server_perform import Contract
+
+
+class ServerDriver:
+    """One connection to one server; used once."""
+
+    def __init__(self, context: DriverContext) -> None:
+        self._context = context
+        self._contract: Contract | None = None
+        self._used = False
+
+    async def run(self, sink: Sink) -> None:
+        if self._used:
+            raise RuntimeError("a driver is used once; make another one")
+        self._used = True
+        settings: ZwaveSettings = self._context.settings
+        try:
+            self._context.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            connected = import_module("drivers.zwave.server_socket").connected
+        except OSError as error:
+            place = str(self._context.state_dir)
+            raise DriverLost(f"the state folder cannot be used: {error}", place=place) from error
+        except ImportError as error:  # aiohttp comes with the extra
+            remedy = install_extra("rest")
+            raise DriverLost(f"the zwave-js-server back end cannot be loaded: {error}", remedy=remedy) from error
+        async with connected(settings.port, settings.ca) as socket:
+            state = await socket.introduce()
+            try:
+                home = import_module("drivers.zwave.server_home").Home(self._context, sink, socket, state)
+            except (OSError, ValueError) as error:
+                raise DriverLost(f"the server's state cannot be used: {error}", place=settings.port) from error
+            if settings.identity and home.identity != settings.identity:
+                text = f"the server's network is {home.identity}, not {settings.identity}"
+                raise DriverLost(text, place=settings.port, remedy=f'set identity = "{home.identity}" to use it')
+            self._contract = import_module("drivers.zwave.server_perform").Contract(home)
+            try:
+                await home.serve()
+            finally:
+                self._contract = None
+
+    @property
+    def _running(self) -> "Contract":
+        if self._contract is None:
+            raise DriverLost("the server is not connected")
+        return self._contract
+
+    async def execute(self, command: Command) -> Outcome:
+        return await self._running.execute(command)
+
+    async def discover(self, request: Discovery) -> None:
+        await self._running.discover(request)
+
+    async def stop_discovery(self) -> None:
+        await self._running.stop_discovery()
+
+    async def interview(self, key: str) -> None:
+        await self._running.interview(key)
+
+    async def refresh(self, key: str) -> None:
+        await self._running.refresh(key)
+
+    async def remove(self, key: str, *, force: bool) -> None:
+        await self._running.remove(key, force=force)
+
+    async def backup(self) -> bytes:
+        return await self._running.backup()
+
+    async def reset(self) -> None:
+        await self._running.reset()
+
+    async def restore(self, document: bytes) -> None:
+        await self._running.restore(document)
