@@ -46,6 +46,7 @@ class Window:
         self._task: asyncio.Task[None] | None = None
         self._candidates: dict[Address, str] = {}
         self._given_up: set[Address] = set()
+        self._arrived = asyncio.Event()
         self._places = asyncio.Semaphore(TOGETHER)
 
     def material(self, request: Discovery) -> One | None:
@@ -136,8 +137,9 @@ class Window:
         return made
 
     def _found(self, where: Address) -> None:
-        if len(self._candidates) < MOST:
-            self._candidates.setdefault(where, "")
+        if where not in self._candidates and len(self._candidates) < MOST:
+            self._candidates[where] = ""
+            self._arrived.set()
 
     async def _look_around(self, shouts: list[Shout]) -> None:
         """Ask in rounds; who was found joins, and who refused is not asked twice in this window."""
@@ -149,13 +151,28 @@ class Window:
                 shout.ask()
             if self._settings.directory:
                 await self._look_up(address(self._settings.directory))
-            # Together: those that are switched off must not keep those waiting that answer.
-            tries = (self._try(where, name) for where, name in list(self._candidates.items()))
-            for result in await asyncio.gather(*tries, return_exceptions=True):
-                if isinstance(result, BaseException):
-                    raise result
-            await asyncio.sleep(pause)
+            end = asyncio.get_running_loop().time() + pause
             pause = min(pause * 2, LONGEST_PAUSE)
+            await self._try_all()
+            while await self._comes_by(end):  # who answers the multicast late does not wait for the next question
+                await self._try_all()
+
+    async def _comes_by(self, end: float) -> bool:
+        """Whether another device was found before `end`."""
+        try:
+            async with asyncio.timeout_at(end):
+                await self._arrived.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _try_all(self) -> None:
+        """Together: those that are switched off must not keep those waiting that answer."""
+        self._arrived.clear()
+        tries = (self._try(where, name) for where, name in list(self._candidates.items()))
+        for result in await asyncio.gather(*tries, return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
 
     async def _look_up(self, directory: Address) -> None:
         try:

@@ -183,6 +183,6 @@ PROFILES: Mapping[str, Profile] = {
     "heating": Profile(_heating),
     "shed": Profile(_shed),
     "big": Profile(_big),
-    "slow": Profile(_light, late=0.3),
+    "slow": Profile(_light, late=0.2),
     "directory": Profile(dict),  # a resource directory (RFC 9176) that knows the others
 }
