@@ -1,0 +1,99 @@
+"""One place where requests through bleak meet deadlines, the end of BlueZ and each other. All failures become the contract's errors."""
+
+import asyncio
+import traceback
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from bleak.exc import (
+    BleakBluetoothNotAvailableError,
+    BleakCharacteristicNotFoundError,
+    BleakDBusError,
+    BleakDeviceNotFoundError,
+    BleakError,
+    BleakGATTProtocolError,
+    BleakGATTProtocolErrorCode,
+)
+
+from agent.driver import DeviceRefused, DeviceUnreachable, DriverError, DriverLost, NotSupported, UnknownDevice
+from drivers.ble.bluez import Bluez
+
+T = TypeVar("T")
+
+_REFUSED = {
+    BleakGATTProtocolErrorCode.READ_NOT_PERMITTED,
+    BleakGATTProtocolErrorCode.WRITE_NOT_PERMITTED,
+    BleakGATTProtocolErrorCode.REQUEST_NOT_SUPPORTED,
+}
+_LOCKED = {
+    BleakGATTProtocolErrorCode.INSUFFICIENT_AUTHENTICATION,
+    BleakGATTProtocolErrorCode.INSUFFICIENT_AUTHORIZATION,
+    BleakGATTProtocolErrorCode.INSUFFICIENT_ENCRYPTION,
+    BleakGATTProtocolErrorCode.INSUFFICIENT_ENCRYPTION_KEY_SIZE,
+}
+_PAIR = "remove the device and discover it again with its passkey: agent discover ble --auth ADDRESS=PASSKEY"
+_PAIRING = ("AuthenticationFailed", "AuthenticationCanceled", "AuthenticationRejected", "AuthenticationTimeout")
+
+
+class Requests:
+    """The requests of one adapter; its end cuts all that is under way."""
+
+    def __init__(self, bluez: Bluez) -> None:
+        self._bluez = bluez
+        self._scopes: set[asyncio.Timeout] = set()
+        bluez.lost.add_done_callback(self._cut)
+
+    def _cut(self, _lost: object) -> None:
+        now = asyncio.get_running_loop().time()
+        for scope in self._scopes:
+            if not scope.expired():
+                scope.reschedule(now)
+
+    def check(self) -> None:
+        """Raises DriverLost when the adapter is gone."""
+        self._bluez.check()
+
+    async def ask(self, request: Callable[[], Awaitable[T]], *, limit: float, what: str) -> T:
+        """The answer within `limit` seconds. Raises DeviceUnreachable, DeviceRefused, NotSupported, UnknownDevice, DriverLost."""
+        self.check()
+        try:
+            async with asyncio.timeout(limit) as scope:
+                self._scopes.add(scope)
+                try:
+                    return await request()
+                finally:
+                    self._scopes.discard(scope)
+        except DriverError:
+            raise
+        except Exception as error:
+            raise self._meaning(error, what) from error
+
+    def _meaning(self, error: Exception, what: str) -> Exception:
+        if self._bluez.lost.done():
+            return DriverLost(self._bluez.lost.result(), place=self._bluez.path)
+        match error:
+            case TimeoutError():
+                return DeviceUnreachable(f"{what}: no answer")
+            case BleakGATTProtocolError() if error.code in _LOCKED:
+                return DeviceRefused(f"{what}: the device wants a bond ({error})", remedy=_PAIR)
+            case BleakGATTProtocolError() if error.code in _REFUSED:
+                return NotSupported(f"{what}: {error.args[1]}")
+            case BleakGATTProtocolError():
+                return DeviceRefused(f"{what}: {error.args[1]}")
+            case BleakDBusError() if error.dbus_error.rpartition(".")[2] in _PAIRING:
+                return DeviceRefused(f"{what}: the pairing failed ({error.dbus_error.rpartition('.')[2]})", remedy=_PAIR)
+            case BleakDBusError():
+                return DeviceUnreachable(f"{what}: {error.dbus_error_details or error.dbus_error}")
+            case BleakCharacteristicNotFoundError():
+                return UnknownDevice(f"{what}: the device has no such characteristic")
+            case BleakDeviceNotFoundError() | BleakBluetoothNotAvailableError() | BleakError() | OSError() | EOFError():
+                return DeviceUnreachable(f"{what}: {error or type(error).__name__}")
+        if _inside_bleak(error):
+            return DeviceUnreachable(f"{what}: the connection went away meanwhile ({error!r})")
+        return error
+
+
+def _inside_bleak(error: BaseException) -> bool:
+    """bleak asserts what a disconnection in the same moment has made untrue: its AssertionError, KeyError or AttributeError is no bug of ours."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and any(f"/{part}/" in frames[-1].filename for part in ("bleak", "dbus_fast"))
