@@ -50,6 +50,7 @@ class Links:
         self._turn = asyncio.Lock()  # BlueZ does one connection at a time, and says InProgress to others
         self._wake = asyncio.Event()
         self._sighted: dict[str, asyncio.Event] = {}
+        self._dead: list[BleakClient] = []  # that lost their connection, and still hold one to D-Bus
         self.pair: set[str] = set()  # who is bonded with at its next connection
 
     def _now(self) -> float:
@@ -156,9 +157,10 @@ class Links:
         kind = import_module("bleak").BleakClient
         pair = link.address in self.pair
 
-        def gone(_client: object) -> None:
-            if link.client is not None:
+        def gone(client: "BleakClient") -> None:
+            if link.client is client:
                 link.drop()
+                self._dead.append(client)
                 self._life.dropped(link)
                 self._wake.set()
 
@@ -208,6 +210,7 @@ class Links:
         """Connect who is wanted, until this is cancelled."""
         while True:
             self._wake.clear()
+            await self._release()
             now = self._now()
             waits = [link.next_try for address in self._wanted if not (link := self._link(address)).connected]
             for address in self._wanted:
@@ -232,9 +235,20 @@ class Links:
 
     async def close(self) -> None:
         """Disconnect everybody."""
-        links = list(self._links.values())
         self._wanted.clear()
-        await asyncio.gather(*(self._end(link) for link in links))
+        for link in self._links.values():
+            if link.client is not None:
+                self._dead.append(link.client)
+                link.drop()
+        await self._release()
+
+    async def _release(self) -> None:
+        """Close what dead clients hold, also without BlueZ; bleak does so only when it is asked to disconnect."""
+        dead, self._dead = self._dead, []
+        ends = (asyncio.wait_for(client.disconnect(), DISCONNECT_LIMIT) for client in dead)
+        for found in await asyncio.gather(*ends, return_exceptions=True):
+            if isinstance(found, BaseException):
+                log.debug("end of a connection: %r", found)
 
 
 def _busy(error: DeviceUnreachable) -> bool:

@@ -125,6 +125,7 @@ class Session:
             raise DriverLost("the adapter is gone") from error
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: work.close())  # of one that was cancelled before it began
         return task
 
     def _heard(self, advert: Advert, handle: Any) -> None:

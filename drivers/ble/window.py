@@ -45,15 +45,19 @@ class Window:
         self._task = self._spawn(self._hold(seconds), "discovery window")
 
     async def close(self) -> None:
+        """Nothing happens when none is open."""
         task, self._task = self._task, None
         if task is not None and not task.done():
             task.cancel()
             await asyncio.wait({task})
+        await self._ended()
 
     async def _hold(self, seconds: int) -> None:
-        try:
-            await asyncio.sleep(seconds)
-        finally:
+        await asyncio.sleep(seconds)
+        await self._ended()
+
+    async def _ended(self) -> None:
+        if self.material is not None:
             self.material = None
             self._sink(JoinWindow(self._radio, 0))
             await self._changed(False)
