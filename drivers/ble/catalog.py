@@ -32,6 +32,7 @@ DEVICE_TYPES = {  # Matter 1.4 device types, by the capability that says what an
     BOOLEAN: "Contact Sensor",
     SWITCH: "Generic Switch",
     scales.matter("PowerSource"): "Power Source",
+    scales.NUMERIC: "Numeric Sensor",
 }
 
 

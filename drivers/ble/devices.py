@@ -155,8 +155,9 @@ class Devices:
             return False
         if said.counter is not None:
             if said.counter <= record.counter:
-                self.replayed += said.counter < record.counter
-                self._rekey_again(record)
+                if said.counter < record.counter:
+                    self.replayed += 1
+                    self._count_anew(record)
                 return False
             record.counter = said.counter
             self.save_soon()
@@ -265,7 +266,7 @@ class Devices:
         if data and opener(material.bindkey, advert.address)(data) is not None:
             self._session.spawn(self._new_key(record, material), f"new bindkey of {advert.address}")
 
-    def _rekey_again(self, record: Record) -> None:
+    def _count_anew(self, record: Record) -> None:
         """A window with its key lets a device begin to count anew: its battery was changed. Once, or a replay would do as well."""
         material, key = self._session.window.material, record.device.id.key
         if material is not None and material.bindkey and self._session.window.admits(key):

@@ -23,6 +23,7 @@ class Link:
         self.address = address
         self.client: BleakClient | None = None
         self.services: Services = ()
+        self.prepared = False  # and its subscriptions are there again
         self.attempt: asyncio.Task[None] | None = None
         self.error: Exception | None = None  # of the last attempt
         self.failures = 0
@@ -38,6 +39,10 @@ class Link:
     @property
     def connected(self) -> bool:
         return self.client is not None and self.client.is_connected
+
+    @property
+    def ready(self) -> bool:
+        return self.prepared and self.connected
 
     @property
     def _client(self) -> "BleakClient":
@@ -65,6 +70,7 @@ class Link:
 
     def drop(self) -> None:
         self.client = None
+        self.prepared = False
         self._notifying.clear()
 
     def find(self, characteristic: str | int, service: str = "") -> Characteristic:

@@ -83,13 +83,9 @@ class Links:
             link = self._links[address] = Link(address, self._requests, self._settings.answer_timeout)
         return link
 
-    def connected(self, address: str) -> bool:
-        link = self._links.get(address)
-        return link is not None and link.connected
-
     def addresses(self) -> tuple[str, ...]:
         """Who is connected."""
-        return tuple(address for address, link in self._links.items() if link.connected)
+        return tuple(address for address, link in self._links.items() if link.ready)
 
     # ---- connections ------------------------------------------------------------------------------------------------
 
@@ -97,14 +93,14 @@ class Links:
         """The connection, made when it is not there. Raises DeviceUnreachable, DeviceRefused, NotSupported, DriverLost."""
         self._requests.check()
         link = self._link(address)
-        if not link.connected:
+        if not link.ready:
             attempt = link.attempt or self._begin(link)
             await asyncio.wait({attempt})
             if link.error is not None:
                 error, link.error = link.error, None
                 raise error
             self._requests.check()
-            if not link.connected:
+            if not link.ready:
                 raise DeviceUnreachable("the device was connected, and gone again")
         return link
 
@@ -137,6 +133,7 @@ class Links:
             link.failures, link.since = 0, self._now()
         await self._life.connected(link)
         await link.resubscribe()
+        link.prepared = True
 
     async def _open(self, link: Link, sighting: Sighting) -> None:
         for turn in range(BUSY_TRIES):

@@ -32,6 +32,7 @@ _LOCKED = {
     BleakGATTProtocolErrorCode.INSUFFICIENT_ENCRYPTION_KEY_SIZE,
 }
 _PAIR = "remove the device and discover it again with its passkey: agent discover ble --auth ADDRESS=PASSKEY"
+NOT_PERMITTED, NOT_PAIRED = "org.bluez.Error.NotPermitted", "Not paired"  # what BlueZ makes of ATT errors 0x05 and 0x0f
 _PAIRING = ("AuthenticationFailed", "AuthenticationCanceled", "AuthenticationRejected", "AuthenticationTimeout")
 
 
@@ -80,6 +81,8 @@ class Requests:
                 return NotSupported(f"{what}: {error.args[1]}")
             case BleakGATTProtocolError():
                 return DeviceRefused(f"{what}: {error.args[1]}")
+            case BleakDBusError() if error.dbus_error == NOT_PERMITTED and error.dbus_error_details == NOT_PAIRED:
+                return DeviceRefused(f"{what}: the device wants a bond", remedy=_PAIR)
             case BleakDBusError() if error.dbus_error.rpartition(".")[2] in _PAIRING:
                 return DeviceRefused(f"{what}: the pairing failed ({error.dbus_error.rpartition('.')[2]})", remedy=_PAIR)
             case BleakDBusError():

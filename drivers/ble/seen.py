@@ -61,7 +61,9 @@ class Seen:
         return self._table.get(address)
 
     def again(self) -> list[Sighting]:
-        """All of the table, for a window that has just opened."""
+        """All of the table, for a window that has just opened: what is said next counts as new."""
+        for sighting in self._table.values():
+            sighting.content = None
         return list(self._table.values())
 
     def forget(self, address: str) -> None:
