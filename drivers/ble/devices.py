@@ -242,11 +242,12 @@ class Devices:
             finally:
                 session.links.pair.discard(key)
         blank = self._blank(key, advert.name, secure=material.passkey is not None)
-        record = await self._interview(link, Record(blank, gatt=True, bonded=material.passkey is not None))
-        self._keep(record)
-        session.links.want(key)
-        self._sink(DeviceFound(record.device))
-        await self._follow(link, record)
+        with link.held():
+            record = await self._interview(link, Record(blank, gatt=True, bonded=material.passkey is not None))
+            self._keep(record)
+            session.links.want(key)
+            self._sink(DeviceFound(record.device))
+            await self._follow(link, record)
 
     def _blank(self, key: str, model: str, *, secure: bool) -> Device:
         return Device(self.id(key), f"ble.{key}", (), model=model, address=key, secure=secure)

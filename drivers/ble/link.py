@@ -1,12 +1,13 @@
 """One connection to one device, over bleak: characteristics and descriptors by their handles."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from agent.driver import DeviceUnreachable, UnknownDevice
 from drivers.ble.gatt import Characteristic, Descriptor, Service, Services
-from drivers.ble.requests import Requests
+from drivers.ble.requests import NothingSent, Requests
 
 if TYPE_CHECKING:
     from bleak import BleakClient
@@ -19,7 +20,9 @@ ATT_HEADER = 3  # octets of a write that are no value
 class Link:
     """A device that is wanted, connected or not. Its subscriptions outlive a connection."""
 
-    def __init__(self, address: str, requests: Requests, answer_timeout: float) -> None:
+    def __init__(
+        self, address: str, requests: Requests, answer_timeout: float, broken: "Callable[[Link], None]"
+    ) -> None:
         self.address = address
         self.client: BleakClient | None = None
         self.services: Services = ()
@@ -30,8 +33,9 @@ class Link:
         self.next_try = float("-inf")
         self.used = float("-inf")  # when something was asked of it
         self.since = float("-inf")  # when it was connected
-        self.busy = 0
-        self._requests, self._limit = requests, answer_timeout
+        self.busy = 0  # who uses it now: it does not lose its place to another
+        self.stale = float("-inf")  # what was heard before this says nothing: then it was lost
+        self._requests, self._limit, self._broken = requests, answer_timeout, broken
         self._listeners: dict[int, list[Notified]] = {}
         self._follower: dict[int, Notified] = {}  # of this connection
         self._notifying: set[int] = set()
@@ -40,6 +44,16 @@ class Link:
     def connected(self) -> bool:
         return self.client is not None and self.client.is_connected
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Within this block it keeps its place."""
+        self.busy += 1
+        self.used = asyncio.get_running_loop().time()
+        try:
+            yield
+        finally:
+            self.busy -= 1
+
     @property
     def ready(self) -> bool:
         return self.prepared and self.connected
@@ -47,7 +61,7 @@ class Link:
     @property
     def _client(self) -> "BleakClient":
         if self.client is None or not self.client.is_connected:
-            raise DeviceUnreachable("the device is not connected")
+            raise NothingSent("the device is not connected")
         return self.client
 
     @property
@@ -69,6 +83,8 @@ class Link:
         self._follower.clear()
 
     def drop(self) -> None:
+        if self.client is not None:
+            self.stale = asyncio.get_running_loop().time()
         self.client = None
         self.prepared = False
         self._notifying.clear()
@@ -155,12 +171,15 @@ class Link:
         self._notifying.add(handle)
 
     async def _ask(self, request: Callable[[], Any], what: str) -> Any:
-        self.busy += 1
-        self.used = asyncio.get_running_loop().time()
+        client = self.client
         try:
-            return await self._requests.ask(request, limit=self._limit, what=what)
-        finally:
-            self.busy -= 1
+            with self.held():
+                return await self._requests.ask(request, limit=self._limit, what=what)
+        except DeviceUnreachable:
+            # After a time-out ATT allows no further request (Core Specification, Vol 3, Part F, 3.3.3); after the others it is gone.
+            if client is not None and self.client is client:
+                self._broken(self)
+            raise
 
 
 def _handle(one: Any) -> int:

@@ -25,6 +25,7 @@ RECENT = 30.0  # seconds that BlueZ keeps a device which it neither hears nor kn
 LONGEST_BACKOFF = 300.0
 TURN = 60.0  # seconds of a connection until one that waits may have its place
 DISCONNECT_LIMIT = 5.0
+ROOM_LOOK = 0.05  # seconds between two looks for a place that a command waits for
 BUSY_PAUSE, BUSY_TRIES = 0.2, 5
 BUSY = "InProgress"
 
@@ -80,7 +81,7 @@ class Links:
     def _link(self, address: str) -> Link:
         link = self._links.get(address)
         if link is None:
-            link = self._links[address] = Link(address, self._requests, self._settings.answer_timeout)
+            link = self._links[address] = Link(address, self._requests, self._settings.answer_timeout, self._broken)
         return link
 
     def addresses(self) -> tuple[str, ...]:
@@ -95,7 +96,8 @@ class Links:
         link = self._link(address)
         if not link.ready:
             attempt = link.attempt or self._begin(link)
-            await asyncio.wait({attempt})
+            with link.held():
+                await asyncio.wait({attempt})
             if link.error is not None:
                 error, link.error = link.error, None
                 raise error
@@ -118,7 +120,7 @@ class Links:
             link.error = found
             link.failures += 1
             pause = min(LONGEST_BACKOFF, self._settings.backoff * 2 ** min(link.failures - 1, 16))
-            link.next_try = self._now() + pause
+            link.stale, link.next_try = self._now(), self._now() + pause
             log.info("%s is not connected, next attempt in %.1f s: %s", link.address, pause, found)
             await self._end(link)
         finally:
@@ -126,7 +128,7 @@ class Links:
             self._wake.set()
 
     async def _connect(self, link: Link, *, asked: bool) -> None:
-        sighting = await self._sight(link.address)
+        sighting = await self._sight(link)
         async with self._turn:
             await self._room(link, asked=asked)
             await self._open(link, sighting)
@@ -156,10 +158,7 @@ class Links:
 
         def gone(client: "BleakClient") -> None:
             if link.client is client:
-                link.drop()
-                self._dead.append(client)
-                self._life.dropped(link)
-                self._wake.set()
+                self._broken(link)
 
         limit = self._settings.connect_timeout
         made: BleakClient = kind(
@@ -167,27 +166,45 @@ class Links:
         )
         return made
 
-    async def _sight(self, address: str) -> Sighting:
-        """The newest sighting, waited for when it is too old."""
-        while True:
-            found = self._seen.get(address)
-            if found is not None and found.handle is not None and self._now() - found.at < RECENT:
-                return found
-            event = self._sighted.setdefault(address, asyncio.Event())
+    def _fresh(self, link: Link) -> Sighting | None:
+        """It was heard a short while ago, and since it was lost."""
+        found = self._seen.get(link.address)
+        known = found is not None and found.handle is not None
+        return found if known and found.at > max(link.stale, self._now() - RECENT) else None
+
+    def _broken(self, link: Link) -> None:
+        """Its connection is of no more use."""
+        if link.client is not None:
+            self._dead.append(link.client)
+            link.drop()
+            self._life.dropped(link)
+            self._wake.set()
+
+    async def _sight(self, link: Link) -> Sighting:
+        """The newest sighting, waited for."""
+        while (found := self._fresh(link)) is None:
+            event = self._sighted.setdefault(link.address, asyncio.Event())
             event.clear()
             await event.wait()
+        self._sighted.pop(link.address, None)
+        return found
 
     async def _room(self, link: Link, *, asked: bool) -> None:
-        """A free place. Raises NotSupported, DeviceUnreachable."""
+        """A free place, waited for while all others are in use. Raises NotSupported, DeviceUnreachable."""
         if not self._settings.connections:
             raise NotSupported("this radio makes no connections (connections = 0)")
-        others = [one for one in self._links.values() if one.connected and one is not link]
-        if len(others) < self._settings.connections:
-            return
-        idle = [one for one in others if not one.busy and (asked or self._now() - one.since >= TURN)]
-        if not idle:
-            raise DeviceUnreachable(f"{len(others)} devices are connected, which is all that `connections` allows")
-        await self._end(min(idle, key=lambda one: max(one.used, one.since)))
+        while True:
+            others = [one for one in self._links.values() if one.connected and one is not link]
+            if len(others) < self._settings.connections:
+                return
+            unused = [one for one in others if one.prepared and not one.busy]
+            idle = [one for one in unused if asked or self._now() - one.since >= TURN]
+            if idle:
+                await self._end(min(idle, key=lambda one: max(one.used, one.since)))
+            elif not asked:
+                raise DeviceUnreachable(f"{len(others)} devices are connected, which is all that `connections` allows")
+            else:
+                await asyncio.sleep(ROOM_LOOK)
 
     async def _end(self, link: Link) -> None:
         """Disconnect; whatever it says, the connection is no longer used."""
@@ -211,8 +228,8 @@ class Links:
             now = self._now()
             waits = [link.next_try for address in self._wanted if not (link := self._link(address)).connected]
             for address in self._wanted:
-                link, found = self._link(address), self._seen.get(address)
-                fresh = found is not None and now - found.at < RECENT
+                link = self._link(address)
+                fresh = self._fresh(link) is not None
                 if fresh and not link.connected and link.attempt is None and link.next_try <= now and self._free():
                     self._begin(link, asked=False)
             due = min((at for at in waits if at > now), default=None)

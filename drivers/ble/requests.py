@@ -33,7 +33,12 @@ _LOCKED = {
 }
 _PAIR = "remove the device and discover it again with its passkey: agent discover ble --auth ADDRESS=PASSKEY"
 NOT_PERMITTED, NOT_PAIRED = "org.bluez.Error.NotPermitted", "Not paired"  # what BlueZ makes of ATT errors 0x05 and 0x0f
+_NO_OBJECT = ("org.freedesktop.DBus.Error.UnknownObject", "org.freedesktop.DBus.Error.UnknownMethod")
 _PAIRING = ("AuthenticationFailed", "AuthenticationCanceled", "AuthenticationRejected", "AuthenticationTimeout")
+
+
+class NothingSent(DeviceUnreachable):  # noqa: N818  as the contract's own words
+    """The connection was gone before the request: it certainly did not reach the device."""
 
 
 class Requests:
@@ -85,6 +90,8 @@ class Requests:
                 return DeviceRefused(f"{what}: the device wants a bond", remedy=_PAIR)
             case BleakDBusError() if error.dbus_error.rpartition(".")[2] in _PAIRING:
                 return DeviceRefused(f"{what}: the pairing failed ({error.dbus_error.rpartition('.')[2]})", remedy=_PAIR)
+            case BleakDBusError() if error.dbus_error in _NO_OBJECT:
+                return NothingSent(f"{what}: the connection is gone")
             case BleakDBusError():
                 return DeviceUnreachable(f"{what}: {error.dbus_error_details or error.dbus_error}")
             case BleakCharacteristicNotFoundError():

@@ -29,7 +29,7 @@ from drivers.ble.links import Links
 from drivers.ble.node import Node
 from drivers.ble.pace import Pace
 from drivers.ble.presence import Presence
-from drivers.ble.requests import Requests
+from drivers.ble.requests import NothingSent, Requests
 from drivers.ble.scanner import Scanner
 from drivers.ble.seen import Seen
 from drivers.ble.settings import BleSettings
@@ -191,7 +191,11 @@ class Session:
             if not record.gatt:
                 return self._remembered(key, action)
             node = await self.devices.node(key)
-            values = await node.perform(action)
+            try:
+                values = await node.perform(action)
+            except NothingSent:  # its connection was gone, and nobody had said so yet
+                node = await self.devices.node(key)
+                values = await node.perform(action)
             handle = node.confirm(action)
             if action.name != "ReadState" and handle is not None:
                 self.spawn(node.read_back(handle), "read back")

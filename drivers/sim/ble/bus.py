@@ -2,13 +2,15 @@
 
 import asyncio
 import contextlib
+import select
 import shutil
 import tempfile
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dbus_fast import BusType, DBusError, Message, MessageFlag, MessageType, NameFlag, RequestNameReply, Variant
+from dbus_fast import BusType, DBusError, Message, MessageType, NameFlag, RequestNameReply, Variant
 from dbus_fast import unpack_variants
 from dbus_fast.aio import MessageBus
 
@@ -20,6 +22,7 @@ DBUS, DBUS_PATH = "org.freedesktop.DBus", "/org/freedesktop/DBus"
 OBJECTS, PROPERTIES = "org.freedesktop.DBus.ObjectManager", "org.freedesktop.DBus.Properties"
 MONITOR = "org.bluez.AdvertisementMonitor1"
 AGENT = "org.bluez.Agent1"
+FULL_PAUSE = 0.002  # seconds until a socket that was full is looked at again
 LONGEST_PATH = 100  # octets of a socket's name (108 with its end, less what the daemon adds)
 CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
@@ -94,6 +97,8 @@ class Service:
         self._called, self._exported, self._gone = called, exported, gone
         self._bus: MessageBus | None = None
         self._agents: set[asyncio.Task[None]] = set()
+        self._queue: deque[Message] = deque()
+        self._flushing: asyncio.TimerHandle | None = None
         self.passkey: Callable[[Any, int | None], None] = lambda _token, _passkey: None
 
     async def start(self) -> None:
@@ -114,6 +119,9 @@ class Service:
     async def stop(self) -> None:
         """End as a process that is killed does: without a word."""
         bus, self._bus = self._bus, None
+        self._queue.clear()
+        if self._flushing is not None:
+            self._flushing.cancel()
         for task in self._agents:
             task.cancel()
         if bus is not None:
@@ -171,13 +179,21 @@ class Service:
                     self._send(Message.new_method_return(saying.token, saying.signature, body))
 
     def _send(self, message: Message) -> None:
-        assert self._bus is not None
-        if message.reply_serial == 0 or not message.flags & MessageFlag.NO_REPLY_EXPECTED:
-            self._bus.send(message)
+        self._queue.append(message)
+        if self._flushing is None:
+            self._flush()
+
+    def _flush(self) -> None:
+        """dbus_fast gives a connection up whose socket takes nothing for a moment, so nothing is sent before it does."""
+        self._flushing = None
+        while self._queue and self._bus is not None and self._bus.connected:
+            if not select.select((), (self._bus._fd,), (), 0)[1]:  # noqa: SLF001  its only way to the socket
+                self._flushing = asyncio.get_running_loop().call_later(FULL_PAUSE, self._flush)
+                return
+            self._bus.send(self._queue.popleft())
 
     def _emit(self, path: str, interface: str, member: str, signature: str, body: list[Any]) -> None:
-        assert self._bus is not None
-        self._bus.send(Message.new_signal(path, interface, member, signature, body))
+        self._send(Message.new_signal(path, interface, member, signature, body))
 
     async def _ask(self, bus: MessageBus, ask: AskAgent) -> None:
         call = Message(ask.sender, ask.agent, AGENT, "RequestPasskey", signature="o", body=[ask.device])

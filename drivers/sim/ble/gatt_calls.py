@@ -21,8 +21,8 @@ from drivers.sim.ble.objects import (
 from drivers.sim.ble.peripheral import Attribute, Fault, Peripheral
 from drivers.sim.ble.world import World
 
-PAGE_TIMEOUT = 1.0  # seconds until BlueZ gives up a device that does not answer
-SUPERVISION = 0.2  # seconds until a connection to one that is gone ends
+PAGE_TIMEOUT = 0.4  # seconds until BlueZ gives up a device that does not answer
+SUPERVISION = 0.1  # seconds until a connection to one that is gone ends
 MTU = 247
 NOT_PAIRED = "Not paired"
 

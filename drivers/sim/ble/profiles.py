@@ -112,7 +112,7 @@ _BUFFER = Char(
     descriptors=((uuid16(0x2901), b"buffer"),),
 )
 _HEART = Char(
-    uuid16(0x2A37), ("notify",), lambda v: struct.pack("<BB", 0x00, v["rate"]), follows=("rate",), every=1.0
+    uuid16(0x2A37), ("notify",), lambda v: struct.pack("<BB", 0x00, v["rate"]), follows=("rate",), every=0.5
 )
 _CLIMATE = (
     Char(uuid16(0x2A6E), ("read", "notify"), lambda v: struct.pack("<h", v["temperature"]), follows=("temperature",)),
