@@ -53,6 +53,42 @@ PURE = (
     "drivers/zigbee/catalog",
     "drivers/zigbee/availability.py",
     "drivers/zigbee/installcode.py",
+    *(
+        f"drivers/ble/{name}.py"
+        for name in (
+            "adverts",
+            "scales",
+            "bthome",
+            "bthome_key",
+            "bthome_table",
+            "beacons",
+            "formats",
+            "gatt",
+            "gatt_table",
+            "catalog",
+            "seen",
+            "presence",
+            "silence",
+            "pace",
+            "material",
+            "book",
+        )
+    ),
+    *(
+        f"drivers/sim/ble/{name}.py"
+        for name in (
+            "adapter",
+            "air",
+            "control",
+            "gatt_calls",
+            "house",
+            "objects",
+            "payloads",
+            "peripheral",
+            "profiles",
+            "world",
+        )
+    ),
     "drivers/zwave/frame.py",
     "drivers/zwave/session.py",
     "drivers/zwave/layout",
@@ -168,6 +204,7 @@ ONE_PLACE = {  # third-party library -> where it may be imported
         "agent/sim/bulk_certificates.py",
         "drivers/zigbee/",
         "drivers/zwave/settings.py",
+        "drivers/ble/settings.py",
     ),
     "zigpy": ("drivers/zigbee/",),
     "bellows": ("drivers/zigbee/",),
@@ -180,6 +217,8 @@ ONE_PLACE = {  # third-party library -> where it may be imported
         "agent/identity/",
         "agent/ota/signatures.py",
         "agent/sim/authority.py",
+        "drivers/ble/bthome_key.py",
+        "drivers/sim/ble/payloads.py",
         "drivers/sim/zigbee/install_code.py",
         "drivers/zwave/security/primitives.py",
     ),
@@ -197,7 +236,8 @@ ONE_PLACE = {  # third-party library -> where it may be imported
     "OpenSSL": ("agent/sim/dtls.py",),
     "jsonata": ("agent/sim/nrf/transform.py",),
     "tuf": ("agent/ota/tuf_source.py",),
-    "dbus_fast": ("agent/ota/appliers/rauc.py",),
+    "bleak": ("drivers/ble/",),
+    "dbus_fast": ("agent/ota/appliers/rauc.py", "drivers/ble/bluez.py", "drivers/sim/ble/bus.py"),
     "cronsim": ("agent/sim/iot/jobs.py", "agent/ota/windows.py", "agent/settings/values.py"),
 }
 CREATORS = {  # who may create tasks, and why
@@ -207,6 +247,9 @@ CREATORS = {  # who may create tasks, and why
     "drivers/zigbee/trust_center.py": "in bellows' own set of tasks, which its shutdown ends",
     "drivers/zigbee/driver.py": "a driver's background work lives inside run()",
     "drivers/zigbee/radio.py": "a driver's background work lives inside run()",
+    "drivers/ble/session.py": "a driver's background work lives inside run()",
+    "drivers/ble/driver.py": "a driver's background work lives inside run()",
+    "drivers/ble/bluez.py": "waits for the end of its own bus, until it is closed",
     "drivers/zwave/tasks.py": "a driver's background work lives inside run()",
 }
 LONG_FILES = {  # over 400 lines, and why

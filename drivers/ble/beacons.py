@@ -32,7 +32,8 @@ def eddystone(advert: Advert) -> Said | None:
     data = advert.data_of(EDDYSTONE)
     if not data:
         return None
-    values, words = [present()], ()
+    values = [present()]
+    words: tuple[str, ...] = ()
     if data[0] == UID and len(data) >= UID_SIZE:
         words = (f"Eddystone-UID {data[2:12].hex()} {data[12:18].hex()}",)
     elif data[0] == URL and len(data) >= 3:  # noqa: PLR2004  frame, power, scheme

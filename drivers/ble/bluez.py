@@ -11,7 +11,17 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from dbus_fast import AuthError, BusType, DBusError, ErrorType, InvalidAddressError, Message, MessageType, Variant, unpack_variants
+from dbus_fast import (
+    AuthError,
+    BusType,
+    DBusError,
+    ErrorType,
+    InvalidAddressError,
+    Message,
+    MessageType,
+    Variant,
+    unpack_variants,
+)
 from dbus_fast.aio import MessageBus
 
 from agent.driver import DeviceUnreachable, DriverLost
@@ -69,17 +79,21 @@ class Bluez:
             remedy = "start dbus, or set `bus` to the address of BlueZ's bus"
             raise DriverLost(f"D-Bus cannot be reached: {error}", place=place, remedy=remedy) from error
         self._bus.add_message_handler(self._heard)
-        self._ending = asyncio.ensure_future(self._bus.wait_for_disconnect())
+        self._ending = asyncio.ensure_future(self._bus.wait_for_disconnect())  # type: ignore[no-untyped-call]
         self._ending.add_done_callback(self._bus_ended)
         for rule in RULES:
-            await self._ask("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "AddMatch", "s", rule)
+            await self._ask(
+                "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "AddMatch", "s", rule
+            )
         objects = unpack_variants((await self._ask(SERVICE, "/", OBJECTS, "GetManagedObjects"))[0])
         return await self._find(objects)
 
     async def _find(self, objects: dict[str, dict[str, dict[str, Any]]]) -> Adapter:
         found = objects.get(self.path, {})
         if ADAPTER not in found:
-            names = ", ".join(sorted(path.rpartition("/")[2] for path, ifs in objects.items() if ADAPTER in ifs)) or "none"
+            names = (
+                ", ".join(sorted(path.rpartition("/")[2] for path, ifs in objects.items() if ADAPTER in ifs)) or "none"
+            )
             remedy = "plug it in, or name another one in `adapter`"
             raise DriverLost(f"BlueZ has no adapter {self._adapter}; it has: {names}", place=self.path, remedy=remedy)
         facts = found[ADAPTER]
@@ -129,25 +143,32 @@ class Bluez:
 
     async def _ask(self, service: str, path: str, interface: str, member: str, signature: str = "", *body: Any) -> Any:
         """The body of the answer. Raises DriverLost when nobody can answer, DBusError for an answer that is an error."""
-        assert self._bus is not None
+        if self._bus is None:
+            raise DriverLost("D-Bus is not open", place=self._address or DEFAULT)
         call = Message(service, path, interface, member, signature=signature, body=list(body))
         try:
             async with asyncio.timeout(CALL_TIMEOUT):
                 answer = await self._bus.call(call)
         except TimeoutError:
-            raise DriverLost(f"bluetoothd did not answer {member}", place=path, remedy="systemctl restart bluetooth") from None
+            raise DriverLost(
+                f"bluetoothd did not answer {member}", place=path, remedy="systemctl restart bluetooth"
+            ) from None
         except (OSError, EOFError, DBusError) as error:
             raise DriverLost(f"D-Bus is gone: {error}", place=self._address or DEFAULT) from error
-        if answer is None or answer.message_type is not MessageType.ERROR:
-            return answer.body if answer is not None else []
-        text = str(answer.body[0]) if answer.body else answer.error_name
-        if answer.error_name in (ErrorType.SERVICE_UNKNOWN.value, ErrorType.NAME_HAS_NO_OWNER.value, ErrorType.NO_REPLY.value):
+        if answer.message_type is not MessageType.ERROR:
+            return answer.body
+        text = str(answer.body[0]) if answer.body else str(answer.error_name)
+        if answer.error_name in (
+            ErrorType.SERVICE_UNKNOWN.value,
+            ErrorType.NAME_HAS_NO_OWNER.value,
+            ErrorType.NO_REPLY.value,
+        ):
             remedy = "systemctl enable --now bluetooth (package bluez)"
             raise DriverLost(f"bluetoothd does not run: {text}", place=SERVICE, remedy=remedy)
         if answer.error_name == ErrorType.ACCESS_DENIED.value:
             remedy = "give the service the group bluetooth (SupplementaryGroups=bluetooth)"
             raise DriverLost(f"D-Bus refuses {member}: {text}", place=SERVICE, remedy=remedy)
-        raise DBusError(answer.error_name or "", text)
+        raise DBusError(str(answer.error_name), text)
 
     async def _set_power(self, *, on: bool) -> None:
         """Raises DriverLost."""

@@ -6,8 +6,9 @@ Source: https://bthome.io/format and https://bthome.io/encryption.
     device info (1) | encrypted objects | counter (4, little endian) | MIC (4)        bit 0 of device info
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from drivers.ble import scales
 from drivers.ble.adverts import Advert, Happened, Said, Values
@@ -36,7 +37,9 @@ COUNTER = 4
 OVERHEAD = 1 + COUNTER + 4  # device info, counter, MIC
 SWITCH = scales.matter("Switch")
 
-Decrypt = Callable[[bytes], bytes | None]  # service data -> device info and objects in clear; None: another key, or damaged
+Decrypt = Callable[
+    [bytes], bytes | None
+]  # service data -> device info and objects in clear; None: another key, or damaged
 
 
 class LockedError(ValueError):
@@ -108,7 +111,9 @@ class _Objects:
     unmapped: list[str] = field(default_factory=list)
     firmware: str = ""
     packet: int | None = None
-    _count: dict[str, int] = field(default_factory=dict)  # how often each was there: several of a kind are several endpoints
+    _count: dict[str, int] = field(
+        default_factory=dict
+    )  # how often each was there: several of a kind are several endpoints
 
     def take(self, kind: int, raw: bytes) -> None:
         match OBJECTS[kind]:
@@ -131,8 +136,7 @@ class _Objects:
         turn = self._turn(quantity)
         return quantity if turn == 1 else f"{quantity}{turn}"
 
-    def _tell(self, endpoint: str, capability: str, properties: object) -> None:
-        assert isinstance(properties, dict)
+    def _tell(self, endpoint: str, capability: str, properties: Mapping[str, Any]) -> None:
         self.values.append(Values(endpoint, capability, properties))
 
     def _binary(self, quantity: str, state: bool, *, opens: bool) -> None:  # noqa: FBT001  the one value

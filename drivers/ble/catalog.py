@@ -106,7 +106,9 @@ class Place:
             state = digital(data, self.index)
             if state is None:
                 return None
-            return Values(self.endpoint, self.capability, {"OnOff" if self.capability == ON_OFF else "StateValue": state})
+            return Values(
+                self.endpoint, self.capability, {"OnOff" if self.capability == ON_OFF else "StateValue": state}
+            )
         scaled = self.row.decode(data)
         return None if scaled is None else Values(self.endpoint, *scaled)
 
@@ -144,10 +146,10 @@ class GattMap:
                 yield Place(one, self._turn(capability), capability, None, index, count)
         elif number is not None and number in ROWS:
             row = ROWS[number]
-            empty = row.decode(bytes(8))
-            assert empty is not None  # eight octets are enough for every row
-            endpoint = self._named(row.quantity) if row.quantity else self._turn(empty[0])
-            yield Place(one, endpoint, empty[0], row)
+            shown = row.decode(bytes(8))  # enough octets for every row
+            if shown is not None:
+                endpoint = self._named(row.quantity) if row.quantity else self._turn(shown[0])
+                yield Place(one, endpoint, shown[0], row)
 
     def _turn(self, what: str) -> str:
         self._turns[what] = self._turns.get(what, 0) + 1

@@ -185,9 +185,9 @@ class Devices:
     # ---- taking in --------------------------------------------------------------------------------------------------
 
     def _consider(self, advert: Advert) -> None:
-        material = self._session.window.material
-        assert material is not None
-        key = advert.address
+        key, material = advert.address, self._session.window.material
+        if material is None:
+            return
         decrypt = opener(material.bindkey, key) if material.bindkey else None
         try:
             said = formats.parse(advert, decrypt)
@@ -215,6 +215,7 @@ class Devices:
             await work
         except DriverError as error:
             self._session.window.pass_over(key)
+            await self._session.links.leave(key)
             self._sink(DeviceJoining(self.id(key), "failed", error.advice, f"ble.{key}"))
 
     async def _take_advert(self, advert: Advert, said: Said, material: Material) -> None:
@@ -234,6 +235,7 @@ class Devices:
         if material.passkey is None:
             link = await session.links.get(key)
         else:
+            await session.links.unwant(key)  # a bond is made while it is connected to
             session.links.pair.add(key)
             path = f"{session.bluez.path}/dev_{key.replace(':', '_')}"
             try:
@@ -287,11 +289,11 @@ class Devices:
     async def _interview(self, link: Link, record: Record) -> Record:
         """What the device is. Raises DriverError."""
         record.digitals = await digitals_of(link)
-        facts = {name: text for name, text in (await information_of(link)).items() if text}
+        facts: dict[str, Any] = {name: text for name, text in (await information_of(link)).items() if text}
         node = Node(link, record.digitals, self._tell)
         battery = any(one.id == "matter.PowerSource@1.4" for e in node.map.endpoints for one in e.capabilities)
-        found = {"endpoints": node.map.endpoints, "unmapped": node.map.unmapped, "battery": battery}
-        record.device = replace(record.device, **facts, **found)
+        facts |= {"endpoints": node.map.endpoints, "unmapped": node.map.unmapped, "battery": battery}
+        record.device = replace(record.device, **facts)
         return record
 
     async def connected(self, link: Link) -> None:

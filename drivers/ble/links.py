@@ -64,6 +64,11 @@ class Links:
         self._wanted.add(address)
         self._wake.set()
 
+    async def leave(self, address: str) -> None:
+        """End a connection that nobody wants to keep."""
+        if address not in self._wanted:
+            await self.unwant(address)
+
     async def unwant(self, address: str) -> None:
         self._wanted.discard(address)
         link = self._links.pop(address, None)
@@ -116,7 +121,9 @@ class Links:
             async with asyncio.timeout(self._settings.connect_timeout):
                 await self._connect(link, asked=asked)
         except (DriverError, TimeoutError) as error:
-            found = error if isinstance(error, DriverError) else DeviceUnreachable("the device was not connected in time")
+            found = (
+                error if isinstance(error, DriverError) else DeviceUnreachable("the device was not connected in time")
+            )
             link.error = found
             link.failures += 1
             pause = min(LONGEST_BACKOFF, self._settings.backoff * 2 ** min(link.failures - 1, 16))
@@ -169,8 +176,9 @@ class Links:
     def _fresh(self, link: Link) -> Sighting | None:
         """It was heard a short while ago, and since it was lost."""
         found = self._seen.get(link.address)
-        known = found is not None and found.handle is not None
-        return found if known and found.at > max(link.stale, self._now() - RECENT) else None
+        if found is None or found.handle is None:
+            return None
+        return found if found.at > max(link.stale, self._now() - RECENT) else None
 
     def _broken(self, link: Link) -> None:
         """Its connection is of no more use."""

@@ -1,9 +1,9 @@
 """What `agent discover ble --auth` takes. PURE.
 
-    231d39c1d7cc1ab1aee224cd096db932                      bindkey of an encrypted BTHome device
-    123456                                                passkey of a device that shows or carries one
-    AA:BB:CC:DD:EE:FF                                     this device and no other
-    AA:BB:CC:DD:EE:FF=231d39...  AA:BB:CC:DD:EE:FF=123456  both
+231d39c1d7cc1ab1aee224cd096db932                      bindkey of an encrypted BTHome device
+123456                                                passkey of a device that shows or carries one
+AA:BB:CC:DD:EE:FF                                     this device and no other
+AA:BB:CC:DD:EE:FF=231d39...  AA:BB:CC:DD:EE:FF=123456  both
 """
 
 import re
@@ -42,4 +42,6 @@ def parse(text: str) -> Material:
         return Material(address.upper(), bindkey=bytes.fromhex(secret))
     if PASSKEY.fullmatch(secret):
         return Material(address.upper(), passkey=int(secret))
-    raise InvalidParameters("the material is a bindkey (32 hex digits), a passkey (6 digits), an address, or ADDRESS=SECRET")
+    raise InvalidParameters(
+        "the material is a bindkey (32 hex digits), a passkey (6 digits), an address, or ADDRESS=SECRET"
+    )

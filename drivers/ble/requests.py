@@ -6,10 +6,8 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from bleak.exc import (
-    BleakBluetoothNotAvailableError,
     BleakCharacteristicNotFoundError,
     BleakDBusError,
-    BleakDeviceNotFoundError,
     BleakError,
     BleakGATTProtocolError,
     BleakGATTProtocolErrorCode,
@@ -37,7 +35,7 @@ _NO_OBJECT = ("org.freedesktop.DBus.Error.UnknownObject", "org.freedesktop.DBus.
 _PAIRING = ("AuthenticationFailed", "AuthenticationCanceled", "AuthenticationRejected", "AuthenticationTimeout")
 
 
-class NothingSent(DeviceUnreachable):  # noqa: N818  as the contract's own words
+class NothingSent(DeviceUnreachable):
     """The connection was gone before the request: it certainly did not reach the device."""
 
 
@@ -80,30 +78,40 @@ class Requests:
         match error:
             case TimeoutError():
                 return DeviceUnreachable(f"{what}: no answer")
-            case BleakGATTProtocolError() if error.code in _LOCKED:
-                return DeviceRefused(f"{what}: the device wants a bond ({error})", remedy=_PAIR)
-            case BleakGATTProtocolError() if error.code in _REFUSED:
-                return NotSupported(f"{what}: {error.args[1]}")
             case BleakGATTProtocolError():
-                return DeviceRefused(f"{what}: {error.args[1]}")
-            case BleakDBusError() if error.dbus_error == NOT_PERMITTED and error.dbus_error_details == NOT_PAIRED:
-                return DeviceRefused(f"{what}: the device wants a bond", remedy=_PAIR)
-            case BleakDBusError() if error.dbus_error.rpartition(".")[2] in _PAIRING:
-                return DeviceRefused(f"{what}: the pairing failed ({error.dbus_error.rpartition('.')[2]})", remedy=_PAIR)
-            case BleakDBusError() if error.dbus_error in _NO_OBJECT:
-                return NothingSent(f"{what}: the connection is gone")
+                return _refusal(error, what)
             case BleakDBusError():
-                return DeviceUnreachable(f"{what}: {error.dbus_error_details or error.dbus_error}")
+                return _bluez_says(error, what)
             case BleakCharacteristicNotFoundError():
                 return UnknownDevice(f"{what}: the device has no such characteristic")
-            case BleakDeviceNotFoundError() | BleakBluetoothNotAvailableError() | BleakError() | OSError() | EOFError():
-                return DeviceUnreachable(f"{what}: {error or type(error).__name__}")
+            case BleakError() | OSError() | EOFError():
+                return DeviceUnreachable(f"{what}: {str(error) or type(error).__name__}")
         if _inside_bleak(error):
             return DeviceUnreachable(f"{what}: the connection went away meanwhile ({error!r})")
         return error
 
 
+def _refusal(error: BleakGATTProtocolError, what: str) -> DriverError:
+    """The device answered with an ATT error."""
+    if error.code in _LOCKED:
+        return DeviceRefused(f"{what}: the device wants a bond ({error.args[1]})", remedy=_PAIR)
+    kind = NotSupported if error.code in _REFUSED else DeviceRefused
+    return kind(f"{what}: {error.args[1]}")
+
+
+def _bluez_says(error: BleakDBusError, what: str) -> DriverError:
+    """BlueZ answered with an error of its own."""
+    if error.dbus_error == NOT_PERMITTED and error.dbus_error_details == NOT_PAIRED:
+        return DeviceRefused(f"{what}: the device wants a bond", remedy=_PAIR)
+    name = error.dbus_error.rpartition(".")[2]
+    if name in _PAIRING:
+        return DeviceRefused(f"{what}: the pairing failed ({name})", remedy=_PAIR)
+    if error.dbus_error in _NO_OBJECT:
+        return NothingSent(f"{what}: the connection is gone")
+    return DeviceUnreachable(f"{what}: {error.dbus_error_details or error.dbus_error}")
+
+
 def _inside_bleak(error: BaseException) -> bool:
-    """bleak asserts what a disconnection in the same moment has made untrue: its AssertionError, KeyError or AttributeError is no bug of ours."""
+    """Bleak asserts what a disconnection in the same moment has made untrue: its AssertionError or KeyError is no bug of ours."""
     frames = traceback.extract_tb(error.__traceback__)
     return bool(frames) and any(f"/{part}/" in frames[-1].filename for part in ("bleak", "dbus_fast"))

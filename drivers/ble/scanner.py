@@ -56,7 +56,11 @@ class Scanner:
                     log.info("no passive scan, an active one instead: %s", error)
                     self._passive = self._could_passive = False
                 elif turn == TRIES - 1 or not (isinstance(cause, BleakDBusError) and cause.dbus_error in BUSY):
-                    remedy = "" if self._settings.scan != "passive" else 'run bluetoothd with --experimental, or set scan = "auto"'
+                    remedy = (
+                        ""
+                        if self._settings.scan != "passive"
+                        else 'run bluetoothd with --experimental, or set scan = "auto"'
+                    )
                     raise DriverLost(error.message, remedy=remedy) from error
                 else:
                     await asyncio.sleep(PAUSE * (turn + 1))

@@ -81,7 +81,8 @@ class Session:
                 self._announce()
                 self.spawn(self._watch(), "time")
                 self.spawn(self.links.keep(), "connections")
-                await asyncio.wait({self.bluez.lost, self._failed}, return_when=asyncio.FIRST_COMPLETED)
+                ends: set[asyncio.Future[Any]] = {self.bluez.lost, self._failed}
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
                 if self._failed.done():
                     self._failed.result()  # raises the bug
                 for task in self._tasks:
@@ -129,7 +130,7 @@ class Session:
         return task
 
     def _heard(self, advert: Advert, handle: Any) -> None:
-        """bleak's callback; what it raises, D-Bus would only log."""
+        """Bleak's callback; what it raises, D-Bus would only log."""
         self.silence.heard(self.now())
         try:
             self.devices.heard(advert, handle)

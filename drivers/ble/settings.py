@@ -49,5 +49,7 @@ class BleSettings(BaseModel):
     backoff: Seconds = Field(2.0, ge=0.01, description="after a failed connection; doubled each time, up to 5 minutes")
     report_interval: Seconds = Field(10.0, ge=0, description="a measured value is reported this often at most")
     absent_after: Seconds = Field(600.0, ge=0.1, description="silence after which a device is offline, a beacon away")
-    silence: Seconds = Field(300.0, ge=0, description="silence of the whole adapter until the scan is restarted; 0: never")
+    silence: Seconds = Field(
+        300.0, ge=0, description="silence of the whole adapter until the scan is restarted; 0: never"
+    )
     known: int = Field(1024, ge=16, le=65536, description="advertisers that are remembered")

@@ -81,7 +81,8 @@ async def test_each_kind_is_found_and_reports(rig: BleRig, name: str, key: str, 
         assert (device.node_id, device.address) == (f"ble.{key}", key)
         for endpoint, capability in wanted:
             await watched.wait(
-                Report, lambda r, e=endpoint, c=capability: (r.id.key, r.endpoint) == (key, e) and f".{c}@" in r.capability
+                Report,
+                lambda r, e=endpoint, c=capability: (r.id.key, r.endpoint) == (key, e) and f".{c}@" in r.capability,
             )
 
 
@@ -197,6 +198,8 @@ async def test_a_device_that_wants_a_bond_says_so(rig: BleRig) -> None:
         refused = await watched.wait(DeviceJoining, lambda j: j.stage == "failed")
         assert "bond" in refused.detail
         assert "--auth" in refused.detail
+        assert not rig.simulation.world.connected(LOCKED)
+        await found(rig, watched, "locked", LOCKED, f"{LOCKED}=123456")
 
 
 async def test_a_window_for_one_address_takes_no_other(rig: BleRig) -> None:

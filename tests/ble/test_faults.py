@@ -174,7 +174,7 @@ async def test_hundreds_of_connections_leave_no_file_open(rig: BleRig) -> None:
         for _ in range(3):
             await rig.control("vanish", "lamp", seconds=0)
             await until(lambda: not driver.gatt.connected())
-            await until(lambda: driver.gatt.connected())
+            await until(driver.gatt.connected)
         assert len(list(Path("/proc/self/fd").iterdir())) <= files + 1
 
 

@@ -137,7 +137,12 @@ def test_a_book_comes_back_as_it_was(tmp_path: Path) -> None:
     assert again.devices == book.devices
 
 
-@given(st.recursive(st.none() | st.integers() | st.sampled_from(["", "x"]), lambda s: st.dictionaries(st.sampled_from(["devices", "device", "gatt"]), s)))
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.sampled_from(["", "x"]),
+        lambda s: st.dictionaries(st.sampled_from(["devices", "device", "gatt"]), s),
+    )
+)
 def test_a_damaged_book_is_a_value_error(content: object) -> None:
     book = Book(Path("devices.json"), "ble")
     try:

@@ -10,8 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dbus_fast import BusType, DBusError, Message, MessageType, NameFlag, RequestNameReply, Variant
-from dbus_fast import unpack_variants
+from dbus_fast import BusType, DBusError, Message, MessageType, NameFlag, RequestNameReply, Variant, unpack_variants
 from dbus_fast.aio import MessageBus
 
 from agent.errors import HubError
@@ -63,8 +62,9 @@ class Daemon:
         self._socket.unlink(missing_ok=True)
         command = (program, f"--config-file={config}", "--nofork", "--nopidfile", "--nosyslog", "--print-address")
         self._process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-        assert self._process.stdout is not None
-        if not await self._process.stdout.readline():  # it listens when it has said where
+        if (
+            self._process.stdout is None or not await self._process.stdout.readline()
+        ):  # it listens when it has said where
             raise HubError("dbus-daemon does not start", place=str(config))
 
     async def stop(self) -> None:
@@ -127,7 +127,7 @@ class Service:
         if bus is not None:
             bus.disconnect()
             with contextlib.suppress(OSError, EOFError, DBusError):
-                await bus.wait_for_disconnect()
+                await bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
 
     # ---- in ---------------------------------------------------------------------------------------------------------
 
@@ -141,7 +141,9 @@ class Service:
             found = {path: _variants(interfaces) for path, interfaces in self._objects().items()}
             return Message.new_method_return(message, "a{oa{sa{sv}}}", [found])
         body = tuple(unpack_variants(message.body))
-        self._called(Call(message, message.sender or "", message.path or "", message.interface or "", message.member or "", body))
+        self._called(
+            Call(message, message.sender or "", message.path or "", message.interface or "", message.member or "", body)
+        )
         return True
 
     def _signal(self, message: Message) -> None:
@@ -187,7 +189,7 @@ class Service:
         """dbus_fast gives a connection up whose socket takes nothing for a moment, so nothing is sent before it does."""
         self._flushing = None
         while self._queue and self._bus is not None and self._bus.connected:
-            if not select.select((), (self._bus._fd,), (), 0)[1]:  # noqa: SLF001  its only way to the socket
+            if not _takes(self._bus):
                 self._flushing = asyncio.get_running_loop().call_later(FULL_PAUSE, self._flush)
                 return
             self._bus.send(self._queue.popleft())
@@ -198,8 +200,14 @@ class Service:
     async def _ask(self, bus: MessageBus, ask: AskAgent) -> None:
         call = Message(ask.sender, ask.agent, AGENT, "RequestPasskey", signature="o", body=[ask.device])
         answer = await bus.call(call)
-        good = answer is not None and answer.message_type is MessageType.METHOD_RETURN
-        self.passkey(ask.token, int(answer.body[0]) if good and answer is not None else None)
+        good = answer.message_type is MessageType.METHOD_RETURN
+        self.passkey(ask.token, int(answer.body[0]) if good else None)
+
+
+def _takes(bus: MessageBus) -> bool:
+    """Whether its socket has room; there is no public way to it."""
+    number = bus._fd  # noqa: SLF001
+    return number is not None and bool(select.select((), (number,), (), 0)[1])
 
 
 def _variant(one: Property) -> Variant:

@@ -236,7 +236,11 @@ class Control:
 
     def _load(self, request: Mapping[str, Any]) -> Act:
         """`count` adverts at `rate` from the thermometers in turn, the temperature counting up from `first`; for measuring."""
-        rate, count, first = real(request, "rate", 100.0, 10_000), whole(request, "count", 100, MOST), whole(request, "first", 0)
+        rate, count, first = (
+            real(request, "rate", 100.0, 10_000),
+            whole(request, "count", 100, MOST),
+            whole(request, "first", 0),
+        )
         sensors = [one for one in self._world.peripherals.values() if one.kind == "bthome-thermometer"]
         if not sensors or not rate:
             raise ControlError("there is no bthome-thermometer, or no rate")

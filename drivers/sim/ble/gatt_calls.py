@@ -20,6 +20,7 @@ from drivers.sim.ble.objects import (
 )
 from drivers.sim.ble.peripheral import Attribute, Fault, Peripheral
 from drivers.sim.ble.world import World
+from drivers.sim.requests import ControlError
 
 PAGE_TIMEOUT = 0.4  # seconds until BlueZ gives up a device that does not answer
 SUPERVISION = 0.1  # seconds until a connection to one that is gone ends
@@ -42,7 +43,7 @@ class Gatt:
 
     def call(self, call: Call, now: float) -> bool:
         """False for a method that BlueZ does not have."""
-        act = {
+        calls: dict[tuple[str, str], Callable[[Call, float], None]] = {
             (DEVICE, "Connect"): self._connect,
             (DEVICE, "Disconnect"): self._disconnect,
             (DEVICE, "Pair"): self._pair,
@@ -54,7 +55,8 @@ class Gatt:
             (CHARACTERISTIC, "StopNotify"): self._stop_notify,
             (DESCRIPTOR, "ReadValue"): partial(self._step, "descriptor", self._read),
             (DESCRIPTOR, "WriteValue"): partial(self._step, "descriptor", self._write),
-        }.get((call.interface, call.member))
+        }
+        act = calls.get((call.interface, call.member))
         if act is None:
             return False
         act(call, now)
@@ -63,6 +65,13 @@ class Gatt:
     def _peripheral(self, path: str) -> Peripheral | None:
         address = path.split("/")[4].removeprefix("dev_").replace("_", ":")
         return self._world.peripherals.get(address)
+
+    def _own(self, path: str) -> Peripheral:
+        """The peripheral of a device that is connected, so there is one."""
+        found = self._peripheral(path)
+        if found is None:
+            raise ControlError(f"nobody is behind {path}")
+        return found
 
     def _later(self, call: Call, now: float, act: Callable[[Call, float], None], seconds: float | None = None) -> None:
         """Do `act` in a while, unless the connection is gone by then and the call was refused."""
@@ -137,8 +146,7 @@ class Gatt:
         self._world.answer(call)
 
     def _establish(self, call: Call, now: float) -> None:
-        peripheral = self._peripheral(call.path)
-        assert peripheral is not None
+        peripheral = self._own(call.path)
         self._world.adapter_of(call.path).connecting = ""
         self._world.tree.change(call.path, DEVICE, {"Connected": ("b", True)})
         fault = peripheral.fault("services")
@@ -238,8 +246,7 @@ class Gatt:
             self._later(call, now, self._key_exchange)
 
     def _key_exchange(self, call: Call, now: float) -> None:
-        peripheral = self._peripheral(call.path)
-        assert peripheral is not None
+        peripheral = self._own(call.path)
         self._establish(call, now)
         if peripheral.passkey is None:
             self._bond(call, peripheral)
@@ -277,8 +284,7 @@ class Gatt:
             self._later(call, now, good)
 
     def _read(self, call: Call, _now: float) -> None:
-        one, peripheral = self._handles[call.path], self._peripheral(call.path)
-        assert peripheral is not None
+        one, peripheral = self._handles[call.path], self._own(call.path)
         if one.descriptor is None and "read" not in one.char.flags:
             self._world.refuse(call, "NotPermitted", "Read not permitted")
             return
@@ -287,8 +293,7 @@ class Gatt:
         self._world.answer(call, "ay", value[offset:])
 
     def _write(self, call: Call, now: float) -> None:
-        one, peripheral = self._handles[call.path], self._peripheral(call.path)
-        assert peripheral is not None
+        one, peripheral = self._handles[call.path], self._own(call.path)
         if one.descriptor is not None:
             one.descriptor = bytes(call.body[0])
             self._world.answer(call)
@@ -298,7 +303,9 @@ class Gatt:
             before = dict(peripheral.values)
             one.char.write(peripheral.values, bytes(call.body[0]))
             self._world.answer(call)
-            self.changed(peripheral, [name for name, value in peripheral.values.items() if before.get(name) != value], now)
+            self.changed(
+                peripheral, [name for name, value in peripheral.values.items() if before.get(name) != value], now
+            )
 
     def _start_notify(self, call: Call, _now: float) -> None:
         if not {"notify", "indicate"} & set(self._handles[call.path].char.flags):

@@ -55,7 +55,9 @@ def sealed_bthome(objects: bytes, address: str, key: bytes, counter: int, name: 
     return Payload(name, service_data={uuid16(BTHOME): info + text[:-4] + count + text[-4:]})
 
 
-def ruuvi(temperature: float, humidity: float, pressure: float, millivolts: int, sequence: int, address: str) -> Payload:
+def ruuvi(
+    temperature: float, humidity: float, pressure: float, millivolts: int, sequence: int, address: str
+) -> Payload:
     data = struct.pack(
         ">BhHHhhhHBH",
         5,

@@ -72,7 +72,9 @@ class Peripheral:
     def set(self, name: str, value: Any) -> None:
         """Another value, of the type that it has. Raises ControlError."""
         if name not in self.values:
-            raise ControlError(f"{self.name} has no value {name!r}; there are {', '.join(sorted(self.values)) or 'none'}")
+            raise ControlError(
+                f"{self.name} has no value {name!r}; there are {', '.join(sorted(self.values)) or 'none'}"
+            )
         if type(value) is not type(self.values[name]):
             raise ControlError(f"{name} is of the type {type(self.values[name]).__name__}, not {value!r}")
         self.values[name] = value

@@ -60,7 +60,9 @@ def _gatt_advert(*numbers: int) -> tuple[Say, ...]:
 
 def _thermometer(own: Own) -> Payload:
     v = own.values
-    objects = struct.pack("<BBBBBhBH", 0x00, own.sequence & 0xFF, 0x01, v["battery"], 0x02, v["temperature"], 0x03, v["humidity"])
+    objects = struct.pack(
+        "<BBBBBhBH", 0x00, own.sequence & 0xFF, 0x01, v["battery"], 0x02, v["temperature"], 0x03, v["humidity"]
+    )
     return payloads.bthome(objects, own.name)
 
 
@@ -111,9 +113,7 @@ _BUFFER = Char(
     ("buffer",),
     descriptors=((uuid16(0x2901), b"buffer"),),
 )
-_HEART = Char(
-    uuid16(0x2A37), ("notify",), lambda v: struct.pack("<BB", 0x00, v["rate"]), follows=("rate",), every=0.5
-)
+_HEART = Char(uuid16(0x2A37), ("notify",), lambda v: struct.pack("<BB", 0x00, v["rate"]), follows=("rate",), every=0.5)
 _CLIMATE = (
     Char(uuid16(0x2A6E), ("read", "notify"), lambda v: struct.pack("<h", v["temperature"]), follows=("temperature",)),
     Char(uuid16(0x2A6F), ("read", "notify"), lambda v: struct.pack("<H", v["humidity"]), follows=("humidity",)),

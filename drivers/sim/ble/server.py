@@ -69,8 +69,7 @@ class Simulation:
         self._loop = asyncio.get_running_loop()
         self._state, self._faults = state, faults
         self._scratch = tempfile.TemporaryDirectory(prefix="hub-agent-ble-") if link is None else None
-        socket = Path(self._scratch.name) / "bus" if self._scratch is not None else link
-        assert socket is not None
+        socket = link or Path(self._scratch.name if self._scratch is not None else "") / "bus"
         self._daemon = Daemon(socket)
         self._socket = ControlSocket(socket, self.control)
         self._service: Service | None = None
@@ -124,7 +123,7 @@ class Simulation:
         self._service = service
 
     async def stop_bluetoothd(self) -> None:
-        """bluetoothd is killed."""
+        """Kill bluetoothd."""
         service, self._service = self._service, None
         if service is not None:
             await service.stop()

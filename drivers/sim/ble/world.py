@@ -22,7 +22,9 @@ SWEEP = 1.0  # seconds between two looks at devices that were not heard for long
 class World:
     """`temporary`: seconds until BlueZ forgets a device that it neither hears nor knows; `latency`: of each step of a connection."""
 
-    def __init__(self, adapters: list[Adapter], *, seed: int = 1, temporary: float = 30.0, latency: float = 0.01) -> None:
+    def __init__(
+        self, adapters: list[Adapter], *, seed: int = 1, temporary: float = 30.0, latency: float = 0.01
+    ) -> None:
         self.rng = random.Random(seed)  # noqa: S311  replays a run
         self.tree = Tree()
         self.adapters = {adapter.name: adapter for adapter in adapters}
@@ -109,7 +111,7 @@ class World:
         self.tree.change(adapter.path, ADAPTER, {"Powered": ("b", on)})
 
     def crash(self) -> None:
-        """bluetoothd ended without a word: nothing is connected, and only bonds are remembered."""
+        """The end of bluetoothd, without a word: nothing is connected, and only bonds are remembered."""
         self.tree.objects.clear()
         self.tree.out.clear()
         self.heard_at.clear()
@@ -118,7 +120,7 @@ class World:
             adapter.quiet()
 
     def back(self) -> None:
-        """bluetoothd is started."""
+        """Start bluetoothd."""
         for adapter in self.adapters.values():
             if adapter.present:
                 self.show(adapter)
