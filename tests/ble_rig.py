@@ -70,9 +70,9 @@ class BleRig:
     def secrets(self) -> Secrets:
         return FileSecrets(self.state_dir / "secrets")
 
-    def driver(self, **settings: Any) -> BleDriver:
+    def driver(self, *, state: str = "state", **settings: Any) -> BleDriver:
         made = BleSettings.model_validate({"bus": self.simulation.port, **self.settings, **settings})
-        return BleDriver(DriverContext(self.radio, made, self.state_dir, SystemClock(), self.secrets))
+        return BleDriver(DriverContext(self.radio, made, self.folder / state, SystemClock(), self.secrets))
 
     async def control(self, op: str, device: str = "", **more: Any) -> dict[str, Any]:
         answer: dict[str, Any] = await self.simulation.control({"op": op, "device": device, **more})

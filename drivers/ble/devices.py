@@ -101,10 +101,22 @@ class Devices:
         self._saved = False
 
     def save(self) -> None:
-        """Raises OSError."""
+        """What changed meanwhile; tried again later where it fails."""
         if not self._saved:
-            self._saved = True
+            try:
+                self._write()
+            except DriverError as error:
+                log.warning("%s", error)
+
+    def _write(self) -> None:
+        """Raises DriverError."""
+        try:
             self._session.book.save()
+        except OSError as error:
+            raise DriverError(
+                f"the devices cannot be written down: {error.strerror}", place=str(error.filename)
+            ) from error
+        self._saved = True
 
     # ---- adverts ----------------------------------------------------------------------------------------------------
 
@@ -197,7 +209,7 @@ class Devices:
                 text = "it is encrypted: agent discover ble --auth BINDKEY" if not material.bindkey else "wrong bindkey"
                 self._sink(DeviceJoining(self.id(key), "failed", text, f"ble.{key}"))
             return
-        if said is not None and (not material.bindkey or said.counter is not None) and material.passkey is None:
+        if said is not None and (not material.bindkey or said.counter is not None) and not material.bond:
             self._adopt(key, self._take_advert(advert, said, material), "adoption")
         elif material.bindkey or said is not None:
             return
@@ -232,7 +244,7 @@ class Devices:
 
     async def _take_gatt(self, advert: Advert, material: Material) -> None:
         key, session = advert.address, self._session
-        if material.passkey is None:
+        if not material.bond:
             link = await session.links.get(key)
         else:
             await session.links.unwant(key)  # a bond is made while it is connected to
@@ -243,9 +255,9 @@ class Devices:
                     link = await session.links.get(key)
             finally:
                 session.links.pair.discard(key)
-        blank = self._blank(key, advert.name, secure=material.passkey is not None)
+        blank = self._blank(key, advert.name, secure=material.bond)
         with link.held():
-            record = await self._interview(link, Record(blank, gatt=True, bonded=material.passkey is not None))
+            record = await self._interview(link, Record(blank, gatt=True, bonded=material.bond))
             self._keep(record)
             session.links.want(key)
             self._sink(DeviceFound(record.device))
@@ -257,7 +269,11 @@ class Devices:
     def _keep(self, record: Record) -> None:
         key = record.device.id.key
         self._session.book.devices[key] = record
-        self._session.book.save()
+        try:
+            self._write()
+        except DriverError:
+            del self._session.book.devices[key]  # one that a restart forgets is none
+            raise
         self._session.presence.add(key, self._session.now())
 
     def _rekey(self, record: Record, advert: Advert) -> None:
@@ -347,7 +363,8 @@ class Devices:
                 raise
             log.warning("%s is removed all the same: %s", key, error)
         if self._session.book.devices.pop(key, None) is not None:
-            self._session.book.save()
+            self._saved = False
+            self.save()
         self._session.seen.forget(key)
         self._session.presence.forget(key)
         self._session.pace.forget(key)

@@ -13,6 +13,7 @@ from agent.driver import InvalidParameters
 
 ADDRESS = re.compile(r"(?:[0-9A-F]{2}:){5}[0-9A-F]{2}")
 BINDKEY = re.compile(r"[0-9a-fA-F]{32}")
+JUST_WORKS = "pair"
 PASSKEY = re.compile(r"[0-9]{6}")  # Core Specification, Vol 3, Part H, 2.3.5.3: six digits, leading zeros included
 
 
@@ -23,6 +24,7 @@ class Material:
     address: str = ""
     bindkey: bytes = field(default=b"", repr=False)
     passkey: int | None = field(default=None, repr=False)
+    bond: bool = False  # with the passkey, where there is one
 
     def admits(self, address: str) -> bool:
         return not self.address or address == self.address
@@ -41,7 +43,9 @@ def parse(text: str) -> Material:
     if BINDKEY.fullmatch(secret):
         return Material(address.upper(), bindkey=bytes.fromhex(secret))
     if PASSKEY.fullmatch(secret):
-        return Material(address.upper(), passkey=int(secret))
+        return Material(address.upper(), passkey=int(secret), bond=True)
+    if secret.lower() == JUST_WORKS:
+        return Material(address.upper(), bond=True)
     raise InvalidParameters(
-        "the material is a bindkey (32 hex digits), a passkey (6 digits), an address, or ADDRESS=SECRET"
+        "the material is a bindkey (32 hex digits), a passkey (6 digits), `pair`, an address, or ADDRESS=SECRET"
     )

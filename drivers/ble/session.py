@@ -266,7 +266,7 @@ class Session:
         for address, key in keys.items():
             await self.bindkeys.keep(address, key)
         self.book.devices = devices
-        self.book.save()
+        self.devices.save_soon()
         self.bluez.lose("a backup was restored; the radio starts afresh")
 
     async def reset(self) -> None:

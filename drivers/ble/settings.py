@@ -44,7 +44,7 @@ class BleSettings(BaseModel):
     names: list[str] = Field([], description="and devices whose name matches one of these patterns (* and ?)")
     rssi: int = Field(-100, ge=-127, le=20, description="dBm; weaker adverts are not listened to")
     connections: int = Field(5, ge=0, le=32, description="how many devices are connected at once")
-    connect_timeout: Seconds = Field(20.0, ge=1, description="until a connection with its services must be there")
+    connect_timeout: Seconds = Field(20.0, ge=0.1, description="until a connection with its services must be there")
     answer_timeout: Seconds = Field(5.0, ge=0.1, description="until a read or write must be answered")
     backoff: Seconds = Field(2.0, ge=0.01, description="after a failed connection; doubled each time, up to 5 minutes")
     report_interval: Seconds = Field(10.0, ge=0, description="a measured value is reported this often at most")

@@ -191,6 +191,15 @@ async def test_a_passkey_makes_a_bond_which_a_removal_ends(rig: BleRig) -> None:
         assert not peripheral.bonded
 
 
+async def test_a_bond_without_a_passkey(rig: BleRig) -> None:
+    async with running(rig.driver()) as watched:
+        assert (await found(rig, watched, "lamp", LAMP, f"{LAMP}=pair")).secure
+        assert rig.simulation.world.peripherals[LAMP].bonded
+        await rig.simulation.stop_bluetoothd()
+        await rig.simulation.start_bluetoothd()
+    assert rig.simulation.world.tree.value("/org/bluez/hci0/dev_A4_C1_38_00_00_01", "org.bluez.Device1", "Bonded")
+
+
 async def test_a_device_that_wants_a_bond_says_so(rig: BleRig) -> None:
     async with running(rig.driver()) as watched:
         await watched.driver.discover(Discovery("d1", "BLE", 60, LOCKED))
@@ -268,8 +277,7 @@ async def test_a_backup_brings_devices_and_keys_back(rig: BleRig, tmp_path: Path
 
 async def test_two_adapters_in_one_process(tmp_path: Path) -> None:
     async with ble_rig(tmp_path, ADAPTERS) as rig:
-        first, second = rig.driver(), rig.driver(adapter="hci1")
-        second._context.state_dir.with_name("other")
+        first, second = rig.driver(), rig.driver(adapter="hci1", state="other")
         async with running(first) as one, running(second) as two:
             await first.discover(Discovery("d1", "BLE", 60))
             await rig.control("pair", "beacon")

@@ -267,6 +267,21 @@ async def test_a_strap_that_is_lost_and_found_goes_on_telling(rig: BleRig) -> No
         await watched.wait(Report, lambda r: r.properties.get("MeasuredValue") == 88, after=before)
 
 
+async def test_a_disk_that_takes_nothing_takes_nobody_in(rig: BleRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device", "devices.json")
+
+    async with running(rig.driver()) as watched:
+        with monkeypatch.context() as patch:
+            patch.setattr("drivers.ble.book.write_atomic", full)
+            await watched.driver.discover(Discovery("d1", "BLE", 60))
+            await rig.control("pair", "thermometer")
+            failed = await watched.wait(DeviceJoining, lambda j: j.stage == "failed")
+            assert "No space left" in failed.detail
+        await watched.driver.discover(Discovery("d2", "BLE", 60))
+        await watched.wait(DeviceFound)
+
+
 async def test_a_store_that_keeps_no_key_is_said(rig: BleRig) -> None:
     async with running(rig.driver()) as watched:
         folder = rig.state_dir / "secrets"

@@ -108,10 +108,11 @@ def test_a_value_that_comes_back_before_it_was_told_is_not_told() -> None:
     [
         ("", Material()),
         (KEY, Material(bindkey=bytes.fromhex(KEY))),
-        ("000042", Material(passkey=42)),
+        ("000042", Material(passkey=42, bond=True)),
+        ("pair", Material(bond=True)),
         (A.lower(), Material(A)),
         (f"{A}={KEY}", Material(A, bindkey=bytes.fromhex(KEY))),
-        (f"{A}=123456", Material(A, passkey=123456)),
+        (f"{A}=123456", Material(A, passkey=123456, bond=True)),
     ],
 )
 def test_material(text: str, wanted: Material) -> None:
