@@ -39,7 +39,10 @@ class _Bus:
         self._users -= 1
         if self._users:
             return
+        self._restore()  # before anybody else may take another
         await _forget()
+
+    def _restore(self) -> None:
         if self._address and self._before is None:
             os.environ.pop(ENVIRONMENT, None)
         elif self._address and self._before is not None:

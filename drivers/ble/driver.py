@@ -1,7 +1,7 @@
 """The Bluetooth driver: the contract of agent.driver on one adapter of BlueZ. bleak is imported only when `run` starts."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from drivers.ble.book import Book
 from drivers.ble.settings import BleSettings
 
 if TYPE_CHECKING:
+    from drivers.ble.bluez import Bluez
     from drivers.ble.raw import RawGatt
     from drivers.ble.session import Session
 
@@ -39,7 +40,7 @@ class BleDriver:
         except (OSError, ValueError) as error:
             raise DriverLost(f"the state folder cannot be used: {error}", place=str(folder)) from error
         try:
-            bluez_type = import_module("drivers.ble.bluez").Bluez
+            bluez_type: type[Bluez] = import_module("drivers.ble.bluez").Bluez
             session_type: type[Session] = import_module("drivers.ble.session").Session
         except ImportError as error:
             raise DriverLost(f"bleak cannot be loaded: {error}", remedy=install_extra("ble")) from error
@@ -53,8 +54,7 @@ class BleDriver:
             await self._session.serve()
         finally:
             self._session = None
-            await _to_its_end(bluez.close())
-            await _to_its_end(bus.give_back())
+            await _to_its_end(_close(bluez, bus.give_back))
 
     @property
     def _running(self) -> "Session":
@@ -94,6 +94,13 @@ class BleDriver:
 
     async def restore(self, document: bytes) -> None:
         await self._running.restore(document)
+
+
+async def _close(bluez: "Bluez", give_back: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    try:
+        await bluez.close()
+    finally:
+        await give_back()
 
 
 async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:

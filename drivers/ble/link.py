@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from bleak.backends.characteristic import BleakGATTCharacteristic
 
 Notified = Callable[[bytes], None]
+SETTLE = 0.25  # seconds in which bleak may tell of the disconnection itself as of an advertisement
 ATT_HEADER = 3  # octets of a write that are no value
 
 
@@ -84,7 +85,7 @@ class Link:
 
     def drop(self) -> None:
         if self.client is not None:
-            self.stale = asyncio.get_running_loop().time()
+            self.stale = asyncio.get_running_loop().time() + SETTLE
         self.client = None
         self.prepared = False
         self._notifying.clear()

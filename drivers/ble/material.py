@@ -1,9 +1,10 @@
 """What `agent discover ble --auth` takes. PURE.
 
-231d39c1d7cc1ab1aee224cd096db932                      bindkey of an encrypted BTHome device
-123456                                                passkey of a device that shows or carries one
-AA:BB:CC:DD:EE:FF                                     this device and no other
-AA:BB:CC:DD:EE:FF=231d39...  AA:BB:CC:DD:EE:FF=123456  both
+- `231d39c1d7cc1ab1aee224cd096db932`: bindkey of an encrypted BTHome device
+- `123456`: passkey of a device that shows or carries one
+- `pair`: a bond without a passkey, for a device that has none (Just Works)
+- `AA:BB:CC:DD:EE:FF`: this device and no other
+- `AA:BB:CC:DD:EE:FF=231d39...`, `=123456`, `=pair`: both
 """
 
 import re

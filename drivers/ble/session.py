@@ -97,9 +97,11 @@ class Session:
     async def _end(self) -> None:
         try:
             await self.links.close()
-            await self.scanner.stop()
         finally:
-            self.devices.save()
+            try:
+                await self.scanner.stop()
+            finally:
+                self.devices.save()
 
     def _announce(self) -> None:
         details = {

@@ -60,6 +60,18 @@ async def test_a_bluetoothd_that_restarts_at_once_is_noticed_too(rig: BleRig) ->
     await comes_back(rig)
 
 
+async def test_an_end_that_is_cancelled_half_way_holds_nothing(rig: BleRig) -> None:
+    """The supervisor may stop a radio in the moment in which it is lost."""
+    for turns in range(0, 40, 4):
+        async with running(rig.driver()) as watched:
+            watched.driver._running.bluez.lose("the test says so")
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await watched.stop()
+        with pytest.raises(DriverLost, match="cannot be reached"):
+            await rig.driver(bus="unix:path=/nowhere").run(lambda _: None)
+
+
 async def test_the_bus_is_killed_and_comes_back(rig: BleRig) -> None:
     async with running(rig.driver()) as watched:
         await joined(rig, watched)
