@@ -178,7 +178,22 @@ async def test_more_devices_than_places_take_turns(tmp_path: Path) -> None:
         assert all(p.values["on"] for p in rig.simulation.world.peripherals.values())
 
 
-async def test_hundreds_of_connections_leave_no_file_open(rig: BleRig) -> None:
+async def test_who_only_waits_gets_a_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("drivers.ble.links.TURN", 0.1)
+    lamps = [device(f"lamp {n}", "gatt-lamp", f"A4:C1:38:00:01:0{n}", pairing=True) for n in range(2)]
+    async with ble_rig(tmp_path, {"devices": lamps}, connections=1) as rig, running(rig.driver()) as watched:
+        await watched.driver.discover(Discovery("d1", "BLE", 60))
+        for lamp in lamps:
+            await watched.wait(DeviceFound, lambda f, k=lamp["address"]: f.device.id.key == k)
+        for lamp in lamps:
+            await rig.control("set", lamp["name"], name="on", value=True)
+            told = await watched.wait(
+                Report, lambda r, k=lamp["address"]: r.id.key == k and r.properties.get("OnOff") is True
+            )
+            assert told.capability == ON_OFF
+
+
+async def test_connections_that_come_and_go_leave_no_file_open(rig: BleRig) -> None:
     driver = rig.driver()
     async with running(driver) as watched:
         await joined(rig, watched)

@@ -61,11 +61,13 @@ class Daemon:
         config.write_text(CONFIG.format(socket=self._socket), encoding="utf-8")
         self._socket.unlink(missing_ok=True)
         command = (program, f"--config-file={config}", "--nofork", "--nopidfile", "--nosyslog", "--print-address")
-        self._process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        pipe = asyncio.subprocess.PIPE
+        self._process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
         if (
             self._process.stdout is None or not await self._process.stdout.readline()
         ):  # it listens when it has said where
-            raise HubError("dbus-daemon does not start", place=str(config))
+            _, said = await self._process.communicate()
+            raise HubError(f"dbus-daemon does not start: {said.decode(errors='replace').strip()}", place=str(config))
 
     async def stop(self) -> None:
         process, self._process = self._process, None
