@@ -208,7 +208,7 @@ def test_an_ibeacon_is_present() -> None:
 BYTES = st.binary(max_size=60)
 
 
-@examples(8)
+@examples(4)
 @given(
     st.dictionaries(st.sampled_from([0x0499, 0x004C, 0xFFFF]), BYTES | BYTES.map(lambda b: b"\x05" + b), max_size=2),
     st.dictionaries(

@@ -54,7 +54,7 @@ def test_values_of_the_sig(number: int, data: str, properties: dict[str, Any]) -
     assert told.properties == properties
 
 
-@examples(8)
+@examples(4)
 @given(st.sampled_from([*ROWS, DIGITAL]), st.binary(max_size=12))
 def test_any_value_is_nothing_or_fits_its_document(number: int, data: bytes) -> None:
     service = {0x2A37: 0x180D, ANALOG: 0x1815, DIGITAL: 0x1815, 0x2A19: 0x180F}.get(number, 0x181A)

@@ -22,7 +22,7 @@ from drivers.sim.ble.peripheral import Attribute, Fault, Peripheral
 from drivers.sim.ble.world import World
 from drivers.sim.requests import ControlError
 
-PAGE_TIMEOUT = 0.4  # seconds until BlueZ gives up a device that does not answer
+PAGE_TIMEOUT = 0.3  # seconds until BlueZ gives up a device that does not answer
 SUPERVISION = 0.1  # seconds until a connection to one that is gone ends
 MTU = 247
 NOT_PAIRED = "Not paired"
