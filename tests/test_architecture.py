@@ -58,6 +58,42 @@ PURE = (
     "drivers/zigbee/availability.py",
     "drivers/zigbee/installcode.py",
     "drivers/zigbee/ota_image.py",
+    *(
+        f"drivers/ble/{name}.py"
+        for name in (
+            "adverts",
+            "scales",
+            "bthome",
+            "bthome_key",
+            "bthome_table",
+            "beacons",
+            "formats",
+            "gatt",
+            "gatt_table",
+            "catalog",
+            "seen",
+            "presence",
+            "silence",
+            "pace",
+            "material",
+            "book",
+        )
+    ),
+    *(
+        f"drivers/sim/ble/{name}.py"
+        for name in (
+            "adapter",
+            "air",
+            "control",
+            "gatt_calls",
+            "house",
+            "objects",
+            "payloads",
+            "peripheral",
+            "profiles",
+            "world",
+        )
+    ),
     "drivers/zwave/frame.py",
     "drivers/zwave/session.py",
     "drivers/zwave/layout",
@@ -178,6 +214,7 @@ ONE_PLACE = {  # third-party library -> where it may be imported
         "drivers/zigbee/",
         "drivers/zwave/settings.py",
         "drivers/coap/settings.py",
+        "drivers/ble/settings.py",
     ),
     "zigpy": ("drivers/zigbee/",),
     "bellows": ("drivers/zigbee/",),
@@ -190,6 +227,8 @@ ONE_PLACE = {  # third-party library -> where it may be imported
         "agent/identity/",
         "agent/ota/signatures.py",
         "agent/sim/authority.py",
+        "drivers/ble/bthome_key.py",
+        "drivers/sim/ble/payloads.py",
         "drivers/sim/zigbee/install_code.py",
         "drivers/zwave/security/primitives.py",
     ),
@@ -212,7 +251,8 @@ ONE_PLACE = {  # third-party library -> where it may be imported
     "OpenSSL": ("agent/sim/dtls.py", "drivers/coap/dtls.py", "drivers/sim/coap/security.py"),
     "jsonata": ("agent/sim/nrf/transform.py",),
     "tuf": ("agent/ota/tuf_source.py",),
-    "dbus_fast": ("agent/ota/appliers/rauc.py",),
+    "bleak": ("drivers/ble/",),
+    "dbus_fast": ("agent/ota/appliers/rauc.py", "drivers/ble/bluez.py", "drivers/sim/ble/bus.py"),
     "cronsim": ("agent/sim/iot/jobs.py", "agent/ota/windows.py", "agent/settings/values.py"),
 }
 CREATORS = {  # who may create tasks, and why
@@ -225,6 +265,9 @@ CREATORS = {  # who may create tasks, and why
     "drivers/zigbee/radio.py": "a driver's background work lives inside run()",
     "drivers/coap/session.py": "a driver's background work lives inside run()",
     "drivers/zwave/server_home.py": "the reader outlives the session's tasks, and is awaited",
+    "drivers/ble/session.py": "a driver's background work lives inside run()",
+    "drivers/ble/driver.py": "a driver's background work lives inside run()",
+    "drivers/ble/bluez.py": "waits for the end of its own bus, until it is closed",
     "drivers/zwave/tasks.py": "a driver's background work lives inside run()",
 }
 LONG_FILES = {  # over 400 lines, and why

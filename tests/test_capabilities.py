@@ -44,7 +44,9 @@ def standard(schema: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda d: str(d["name"]))
 def test_every_document_obeys_the_grammar(document: dict[str, Any]) -> None:
-    assert re.fullmatch(r"/schema-versions/capability/matter\.[A-Za-z0-9]+@1\.4", document["$id"])
+    assert re.fullmatch(
+        r"/schema-versions/capability/(matter\.[A-Za-z0-9]+@1\.4|hub\.NumericSensor@1\.0)", document["$id"]
+    )
     assert document["$ref"].endswith("aws.capability@1.0")
     assert re.fullmatch(r"[A-Za-z][A-Za-z0-9./ -]{0,63}", document["name"])
     assert re.fullmatch(r"0x[0-9A-F]{4}", document["extrinsicId"])

@@ -10,6 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from agent.settings import RadioSettings, Settings, UplinkSettings, load
+from drivers.ble.settings import BleSettings
 from drivers.zigbee.settings import ZigbeeSettings
 
 CONFIG = Path(__file__).parent.parent / "config"
@@ -33,10 +34,11 @@ def shown() -> dict[str, Any]:
     [
         (shown()["uplinks"]["main"], defaults(UplinkSettings)),
         (shown()["radios"]["zigbee"], {**defaults(RadioSettings), **defaults(ZigbeeSettings)}),
+        (shown()["radios"]["ble"], {"kind": "ble", **defaults(BleSettings)}),
         ({key: value for key, value in shown().items() if key not in {"uplinks", "radios"}},
          {key: value for key, value in defaults(Settings).items() if key not in {"uplinks", "radios"}}),
     ],
-    ids=["uplinks", "radios", "rest"],
+    ids=["uplinks", "radios", "ble", "rest"],
 )  # fmt: skip
 def test_no_key_is_missing_and_none_is_too_many(table: Mapping[str, Any], keys: Mapping[str, Any]) -> None:
     def names(tree: Mapping[str, Any]) -> set[str]:
@@ -53,6 +55,9 @@ def test_the_values_are_the_defaults() -> None:
     assert radio.pop("kind") == "zigbee"
     assert radio["port"] == RadioSettings().port
     assert ZigbeeSettings.model_validate(radio) == ZigbeeSettings()
+    bluetooth = tables["radios"]["ble"]
+    assert bluetooth.pop("kind") == "ble"
+    assert BleSettings.model_validate(bluetooth) == BleSettings()
     assert Settings.model_validate({**tables, "uplinks": {}, "radios": {}}) == Settings()
 
 

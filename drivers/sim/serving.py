@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from agent import files
-from agent.errors import HubError
+from drivers.sim.control_socket import ControlSocket
 from drivers.sim.faults import Faults
 from drivers.sim.requests import ControlError, real, truth, whole
 from drivers.sim.script import Script
@@ -23,7 +23,6 @@ Json = dict[str, Any]
 
 SAVE_EVERY = 1.0  # seconds; a power cut of the simulated stick may cost this much of its devices' values
 READ = 65536
-LONGEST_REQUEST = 1 << 20  # octets of a line on the control socket
 
 
 class FrontEnd(Protocol):
@@ -48,6 +47,7 @@ class Simulation(ABC):
     def __init__(self, front_end: FrontEnd, link: Path | None, state: Path | None, faults: Faults) -> None:
         self.port = ""
         self.control_path: Path | None = None
+        self._socket: ControlSocket | None = None
         self.plugged = False
         self.unplugs = 0
         self._front_end, self._link, self._state, self._faults = front_end, link, state, faults
@@ -74,10 +74,9 @@ class Simulation(ABC):
             self.port = f"socket://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         self._plug()
         if self._link is not None:
-            self.control_path = self._link.with_name(self._link.name + ".control")
-            self.control_path.unlink(missing_ok=True)
-            serve = asyncio.start_unix_server(self._serve_control, self.control_path, limit=LONGEST_REQUEST)
-            self._servers.append(await serve)
+            self._socket = ControlSocket(self._link, self.control)
+            await self._socket.open()
+            self.control_path = self._socket.path
         self._save_later()
 
     # ---- what a kind of radio adds ----------------------------------------------------------------------------------
@@ -114,8 +113,8 @@ class Simulation(ABC):
         for timer in (self._timer, self._saver, self._replug):
             if timer is not None:
                 timer.cancel()
-        if self.control_path is not None:
-            self.control_path.unlink(missing_ok=True)
+        if self._socket is not None:
+            self._socket.close()
         self._save()
 
     # ---- control ----------------------------------------------------------------------------------------------------
@@ -166,30 +165,6 @@ class Simulation(ABC):
     def _plugged_in(self, otherwise: str) -> None:
         if not self.plugged:
             raise ControlError(f"the stick is {otherwise}")
-
-    async def _serve_control(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while line := await reader.readline():
-                writer.write(json.dumps(await self._answer(line)).encode() + b"\n")
-                await writer.drain()
-        except ValueError:
-            writer.write(json.dumps({"error": f"a line has at most {LONGEST_REQUEST} octets"}).encode() + b"\n")
-        except ConnectionError:
-            return
-        finally:
-            writer.close()
-
-    async def _answer(self, line: bytes) -> Json:
-        try:
-            request = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            return {"error": f"no JSON: {error}"}
-        if not isinstance(request, dict):
-            return {"error": 'a request is an object, for example {"op": "list"}'}
-        try:
-            return await self.control(request)
-        except (ControlError, HubError) as error:
-            return {"error": str(error)}
 
     # ---- the wire ---------------------------------------------------------------------------------------------------
 
