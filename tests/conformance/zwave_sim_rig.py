@@ -1,5 +1,6 @@
 """The Z-Wave driver on a simulated stick. See driver_contract.Rig."""
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from agent.model import Action
 from agent.secret_store import FileSecrets
 from drivers.sim.zwave.server import Simulation, start
 from drivers.zwave.driver import ZwaveDriver
+from drivers.zwave.keys import network_keys
 from drivers.zwave.nodes import NodeBook, NodeRecord, node_id
 from drivers.zwave.settings import ZwaveSettings
 
@@ -105,6 +107,9 @@ class SimRig:
         record = NodeRecord(number, node_id(HOME, number), **{"security": [], "done": list(STAGES), **more})
         record.root.generic, record.root.specific, record.root.classes = 0x10, 0x01, classes
         book.adopt(asdict(record))
+        network_keys(
+            self.secrets, ZwaveSettings(), os.urandom
+        )  # nodes that are met with new keys are interviewed again
 
     def secure(self, number: int, classes: list[int]) -> None:
         """These classes of a node count with its highest key only."""
