@@ -260,10 +260,10 @@ class Network:
         node.awake_until = self.now() + AWAKE
         running = self._awake.get(node.id)
         if node.record.sleepy and (running is None or running.done()):
-            try:
+            with suppress(DriverLost):
                 self._awake[node.id] = self.spawn(self._attend(node), f"node {node.id} is awake")
-            except DriverLost:
-                return
+        elif node.record.sleepy and node.ready:  # it slept meanwhile, and what was tried then is to be tried anew
+            self.sink(DeviceAwake(self._id(node.id)))
 
     async def _attend(self, node: Node) -> None:
         """Do what waits for a node that woke up, and send it to sleep when there is nothing more."""

@@ -184,3 +184,24 @@ async def test_a_device_that_comes_back_is_told_and_one_without_interview_gets_i
         await rig.change()
         found = await watched.wait(DeviceFound, timeout=60)
         assert found.device.secure
+
+
+async def test_every_wake_up_is_told_also_while_the_last_one_is_attended_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was tried in between, on a device that slept, is tried anew only then."""
+    hasten(monkeypatch)
+    monkeypatch.setattr("drivers.zwave.network.IDLE", 60.0)  # the first one is attended to for as long as the test runs
+    rig = SimRig(tmp_path, "800")
+    rig.devices = [{"name": "motion", "profile": "motion-sensor", "node": 4}]
+    rig.interviewed(4, {0x30: 2, 0x84: 2}, listening=False)
+    await rig.start()
+    try:
+        async with running(rig.driver()) as watched:
+            for _ in range(2):
+                before = len(watched.events)
+                await rig.control("wake", "motion")
+                await watched.wait(DeviceAwake, lambda event: event.id.key == "4", after=before)
+                await rig.control("sleep", "motion")
+    finally:
+        await rig.close()
