@@ -165,15 +165,23 @@ class Stage:
         lines = file.read_text().splitlines() if file.exists() else []
         return [json.loads(base64.b64decode(json.loads(line)["Data"])) for line in lines]
 
+    def _results(self, trace: str) -> list[str]:
+        return [told["result"] for told in self.notified("DEVICE_COMMAND") if told["traceId"] == trace]
+
+    async def answered(self, trace: str, seconds: float) -> bool:
+        """Whether a command has its result within so long."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if self._results(trace):
+                return True
+            await asyncio.sleep(0.05)
+        return False
+
     async def succeeded(self, trace: str, what: str) -> None:
         """Wait for the result of a command; raises StepFailed unless it is one, and good."""
-
-        def results() -> list[str]:
-            return [told["result"] for told in self.notified("DEVICE_COMMAND") if told["traceId"] == trace]
-
-        await until(f"the result of the command: {what}", results)
-        if results() != ["succeeded"]:
-            raise StepFailed(f"{what}: one result, succeeded: {results()}")
+        await until(f"the result of the command: {what}", lambda: self._results(trace))
+        if self._results(trace) != ["succeeded"]:
+            raise StepFailed(f"{what}: one result, succeeded: {self._results(trace)}")
 
     async def ask(self, path: str) -> Any:
         return await asyncio.get_running_loop().run_in_executor(None, self.client.get, path)
