@@ -1,6 +1,7 @@
 """What power cuts are tried on: something that works, tells what it was promised, and looks whether that is still so."""
 
 import random
+from abc import ABC, abstractmethod
 from collections import Counter
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,7 +13,7 @@ class LostError(Exception):
     """Something that was promised is not there, or something is there that cannot be."""
 
 
-class Scenario:
+class Scenario(ABC):
     """On one disk. Made before it is mounted at `folder`: what is written there then is on the disk."""
 
     name: ClassVar[str]
@@ -34,13 +35,13 @@ class Scenario:
         self.seed = self.rng.getrandbits(32)
         return self.rng.randint(1, self.rng.choice(self.reach))
 
+    @abstractmethod
     def live(self, tell: Tell) -> None:
         """In a process of its own: look, then work until the power goes; with `last` only look. Raises LostError."""
-        raise NotImplementedError
 
+    @abstractmethod
     def take(self, word: str, *told: Any) -> None:
         """Something that a life has told, in order."""
-        raise NotImplementedError
 
     def hear(self, life: Life) -> None:
         """Take in what a life has told, and how it ended. Raises LostError for what it has found."""

@@ -17,6 +17,8 @@ from agent.ota.appliers.contract import ApplierError, Progress
 
 BLOCK = 1 << 16
 MOST_FILES, MOST_BYTES = 50_000, 1 << 30
+# The last one is zipfile's, for a compression or an encryption that it does not know.
+_DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError)
 Entry = tuple[str, int, bool, IO[bytes]]  # path, size, executable, content
 
 
@@ -35,7 +37,7 @@ def unpack(archive: BinaryIO, name: str, folder: Path, progress: Progress) -> di
                 raise _bad(name, f"{path} is in it twice")
             hashes[path] = _write(folder / path, content, size, executable=executable, name=name)
             progress(archive.tell())
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except _DAMAGED as error:
         raise _bad(name, str(error) or type(error).__name__) from error
     for path, expected in hashes.items():
         if digest(folder / path) != expected:

@@ -25,11 +25,12 @@ from pathlib import Path
 from typing import Any
 
 from agent import files
-from agent.errors import ConfigError, HubError
+from agent.errors import ConfigError
 from drivers.sim import home
 from drivers.sim.coap.device import LOOPBACK, Device
 from drivers.sim.coap.group import Group
 from drivers.sim.coap.profiles import PROFILES, fit
+from drivers.sim.control_socket import ControlSocket
 from drivers.sim.faults import Faults
 from drivers.sim.requests import ControlError, real, truth, whole
 
@@ -39,7 +40,6 @@ RADIO_KEYS = frozenset({"kind", "port", "devices", "max_age", "group_port"})
 SECRETS = frozenset({"secret", "salt", "sender", "recipient", "context", "psk"})
 DEVICE_KEYS = frozenset({"name", "profile", "count", "pairing", "identity", "lenient", *SECRETS})
 SAVE_EVERY = 1.0  # seconds; a power cut of a simulated device may cost this much
-LONGEST_REQUEST = 1 << 20
 
 
 async def start(
@@ -104,9 +104,9 @@ class Simulation:
     def __init__(self, made: list[Device], link: Path | None, state: Path | None) -> None:
         self.devices = {device.name: device for device in made}
         self.port = ""
-        self.control_path = None if link is None else link.with_name(link.name + ".control")
+        self._control = None if link is None else ControlSocket(link, self.control)
+        self.control_path = None if self._control is None else self._control.path
         self._state = state
-        self._servers: list[asyncio.Server] = []
         self._saver: asyncio.TimerHandle | None = None
         self._saved = ""
         self._group: Group | None = None
@@ -129,10 +129,8 @@ class Simulation:
         self.port = " ".join(
             f"{'coaps' if 'psk' in d.security else 'coap'}://{LOOPBACK}:{d.port}" for d in self.devices.values()
         )
-        if self.control_path is not None:
-            self.control_path.unlink(missing_ok=True)
-            serve = asyncio.start_unix_server(self._serve_control, self.control_path, limit=LONGEST_REQUEST)
-            self._servers.append(await serve)
+        if self._control is not None:
+            await self._control.open()
         self._save_later()
 
     def _register(self) -> bytes:
@@ -148,12 +146,10 @@ class Simulation:
             await device.close()
         if self._group is not None:
             self._group.close()
-        for server in self._servers:
-            server.close()
         if self._saver is not None:
             self._saver.cancel()
-        if self.control_path is not None:
-            self.control_path.unlink(missing_ok=True)
+        if self._control is not None:
+            self._control.close()
         self._save()
 
     # ---- control ------------------------------------------------------------------------------------------------------
@@ -212,30 +208,6 @@ class Simulation:
             "clear": device.clear,
             "values": {path: resource.value for path, resource in device.resources.items()},
         }
-
-    async def _serve_control(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while line := await reader.readline():
-                writer.write(json.dumps(await self._answer(line)).encode() + b"\n")
-                await writer.drain()
-        except ValueError:
-            writer.write(json.dumps({"error": f"a line has at most {LONGEST_REQUEST} octets"}).encode() + b"\n")
-        except ConnectionError:
-            return
-        finally:
-            writer.close()
-
-    async def _answer(self, line: bytes) -> Json:
-        try:
-            request = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            return {"error": f"no JSON: {error}"}
-        if not isinstance(request, dict):
-            return {"error": 'a request is an object, for example {"op": "list"}'}
-        try:
-            return await self.control(request)
-        except (ControlError, HubError) as error:
-            return {"error": str(error)}
 
     # ---- state --------------------------------------------------------------------------------------------------------
 

@@ -166,7 +166,7 @@ class _Exchange:
         return self._flush()
 
     def _handle(self, command: Command, data: bytes, security: SecurityClass | None, now: float) -> None:
-        raise NotImplementedError
+        raise NotImplementedError  # each side has its own; it is made as one of them only
 
     def _wait(self, state: State, now: float, seconds: float = STEP_TIMEOUT) -> None:
         self.state = state
