@@ -104,6 +104,10 @@ class CommandBook:
             return self._start(request.trace_id, now)
         return [self._saved(request.trace_id, WAITING, now)]
 
+    def waits(self, device: DeviceId) -> bool:
+        """Whether a command for this device is open."""
+        return device in self._queues
+
     def parked(self, trace_id: str, now: Moment) -> list[Effect]:
         """The driver could not reach the device at all: the command waits again, first in its queue."""
         entry = self._open.get(trace_id)

@@ -20,7 +20,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from agent.clock import Clock
 from agent.errors import ConfigError, HubError, install_extra
-from agent.model import Action, ActionResult, Command, Discovery, DriverEvent, JsonValue, Outcome
+from agent.model import Action, ActionResult, Command, DeviceId, Discovery, DriverEvent, JsonValue, Outcome
 from agent.secret_store import Secrets
 
 ENTRY_POINTS = "hub_agent.drivers"
@@ -164,13 +164,17 @@ class UpdatesFirmware(Driver, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DriverContext:
-    """What a driver is given: its name in the config, its checked settings, a folder of its own, the clock, and a store for its secrets."""
+    """What a driver is given: its name in the config, its checked settings, a folder of its own, the clock, and a store for its secrets.
+
+    `waits` tells whether the hub has a command for a device: one that sleeps is kept awake for it.
+    """
 
     name: str
     settings: Any
     state_dir: Path
     clock: Clock
     secrets: Secrets
+    waits: Callable[[DeviceId], bool] = lambda _id: False
 
 
 @dataclass(frozen=True, slots=True)

@@ -222,7 +222,7 @@ class Daemon:
         folder = self._settings.hub.state_dir / "radios" / name
         make_folder(folder)
         secrets = ScopedSecrets(open_secrets(self._settings), name)
-        context = DriverContext(name, radio.driver, folder, self._clock, secrets)
+        context = DriverContext(name, radio.driver, folder, self._clock, secrets, self.runtime.hub.commands.waits)
 
         def build() -> Driver:
             return info.open(context)

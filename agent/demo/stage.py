@@ -168,15 +168,6 @@ class Stage:
     def _results(self, trace: str) -> list[str]:
         return [told["result"] for told in self.notified("DEVICE_COMMAND") if told["traceId"] == trace]
 
-    async def answered(self, trace: str, seconds: float) -> bool:
-        """Whether a command has its result within so long."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if self._results(trace):
-                return True
-            await asyncio.sleep(0.05)
-        return False
-
     async def succeeded(self, trace: str, what: str) -> None:
         """Wait for the result of a command; raises StepFailed unless it is one, and good."""
         await until(f"the result of the command: {what}", lambda: self._results(trace))

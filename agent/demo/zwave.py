@@ -7,10 +7,6 @@ from agent.demo.stage import LOCK, SENSOR, THERMOSTAT, Stage, StepFailed, say, s
 
 ATTIC = 17.5  # degrees
 SETPOINT = 2350  # hundredths of a degree
-WAKE_UPS, BETWEEN = (
-    8,
-    4.0,
-)  # seconds: it is tried while the device slept, until it is given up and waits for the next one
 UNLOCKED = 2  # of DoorLock.LockState
 
 
@@ -72,10 +68,7 @@ async def _sleeper(stage: Stage, api: Any, thermostat: str) -> None:
 
     await until_async("the command waits for the thermostat", waits)
     say("   the thermostat sleeps, the command waits")
-    for _ in range(WAKE_UPS):
-        await stage.zwave.control({"op": "wake", "device": THERMOSTAT})
-        if await stage.answered(trace, BETWEEN):
-            break
+    await stage.zwave.control({"op": "wake", "device": THERMOSTAT})
     await stage.succeeded(trace, "the thermostat heats to 23.5 degrees")
     await until("the new setpoint", lambda: owner.read(api, thermostat, "OccupiedHeatingSetpoint") == SETPOINT)
     devices = (await stage.zwave.control({"op": "list"}))["devices"]

@@ -10,7 +10,6 @@ from agent.driver import DeviceUnreachable, DriverContext, DriverError, DriverLo
 from agent.model import (
     Availability,
     AvailabilityChanged,
-    DeviceAwake,
     DeviceJoining,
     DeviceLost,
     JoinWindow,
@@ -29,19 +28,18 @@ from drivers.zwave.keys import forget_keys
 from drivers.zwave.layout import Values
 from drivers.zwave.messages import Messages, Received
 from drivers.zwave.node import Node
-from drivers.zwave.nodes import WAKE_UP, NodeBook, NodeRecord
+from drivers.zwave.nodes import NodeBook, NodeRecord
 from drivers.zwave.own import answer
 from drivers.zwave.provisioning import ProvisioningList
 from drivers.zwave.secured import Secured
 from drivers.zwave.security.classes import LONG_RANGE_CLASSES, MESH_CLASSES, SecurityClass
+from drivers.zwave.sleepers import AWAKE, Sleepers
 from drivers.zwave.tasks import Tasks
 from drivers.zwave.transmit import Sent, Transmitter, Urgency
 
 log = logging.getLogger(__name__)
 
 INTERVIEWS = 4  # nodes that are interviewed at once: one answers while another is asked
-AWAKE = 10.0  # seconds that a node listens after it woke up, at least
-IDLE = 0.25  # seconds without anything for a node that is awake until it is sent to sleep
 LOOK = 30.0  # seconds between two looks at who is away
 RESET_GRACE = 2.0  # seconds from a device's last word until it has forgotten the network
 NO_OPERATION = b"\x00"
@@ -66,7 +64,7 @@ class Network:
         self.sink = sink
         self.book = book
         self.devices = Devices(context.name, sink, book)
-        self._id = self.devices.id
+        self.id = self.devices.id
         self.controller = controller
         self.link = controller.link
         self._tasks = Tasks(context.name, controller.link)
@@ -75,6 +73,7 @@ class Network:
         self.transmitter = Transmitter(controller)
         self.messages = Messages(Secured(self.transmitter, keys, os.urandom, self._soon), self._record, self._soon)
         self.inclusion = Inclusion(self)
+        self.sleepers = Sleepers(self, context.waits)
         air, keep = self.transmitter.air, context.settings.backups
         self.backups = Backups(controller, air, book, keys, context.secrets, keep)
         self.nodes: dict[int, Node] = {}
@@ -82,8 +81,8 @@ class Network:
         self._context = context
         self._interviews = asyncio.Semaphore(INTERVIEWS)
         self._interviewing: dict[int, asyncio.Task[None]] = {}
-        self._awake: dict[int, asyncio.Task[None]] = {}
         self.messages.listener = self._received
+        self.transmitter.begins = self._begins
         self.transmitter.ended = self._ended
         self.transmitter.told = self._jammed
         controller.listener = self._on_request
@@ -113,7 +112,7 @@ class Network:
         present = {*facts.nodes, *facts.long_range_nodes} - {facts.node}
         for number in sorted(set(self.book.nodes) - present):
             self.book.forget(number)
-            self.sink(DeviceLost(self._id(number), "the stick does not know it any more"))
+            self.sink(DeviceLost(self.id(number), "the stick does not know it any more"))
         for number in sorted(present):
             record = self.book.node(number)
             if record.quarantine:
@@ -190,7 +189,7 @@ class Network:
         number = values.get("node")
         if values["status"] == UpdateStatus.NODE_INFO and number in self.nodes:
             self._heard(number)
-            self._woke(self.nodes[number])
+            self.sleepers.woke(self.nodes[number])
 
     def _received(self, received: Received) -> None:
         node, command = self.nodes.get(received.node), received.command
@@ -198,7 +197,7 @@ class Network:
         if node is None or not isinstance(command, Command):
             return
         if command.name == "Wake Up Notification":
-            self._woke(node)
+            self.sleepers.woke(node)
         elif command.name == "Device Reset Locally Notification":
             self._soon(self._left_by_reset(received.node), "removal of a device that was reset")
         elif node.ready:
@@ -227,9 +226,14 @@ class Network:
             node.awake_until = now + AWAKE
         if node.heard(now):
             if node.ready:
-                self.sink(AvailabilityChanged(self._id(number), Availability.ONLINE))
+                self.sink(AvailabilityChanged(self.id(number), Availability.ONLINE))
             elif not node.record.sleepy:
                 self._soon_interviewed(number)
+
+    def _begins(self, number: int) -> None:
+        node = self.nodes.get(number)
+        if node is not None:
+            node.sent_at = self.now()
 
     def _ended(self, number: int, sent: Sent | None) -> None:
         """A transmission to a node came to its end."""
@@ -242,7 +246,7 @@ class Network:
             return
         node.link.failed(self.transmitter.broken)
         if node.unacknowledged(jammed=self.transmitter.jammed) and node.ready:
-            self.sink(AvailabilityChanged(self._id(number), Availability.OFFLINE))
+            self.sink(AvailabilityChanged(self.id(number), Availability.OFFLINE))
 
     def _jammed(self, jammed: bool) -> None:  # noqa: FBT001
         if jammed:
@@ -254,63 +258,25 @@ class Network:
         noise = await self.controller.background_rssi()
         log.warning("the stick cannot transmit; noise on its channels: %s dBm", noise or "not known")
 
-    # ---- sleeping nodes ---------------------------------------------------------------------------------------------
-
-    def _woke(self, node: Node) -> None:
-        node.awake_until = self.now() + AWAKE
-        running = self._awake.get(node.id)
-        if node.record.sleepy and (running is None or running.done()):
-            with suppress(DriverLost):
-                self._awake[node.id] = self.spawn(self._attend(node), f"node {node.id} is awake")
-        elif node.record.sleepy and node.ready:  # it slept meanwhile, and what was tried then is to be tried anew
-            self.sink(DeviceAwake(self._id(node.id)))
-
-    async def _attend(self, node: Node) -> None:
-        """Do what waits for a node that woke up, and send it to sleep when there is nothing more."""
-        if node.ready:
-            self.sink(DeviceAwake(self._id(node.id)))
-        else:
-            await self._interview(node.id)
-        quiet = 0.0
-        while quiet < IDLE and node.awake(self.now()):
-            job = node.mailbox.take(self.now())
-            if job is None:
-                quiet = quiet + IDLE / 5 if not node.busy else 0.0
-                await asyncio.sleep(IDLE / 5)
-                continue
-            quiet = 0.0
-            try:
-                await job.work()
-            except DriverError as error:
-                if not job.done.done():
-                    job.done.set_exception(error)
-            else:
-                if not job.done.done():
-                    job.done.set_result(None)
-        if node.awake(self.now()) and node.record.version(WAKE_UP):
-            node.awake_until = 0.0
-            done = self.messages.make(node.id, "Wake Up No More Information")
-            await self.messages.send(node.id, done, urgency=Urgency.BACKGROUND)
-
     # ---- interviews -------------------------------------------------------------------------------------------------
 
     def joined(self, record: NodeRecord) -> None:
         """A node was included and has its keys."""
         node = self._take_up(record)
         node.awake_until = self.now() + AWAKE
-        self.sink(DeviceJoining(self._id(record.id), "interviewing", node_id=record.node_id))
+        self.sink(DeviceJoining(self.id(record.id), "interviewing", node_id=record.node_id))
         self._interview_soon(record.id)
 
     def _interview_soon(self, number: int) -> None:
         running = self._interviewing.get(number)
         if running is None or running.done():
-            self._interviewing[number] = self.spawn(self._interview(number), f"interview of node {number}")
+            self._interviewing[number] = self.spawn(self.interview_rest(number), f"interview of node {number}")
 
     def _soon_interviewed(self, number: int) -> None:
         with suppress(DriverLost):
             self._interview_soon(number)
 
-    async def _interview(self, number: int) -> None:
+    async def interview_rest(self, number: int) -> None:
         """What is not done of a node's interview; DeviceFound follows when it was not ready before."""
         async with self._interviews:
             node = self.nodes.get(number)
@@ -328,7 +294,7 @@ class Network:
                     log.info("node %d: %s; the interview goes on when it wakes up", number, error)
                     return
                 detail = f"{error}; the interview goes on when the device is heard"
-                self.sink(DeviceJoining(self._id(number), "failed", detail, node_id=node.record.node_id))
+                self.sink(DeviceJoining(self.id(number), "failed", detail, node_id=node.record.node_id))
                 return
             self._found(node)
 
@@ -336,9 +302,9 @@ class Network:
         self.devices.changed(node.id)
         self.devices.present(node.record, expected=self.provisioning.lists(node.id))
         if node.record.sleepy and node.awake(self.now()):
-            self._woke(node)
+            self.sleepers.woke(node)
         if node.state is Availability.ONLINE:
-            self.sink(AvailabilityChanged(self._id(node.id), Availability.ONLINE))
+            self.sink(AvailabilityChanged(self.id(node.id), Availability.ONLINE))
 
     async def interview(self, key: str) -> None:
         """Interview a node anew. Raises UnknownDevice, NotNow, DeviceUnreachable, StickJammed, DriverLost."""
@@ -374,7 +340,7 @@ class Network:
             for node in list(self.nodes.values()):
                 node.mailbox.expire(now)
                 if node.silent(now) and node.ready:
-                    self.sink(AvailabilityChanged(self._id(node.id), Availability.OFFLINE))
+                    self.sink(AvailabilityChanged(self.id(node.id), Availability.OFFLINE))
                 away = not node.ready or node.state is Availability.OFFLINE
                 if node.record.sleepy or not away or not node.look(now):
                     continue
@@ -400,14 +366,14 @@ class Network:
 
     def left(self, node: int, reason: str) -> None:
         """A node is no longer in the stick's network."""
-        for running in (self._interviewing.pop(node, None), self._awake.pop(node, None)):
+        for running in (self._interviewing.pop(node, None), self.sleepers.pop(node)):
             if running is not None:
                 running.cancel()
         gone = self.nodes.pop(node, None)
         if gone is not None:
             gone.mailbox.clear(UnknownDevice("the device left the network"))
         self.devices.changed(node)
-        self.sink(DeviceLost(self._id(node), reason))
+        self.sink(DeviceLost(self.id(node), reason))
 
     async def _left_by_reset(self, number: int) -> None:
         """A device was reset at the device itself: it hears nobody any more, and the stick can forget it."""

@@ -118,6 +118,7 @@ class Node:
     state: Availability = Availability.UNKNOWN
     heard_at: float = 0.0
     awake_until: float = 0.0  # of a sleeping node
+    sent_at: float = 0.0  # when the last transmission to it began
     failures: int = 0
     mailbox: Mailbox = field(default_factory=Mailbox)
     polls: Polls = field(default_factory=Polls)
@@ -147,7 +148,8 @@ class Node:
     def unacknowledged(self, *, jammed: bool) -> bool:
         """A transmission to it failed. A jammed stick proves nothing, and a sleeping node need not hear."""
         if jammed or self.record.sleepy:
-            self.awake_until = 0.0
+            if self.heard_at <= self.sent_at:  # else it woke up while it was tried
+                self.awake_until = 0.0
             return False
         self.failures += 1
         return self.failures >= FAILURES and self._become(Availability.OFFLINE)

@@ -103,7 +103,9 @@ class Contract:
 
     async def _post(self, node: Node, step: ZWaveSet, deadline: float) -> None:
         """Let a set take its turn: of those that came while the device slept, only the last one of a kind is worth its battery."""
-        await node.mailbox.put(supersedes(step), lambda: self.do(node, step), deadline)
+        done = node.mailbox.put(supersedes(step), lambda: self.do(node, step), deadline)
+        self._network.sleepers.attend(node)
+        await done
 
     async def do(self, node: Node, step: ZWaveSet, group: int | None = None) -> None:
         """One set, and what follows from it; `group`: a multicast of it went before. Raises DeviceRefused, DeviceUnreachable, DriverError."""

@@ -139,6 +139,7 @@ class Transmitter:
         self.air = air or Air()
         self.jammed = False
         self.told: Callable[[bool], None] = lambda _jammed: None
+        self.begins: Callable[[int], None] = lambda _node: None
         self.ended: Callable[[int, Sent | None], None] = lambda _node, _sent: None  # None: not acknowledged
         self.broken: tuple[int, int] | None = None  # the hop at which the last transmission failed
         self.recoveries = 0
@@ -159,6 +160,7 @@ class Transmitter:
     async def run(self, name: str, *, urgency: Urgency = Urgency.NORMAL, **values: Any) -> Answer:
         """Any function that transmits to `node` and ends with a transmit status. Raises Undelivered, StickJammed, DriverLost."""
         async with self.air.hold(urgency):
+            self.begins(values["node"])
             for pause in (*JAM_PAUSES, None):
                 answer = await self._once(name, values)
                 if answer is not None:

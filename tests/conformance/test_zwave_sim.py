@@ -191,7 +191,9 @@ async def test_every_wake_up_is_told_also_while_the_last_one_is_attended_to(
 ) -> None:
     """What was tried in between, on a device that slept, is tried anew only then."""
     hasten(monkeypatch)
-    monkeypatch.setattr("drivers.zwave.network.IDLE", 60.0)  # the first one is attended to for as long as the test runs
+    monkeypatch.setattr(
+        "drivers.zwave.sleepers.IDLE", 60.0
+    )  # the first one is attended to for as long as the test runs
     rig = SimRig(tmp_path, "800")
     rig.devices = [{"name": "motion", "profile": "motion-sensor", "node": 4}]
     rig.interviewed(4, {0x30: 2, 0x84: 2}, listening=False)
@@ -203,5 +205,33 @@ async def test_every_wake_up_is_told_also_while_the_last_one_is_attended_to(
                 await rig.control("wake", "motion")
                 await watched.wait(DeviceAwake, lambda event: event.id.key == "4", after=before)
                 await rig.control("sleep", "motion")
+    finally:
+        await rig.close()
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+async def test_a_device_that_wakes_up_is_kept_awake_while_the_hub_has_a_command_for_it(
+    wanted: bool,  # noqa: FBT001
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hasten(monkeypatch)
+    monkeypatch.setattr("drivers.zwave.sleepers.IDLE", 0.0)  # however slow the hub's disk is
+    rig = SimRig(tmp_path, "800")
+    rig.devices = [{"name": "motion", "profile": "motion-sensor", "node": 4}]
+    rig.interviewed(4, {0x30: 2, 0x84: 2}, listening=False)
+    rig.wanted = wanted
+    await rig.start()
+
+    try:
+        async with running(rig.driver()) as watched:
+            before = len(watched.events)
+            await rig.control("wake", "motion")
+            await watched.wait(DeviceAwake, after=before)
+            if wanted:
+                await watched.driver.refresh("4")
+            else:
+                with pytest.raises(NotNow):
+                    await watched.driver.refresh("4")
     finally:
         await rig.close()

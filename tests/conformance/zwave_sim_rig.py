@@ -94,6 +94,7 @@ class SimRig:
         self.state_dir = folder / "state"
         self.secrets = FileSecrets(self.state_dir / "secrets")
         self.settings = {"port": str(folder / "zw"), "backups": 0, **settings}
+        self.wanted = False  # whether the hub has commands for every device
         self._simulation: Simulation | None = None
 
     @property
@@ -129,7 +130,9 @@ class SimRig:
 
     def driver(self) -> Driver:
         settings = ZwaveSettings.model_validate(self.settings)
-        return Pressed(DriverContext(self.radio, settings, self.state_dir, SystemClock(), self.secrets), self)
+        clock = SystemClock()
+        context = DriverContext(self.radio, settings, self.state_dir, clock, self.secrets, lambda _: self.wanted)
+        return Pressed(context, self)
 
     async def control(self, op: str, device: str = "", **more: Any) -> dict[str, Any]:
         answer: dict[str, Any] = await self.simulation.control({"op": op, "device": device, **more})

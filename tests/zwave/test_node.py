@@ -77,6 +77,18 @@ def test_a_sleeping_node_is_offline_after_three_intervals_of_silence() -> None:
     assert not node.silent(2000.0)
 
 
+def test_a_node_that_woke_up_while_it_was_tried_in_vain_is_awake() -> None:
+    node = Node(NodeRecord(2, "", listening=False))
+    node.sent_at = 100.0
+    node.heard(100.5)
+    node.awake_until = 110.5
+    assert not node.unacknowledged(jammed=False)
+    assert node.awake(101.0)
+    node.sent_at = 101.0
+    assert not node.unacknowledged(jammed=False)
+    assert not node.awake(101.5)
+
+
 def test_nodes_outlive_a_restart(tmp_path: Path) -> None:
     book = NodeBook(tmp_path, 0xC0FFEE01)
     assert book.load() == []
