@@ -1,6 +1,5 @@
 """The Bluetooth driver: the contract of agent.driver on one adapter of BlueZ. bleak is imported only when `run` starts."""
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from agent.errors import install_extra
 from agent.model import Command, Discovery, Outcome
 from drivers.ble.book import Book
 from drivers.ble.settings import BleSettings
+from drivers.tasks import to_its_end
 
 if TYPE_CHECKING:
     from drivers.ble.bluez import Bluez
@@ -49,12 +49,12 @@ class BleDriver:
         bluez = bluez_type(settings.bus, settings.adapter)
         try:
             adapter = await bluez.open()
-            await _to_its_end(bus.check_version())
+            await to_its_end(bus.check_version())
             self._session = session_type(self._context, sink, bluez, adapter, book)
             await self._session.serve()
         finally:
             self._session = None
-            await _to_its_end(_close(bluez, bus.give_back))
+            await to_its_end(_close(bluez, bus.give_back))
 
     @property
     def _running(self) -> "Session":
@@ -101,16 +101,6 @@ async def _close(bluez: "Bluez", give_back: Callable[[], Coroutine[Any, Any, Non
         await bluez.close()
     finally:
         await give_back()
-
-
-async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
-    """Also when it is cancelled meanwhile: a connection that stays open is one that BlueZ keeps."""
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await task
-        raise
 
 
 INFO = DriverInfo(kind="ble", settings=BleSettings, open=BleDriver, discovery_kinds=("BLE", "CUSTOM"))

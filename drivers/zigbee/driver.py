@@ -1,7 +1,7 @@
 """The Zigbee driver: the contract of agent.driver on one stick. zigpy is imported only when `run` starts."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from agent.driver import DriverContext, DriverInfo, DriverLost, Firmware, InvalidParameters, Sink
 from agent.errors import install_extra
 from agent.model import Command, Discovery, Outcome
+from drivers.tasks import to_its_end
 from drivers.zigbee.lazy import lazily
 from drivers.zigbee.nodes import NodeBook
 from drivers.zigbee.settings import ZigbeeSettings
@@ -50,7 +51,7 @@ class ZigbeeDriver:
             await self._session.serve()
         finally:
             self._session = None
-            await _to_its_end(radio.close(link))
+            await to_its_end(radio.close(link))
 
     @property
     def _running(self) -> "Session":
@@ -94,16 +95,6 @@ class ZigbeeDriver:
         if target:
             raise InvalidParameters(f"a Zigbee device has one image, and no target {target}")
         await self._running.update_firmware(key, image, progress)
-
-
-async def _to_its_end(closing: Coroutine[Any, Any, None]) -> None:
-    """Also when it is cancelled meanwhile: a database that stays open keeps the whole process from ending."""
-    task = asyncio.ensure_future(closing)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await task
-        raise
 
 
 def load_quirks() -> Callable[[Any], Any]:
