@@ -40,6 +40,7 @@ PURE = (
     *(
         f"agent/ota/{name}.py"
         for name in (
+    "drivers/told.py",
             "refusals",
             "documents",
             "manifest",
@@ -310,7 +311,7 @@ def test_a_driver_stands_alone_and_no_production_code_imports_a_simulator() -> N
         for imported in imports(path):
             words = imported.split(".")
             if words[0] == "drivers" and len(words) > 1:
-                ours = words[1] in (parts[1], "serial", "tasks") or shares(path, imported)
+                ours = words[1] in (parts[1], "limits", "serial", "single_use", "tasks", "told") or shares(path, imported)
                 assert ours, f"{name(path)} imports {imported}"
 
 

@@ -71,6 +71,7 @@ class Session:
         self._joining: set[str] = set()
         self._aliases: set[Address] = set()  # further addresses of devices that are known
         self.window = Window(context.name, settings, self, sink, self.spawn)
+        self.stop_discovery = self.window.close
 
     # ---- life -------------------------------------------------------------------------------------------------------
 

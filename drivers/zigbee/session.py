@@ -67,6 +67,7 @@ class Session:
         self.window = Window(
             context.name, link, self.requests, sink, self.spawn, require_code=settings.require_install_code
         )
+        self.stop_discovery = self.window.close
         move_in(context.state_dir / "backups", context.secrets)
         self.backups = Backups(link, self.requests, context.secrets, settings.backups)
         terms = Terms(settings.update_interval, settings.update_patience)
