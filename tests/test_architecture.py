@@ -40,7 +40,6 @@ PURE = (
     *(
         f"agent/ota/{name}.py"
         for name in (
-    "drivers/told.py",
             "refusals",
             "documents",
             "manifest",
@@ -55,6 +54,7 @@ PURE = (
         )
     ),
     *(f"agent/ota/{name}.py" for name in ("bucket", "mirrors", "ranges", "source", "trouble")),
+    "drivers/told.py",
     "drivers/zigbee/catalog",
     "drivers/zigbee/availability.py",
     "drivers/zigbee/installcode.py",
