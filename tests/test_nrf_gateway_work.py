@@ -27,7 +27,8 @@ from agent.gateway.scans import MOST_FOUND
 from agent.gatt import Advert, Filter, Service
 from agent.supervise import Supervisor
 from agent.wire.nrf_gateway import ScanResults
-from tests.test_nrf_gateway import JSON, Char, Heard, Serv, full
+from tests.test_nrf_gateway import JSON
+from tests.test_nrf_gateway_values import Char, Heard, Serv, full
 
 PAIRING = Pairing("hub-1", "prod/t/")
 DELTA = {"gateway": "prod/t/hub-1/shadow/update/delta", "lte": "hub-1/shadow/update/delta/trim"}

@@ -79,7 +79,7 @@ class Connections:
                 await self._attempt(gatt, now())
                 if now() - watched >= self._timing.watch:
                     watched = now()
-                    await self._watch(gatt)
+                    await self._watched(gatt)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._timing.look):
                         await self.attention.wait()
@@ -160,16 +160,25 @@ class Connections:
 
     # ---- watches ----------------------------------------------------------------------------------------------------
 
+    async def _watched(self, gatt: RawGatt) -> None:
+        """Raises DriverLost."""
+        try:
+            await self._watch(gatt)
+        except DriverLost:
+            raise
+        except DriverError as error:
+            log.info("BLE gateway: no watch in this minute: %s", error)
+
     async def _watch(self, gatt: RawGatt) -> None:
         """Only the JavaScript gateways tell what comes of it; for both it is how a device that only answers an active scan is found."""
         missing = [one for one in self.peers.values() if not one.connected and gatt.silent_for(one.address) > RECENT]
         if (self.beacons or missing) and not self.scanning():
             found: dict[str, Advert] = {}
             await gatt.scan(self._timing.listen, lambda advert: found.update({advert.address: advert}), active=True)
-            for address in self.beacons if not self._dialect.told_once else ():
+            for address in self.beacons if self._dialect.apart else ():
                 if address in found:
                     self._hint(scan_result(found[address], self._dialect))
-        for peer in list(self.peers.values()) if not self._dialect.told_once else ():
+        for peer in list(self.peers.values()) if self._dialect.apart else ():
             if peer.connected and gatt.silent_for(peer.address) < float("inf"):
                 heard = self._outlet.ago(gatt.silent_for(peer.address))
                 place = PeerAddress(address=peer.address, type="")
