@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from agent.cloud.nrf_gateway import GatewayDialect
 from agent.cloud.nrf_gateway_values import scan_result
-from agent.driver import DriverError, DriverLost
+from agent.driver import DeviceUnreachable, DriverError, DriverLost
 from agent.gateway.operations import Operations
 from agent.gateway.outlet import Outlet
 from agent.gateway.peers import Peer
@@ -58,6 +58,10 @@ class Connections:
         self._until = 0.0
         self._last = ""  # who was tried last
         self._gatt: RawGatt | None = None
+
+    @property
+    def ready(self) -> bool:
+        return self._gatt is not None
 
     @property
     def gatt(self) -> RawGatt:
@@ -134,9 +138,7 @@ class Connections:
         if trying is not None and not (trying.connected or trying.gone):
             if now < self._until and not self.updates(trying.address):
                 return
-            await gatt.disconnect(trying.address)
-            trying.connecting = False
-            self._changed()
+            await self._give_up(gatt, trying)
         self._trying = None
         places = min(MOST_CONNECTED, gatt.places)
         if sum(peer.connected for peer in self.peers.values()) >= places:
@@ -147,6 +149,16 @@ class Connections:
             chosen.connecting = True
             self._changed()
             gatt.want(chosen.address)
+
+    async def _give_up(self, gatt: RawGatt, trying: Peer) -> None:
+        """Its place is another's now. The account hears of it once, until it was connected."""
+        await gatt.disconnect(trying.address)
+        trying.connecting = False
+        self._changed()
+        if not (trying.failed or self.updates(trying.address)):
+            trying.failed = True
+            text = f"the device is heard, and was not connected within {self._timing.attempt:.0f} s; it is tried again"
+            self._outlet.error(text, DeviceUnreachable.code, trying.address)
 
     def _next(self, gatt: RawGatt) -> Peer | None:
         """The one after who was tried last, of those that can be."""

@@ -65,6 +65,11 @@ class Gateway:
         self._work: dict[str, asyncio.Task[None]] = {}
         self.firmware: Firmware | None = None
 
+    @property
+    def ready(self) -> bool:
+        """Whether its radio is up."""
+        return self._connections.ready
+
     async def live(self) -> None:
         """Over all lives of the radio."""
         while True:
