@@ -35,6 +35,7 @@ PURE = (
     "agent/cloud/rest_request.py",
     "agent/cloud/managed_integrations.py",
     "agent/cloud/nrf.py",
+    "agent/cloud/nrf_gateway",
     "agent/cloud/nrf_jobs.py",
     "agent/cloud/nrf_pairing.py",
     *(
@@ -311,7 +312,9 @@ def test_a_driver_stands_alone_and_no_production_code_imports_a_simulator() -> N
         for imported in imports(path):
             words = imported.split(".")
             if words[0] == "drivers" and len(words) > 1:
-                ours = words[1] in (parts[1], "limits", "serial", "single_use", "tasks", "told") or shares(path, imported)
+                ours = words[1] in (parts[1], "limits", "serial", "single_use", "tasks", "told") or shares(
+                    path, imported
+                )
                 assert ours, f"{name(path)} imports {imported}"
 
 

@@ -62,4 +62,4 @@ async def _close(bluez: "Bluez", give_back: Callable[[], Coroutine[Any, Any, Non
         await give_back()
 
 
-INFO = DriverInfo(kind="ble", settings=BleSettings, open=BleDriver, discovery_kinds=("BLE", "CUSTOM"))
+INFO = DriverInfo(kind="ble", settings=BleSettings, open=BleDriver, discovery_kinds=("BLE", "CUSTOM"), raw_gatt=True)
