@@ -241,7 +241,7 @@ ONE_PLACE = {  # third-party library -> where it may be imported
     "botocore": ("agent/sim/service_model.py",),
     "aiohttp": ("agent/sim/http.py", "agent/cloud/rest.py", "drivers/zwave/server_socket.py"),
     "yarl": ("agent/cloud/rest",),
-    "cbor2": ("agent/sim/iot/provisioning.py", "agent/sim/nrf/cbor.py"),
+    "cbor2": ("agent/sim/iot/provisioning.py", "agent/sim/nrf/cbor.py", "agent/wire/nrf_coap.py"),
     "aiocoap": (
         "agent/coap/",
         "agent/sim/coap.py",

@@ -39,6 +39,7 @@ class Channel(interfaces.EndpointAddress, asyncio.DatagramProtocol):  # type: ig
 
     is_multicast = is_multicast_locally = False
     maximum_block_size_exp = 6  # 1024 bytes
+    maximum_payload_size = 1024  # with options and a record of DTLS around it, a datagram stays below its MTU
     scheme, hostinfo, uri_base, uri_base_local, hostinfo_local = "coap", "", "", "", ""
     blockwise_key = 0
 

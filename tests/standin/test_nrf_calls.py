@@ -24,8 +24,9 @@ from standin_rig import Cloud
 from agent import cli
 from agent.cloud.lane import LinkPolicy
 from agent.cloud.nrf import NrfCloud
+from agent.cloud.nrf_calls_link import NrfCallsLink
 from agent.cloud.nrf_pairing import Conversation
-from agent.cloud.nrf_rest_link import NrfRestLink
+from agent.cloud.nrf_rest import NrfRest
 from agent.errors import Exit, HubError
 from agent.requests import Kind
 
@@ -61,9 +62,11 @@ class Caller(Rig):
     def open(self, interval: float = 0.2) -> None:
         conversation = Conversation(self.name, ABOUT)
         self.dialect = NrfCloud("main", conversation)
-        self.calls = NrfRestLink(
+        rest = self.device.rest(self.url, policy=FAST)
+        self.calls = NrfCallsLink(
             "main",
-            self.device.rest(self.url, policy=FAST),
+            rest,
+            NrfRest(rest, self.name),
             self.link.policy,
             self.dialect,
             conversation,

@@ -14,8 +14,8 @@ from nrf_rig import Keys, ask, bulk
 from slots_rig import tree
 from standin_rig import Cloud
 
+from agent.cloud.nrf_calls_wire import CallsWire
 from agent.cloud.nrf_rest import NrfRest
-from agent.cloud.nrf_rest_wire import RestWire
 from agent.ota.engine import Engine
 from agent.ota.plan import State, Task, key_of
 from agent.ota.sources.nrf_fota import NrfFota
@@ -41,7 +41,7 @@ class Poller(Updated):
 
         async def both(engine: Engine) -> None:
             async with self.device.rest(self.cloud.told["nrf"]) as rest:
-                wire = RestWire(NrfRest(rest, self.name), every=0.05, quiet=0.05)
+                wire = CallsWire(NrfRest(rest, self.name), every=0.05, quiet=0.05)
                 source = NrfFota("main", wire, engine, asyncio.get_running_loop().time)
                 task = asyncio.create_task(source.live())
                 try:
