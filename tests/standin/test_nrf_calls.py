@@ -1,104 +1,38 @@
-"""An uplink to nRF Cloud without a connection, against the stand-in: the link by itself, and a daemon with the hub's own key."""
+"""Uplinks to nRF Cloud without a connection, against the stand-in: the link by itself, and a daemon with the hub's own key."""
 
 import asyncio
 import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import suppress
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import forked
 import pytest
 from conftest import until
-from link_rig import Rig
-from nrf_client_rig import Device
-from nrf_link_rig import ABOUT, flat
+from nrf_calls_rig import Caller, CoapCaller
 from nrf_mqtt_rig import state
 from nrf_rig import Keys, ask, bulk
-from rest_rig import FAST
 from standin_rig import Cloud
 
 from agent import cli
-from agent.cloud.lane import LinkPolicy
-from agent.cloud.nrf import NrfCloud
-from agent.cloud.nrf_calls_link import NrfCallsLink
-from agent.cloud.nrf_pairing import Conversation
-from agent.cloud.nrf_rest import NrfRest
-from agent.errors import Exit, HubError
+from agent.errors import Exit
 from agent.requests import Kind
 
 pytestmark = pytest.mark.conformance
-_numbers = count(1)
 CONFIG = """
 [hub]
-id = "caller"
+id = "{name}"
 state_dir = "{folder}/state"
 runtime_dir = "{folder}/run"
 [uplinks.nrf]
 dialect = "nrf-cloud"
-transport = "rest"
+transport = "{transport}"
 url = "{url}"
+ca = "{ca}"
 interval = 1
 """
-
-
-class Caller(Rig):
-    """A hub that calls; `start` and `stop` are lives of its uplink, as the supervisor has them."""
-
-    def __init__(self, folder: Path, cloud: Cloud) -> None:
-        super().__init__(folder, 1, LinkPolicy(spool_after=0.3))
-        self.cloud, self.name = cloud, f"caller-{next(_numbers)}"
-        self.device = Device(folder / "keys", self.name)
-        certificate = Keys(folder, self.name).certificate
-        assert bulk(cloud, "/devices", f'{self.name},,,APP,"{certificate}"\n')["status"] == "SUCCEEDED"
-        done = bulk(cloud, "/devices/public-keys", f'{self.name},"{self.device.public}"\n')
-        assert done["status"] == "SUCCEEDED"
-        self._holding: asyncio.Task[None] | None = None
-        self.url = cloud.told["nrf"]
-
-    def open(self, interval: float = 0.2) -> None:
-        conversation = Conversation(self.name, ABOUT)
-        self.dialect = NrfCloud("main", conversation)
-        rest = self.device.rest(self.url, policy=FAST)
-        self.calls = NrfCallsLink(
-            "main",
-            rest,
-            NrfRest(rest, self.name),
-            self.link.policy,
-            self.dialect,
-            conversation,
-            self.outbox,
-            self.clock,
-            place=self.url,
-            interval=interval,
-        )
-        self.link = self.calls  # type: ignore[assignment]  it is offered to like the other
-        self.calls.set_status({"status": "online"})
-        self._holding = asyncio.create_task(self.calls.hold())
-
-    async def _keep(self) -> None:
-        while True:
-            with suppress(HubError):
-                await self.calls.run()
-            await asyncio.sleep(0.05)
-
-    async def stop(self) -> None:
-        await super().stop()
-        if self._holding is not None:
-            self._holding.cancel()
-            await asyncio.gather(self._holding, return_exceptions=True)
-
-    def said(self, app: str) -> list[dict[str, Any]]:
-        return [one for one in flat(self.cloud, self.name) if one["appId"] == app]
-
-    def numbers(self) -> list[int]:
-        return [round(float(one["data"]) * 100) for one in self.said("TEMP")]
-
-    def pressed(self) -> list[int]:
-        return [one["data"]["NewPosition"] for one in self.said("EVENT")]
 
 
 @pytest.fixture(scope="module")
@@ -106,9 +40,9 @@ def cloud(shared_cloud: Cloud) -> Cloud:
     return shared_cloud
 
 
-@pytest.fixture
-async def caller(cloud: Cloud, tmp_path: Path) -> AsyncIterator[Caller]:
-    made = Caller(tmp_path, cloud)
+@pytest.fixture(params=[Caller, CoapCaller], ids=["rest", "coap"])
+async def caller(request: pytest.FixtureRequest, cloud: Cloud, tmp_path: Path) -> AsyncIterator[Caller]:
+    made: Caller = request.param(tmp_path, cloud)
     yield made
     await made.stop()
     await made.store.close()
@@ -127,13 +61,14 @@ async def test_what_the_hub_is_and_every_value_is_called_in_order(caller: Caller
     await until(lambda: caller.pressed() == list(range(10, 60)), what="every event")
     await until(lambda: not caller.calls.waiting and not sum(caller.store.stats.backlog.values()))
     reported = state(cloud, caller.name)["reported"]
-    assert reported["device"]["connectionInfo"] == {"protocol": "REST"}
+    assert reported["device"]["connectionInfo"] == {"protocol": "CoAP" if isinstance(caller, CoapCaller) else "REST"}
     assert reported["device"]["serviceInfo"]["fota_v2"] == ["APP"]
     assert reported["hub"]["status"] == "online"
     assert await caller.calls.say_last({"status": "offboarded"}, 5.0)
     assert state(cloud, caller.name)["reported"]["hub"]["status"] == "offboarded"
 
 
+@pytest.mark.parametrize("caller", [Caller], indirect=True)
 async def test_a_cloud_killed_in_the_middle_loses_nothing(caller: Caller, cloud: Cloud) -> None:
     caller.open()
     caller.start()
@@ -179,26 +114,29 @@ async def test_wishes_are_taken_on_or_taken_back(caller: Caller, cloud: Cloud) -
     await until(lambda: [one["type"] for one in caller.said("ALERT")] == [100], what="the alert")
 
 
-async def test_a_daemon_calls_with_its_own_key(cloud: Cloud, tmp_path: Path) -> None:
-    config = tmp_path / "agent.toml"
-    config.write_text(CONFIG.format(folder=tmp_path, url=cloud.told["nrf"]))
+@pytest.mark.parametrize("transport", ["rest", "coap"])
+async def test_a_daemon_calls_with_its_own_key(cloud: Cloud, tmp_path: Path, transport: str) -> None:
+    config, name = tmp_path / "agent.toml", f"daemon-{transport}"
+    url, ca = (cloud.told["nrf_coap"], cloud.told["ca"]) if transport == "coap" else (cloud.told["nrf"], "")
+    config.write_text(CONFIG.format(name=name, folder=tmp_path, transport=transport, url=url, ca=ca))
     where = ("-c", str(config))
     command = [sys.executable, "-m", "agent.cli", "run", *where]
     loop = asyncio.get_running_loop()
-    bare = await loop.run_in_executor(
-        None, lambda: subprocess.run(command, capture_output=True, text=True, check=False)
-    )
-    assert bare.returncode == Exit.CONFIG
-    assert "agent identity csr" in bare.stderr, "without a key there are no tokens"
+    if transport == "rest":
+        bare = await loop.run_in_executor(
+            None, lambda: subprocess.run(command, capture_output=True, text=True, check=False)
+        )
+        assert bare.returncode == Exit.CONFIG
+        assert "agent identity csr" in bare.stderr, "without a key there are no tokens"
     assert cli.main(["identity", "csr", *where]) == 0
     keys = tmp_path / "keys.csv"
     assert cli.main(["onboard", "nrf-csv", "write", "public-keys", str(keys), "--self", *where]) == 0
-    certificate = Keys(tmp_path, "caller").certificate
-    assert bulk(cloud, "/devices", f'caller,,,APP,"{certificate}"\n')["status"] == "SUCCEEDED"
+    certificate = Keys(tmp_path, name).certificate
+    assert bulk(cloud, "/devices", f'{name},,,APP,"{certificate}"\n')["status"] == "SUCCEEDED"
     assert bulk(cloud, "/devices/public-keys", keys.read_text())["status"] == "SUCCEEDED"
 
     def hub() -> str:
-        return str(state(cloud, "caller").get("reported", {}).get("hub", {}).get("status"))
+        return str(state(cloud, name).get("reported", {}).get("hub", {}).get("status"))
 
     with (tmp_path / "agent.log").open("ab") as log:
         process: subprocess.Popen[bytes] = forked.Popen(command, stdout=log, stderr=log)

@@ -1,0 +1,163 @@
+"""What is CoAP's own in an uplink to the stand-in's nRF Cloud: sessions, logins, certificates, and the forms of state and messages."""
+
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from certificates import Authority
+from conftest import until
+from nrf_calls_rig import CoapCaller
+from nrf_coap_rig import logged_in
+from nrf_link_rig import pages
+from nrf_mqtt_rig import state
+from nrf_rig import ask
+from standin_rig import Cloud
+from udp_proxy import UdpProxy
+
+from agent.cloud.nrf_calls import MessageTooLargeError
+from agent.cloud.nrf_coap import NrfCoap
+from agent.cloud.rest import RestError
+from agent.errors import Exit
+from agent.wire.nrf import FotaStatus
+
+pytestmark = pytest.mark.conformance
+WEEK = 604_800.0
+
+
+@pytest.fixture(scope="module")
+def cloud(shared_cloud: Cloud) -> Cloud:
+    return shared_cloud
+
+
+@pytest.fixture
+async def caller(cloud: Cloud, tmp_path: Path) -> AsyncIterator[CoapCaller]:
+    made = CoapCaller(tmp_path, cloud)
+    yield made
+    await made.stop()
+    await made.store.close()
+
+
+@pytest.fixture
+async def nrf(caller: CoapCaller, cloud: Cloud) -> AsyncIterator[NrfCoap]:
+    async with logged_in(caller.device, caller.url, cloud.told["ca"]) as coap:
+        yield NrfCoap(coap)
+
+
+async def test_a_session_that_the_network_has_lost_is_made_anew(caller: CoapCaller, cloud: Cloud) -> None:
+    """A NAT gives the hub another port: the cloud does not know who speaks there."""
+    proxy = UdpProxy(int(caller.url.rpartition(":")[2]))
+    await proxy.open()
+    try:
+        caller.url = f"coaps://127.0.0.1:{proxy.port}"
+        caller.open()
+        caller.start()
+        await until(lambda: caller.calls.connected, what="the first session")
+        for number in range(30):
+            caller.link.offer_live(caller.state(number))
+            await caller.durable(caller.event(number))
+            if number == 15:
+                await until(lambda: 10 in caller.pressed(), what="messages in the first session")
+                ways, proxy._ways = list(proxy._ways.values()), {}
+                for way in ways:
+                    way.close()
+        await until(lambda: set(caller.pressed()) == set(caller.numbers()) == set(range(30)), what="everything")
+        assert caller.coap.sessions == 2
+        assert len({one["id"] for one in caller.said("TEMP")}) == 30
+        assert {datagram[:1] for datagram in proxy.sent} <= {b"\x14", b"\x15", b"\x16", b"\x17"}, "nothing in clear"
+    finally:
+        await caller.stop()
+        proxy.close()
+    assert state(cloud, caller.name)["reported"]["pairing"]["state"] == "paired"
+
+
+async def test_a_token_that_is_refused_is_signed_anew_and_else_told_with_a_remedy(
+    caller: CoapCaller, cloud: Cloud
+) -> None:
+    caller.device.watch.skew = -2 * WEEK
+    coap = logged_in(caller.device, caller.url, cloud.told["ca"])
+    async with coap:
+        with pytest.raises(RestError) as told:
+            await NrfCoap(coap).state()
+        assert (told.value.status, told.value.exit_code) == (403, Exit.NOPERM)
+        assert "clock" in told.value.remedy
+        caller.device.watch.skew = 0.0
+        assert (await NrfCoap(coap).state())["pairing"]
+    caller.device.watch.skew = -2 * WEEK
+    expired = logged_in(caller.device, caller.url, cloud.told["ca"])
+    signer = expired._enter._signer  # type: ignore[union-attr]
+    kept = signer.token()
+    caller.device.watch.skew = 0.0
+    assert signer.token() == kept, "by its own clock it is young"
+    async with expired:
+        assert (await NrfCoap(expired).state())["pairing"]
+    assert signer.token() != kept
+
+
+async def test_a_service_of_another_authority_is_told_nothing(caller: CoapCaller, tmp_path: Path) -> None:
+    other = Authority(tmp_path)
+    caller.cloud.told["ca"], right = str(other.ca), caller.cloud.told["ca"]
+    try:
+        caller.open()
+        caller.start()
+        await until(lambda: caller.calls.last_error, what="the refusal")
+    finally:
+        caller.cloud.told["ca"] = right
+    assert "certificate is refused" in caller.calls.last_error
+    assert "set `ca`" in caller.calls.last_error
+    assert not caller.calls.connected
+    assert not state(caller.cloud, caller.name).get("reported", {}).get("hub")
+
+
+async def test_state_comes_in_both_forms_and_changes(nrf: NrfCoap, caller: CoapCaller, cloud: Cloud) -> None:
+    whole = await nrf.state(whole=True)
+    assert whole == await nrf.state(cbor=True) == await nrf.state(whole=True, cbor=True)
+    await nrf.report(whole)
+    assert not await nrf.state()
+    assert not await nrf.state(cbor=True)
+    await nrf.desire({"config": {"period": 60, "names": ["a", None], "half": 0.5}})
+    assert await nrf.state(cbor=True) == {"config": {"period": 60, "names": ["a", None], "half": 0.5}}
+    await nrf.report({"large": "x" * 5000})
+    assert state(cloud, caller.name)["reported"]["large"] == "x" * 5000
+    with pytest.raises(RestError) as told:
+        await nrf._patch("nowhere", {})
+    assert told.value.status == 404
+
+
+async def test_messages_come_in_every_form(nrf: NrfCoap, caller: CoapCaller, cloud: Cloud) -> None:
+    now = int(time.time() * 1000)
+    await nrf.send({"appId": "TEMP", "messageType": "DATA", "data": "21.5", "ts": now})
+    await nrf.send({"appId": "GNSS", "messageType": "DATA", "data": {"lat": 63.4, "lng": 10.4, "acc": 5}})
+    await nrf.send({"appId": "TEMP", "messageType": "DATA", "data": "22", "device": "d"})
+    await nrf.send_bulk([{"appId": "A", "data": "y" * 4000}, {"appId": "B"}], again=True)
+    await nrf.send_binary(b"\0\1")
+    await nrf.send_raw(b"\x80")
+    with pytest.raises(MessageTooLargeError):
+        await nrf.send({"appId": "A", "data": "x" * 60_000})
+    kept = [(page["topic"].rpartition("d2c")[2], page["message"]) for page in pages(cloud, caller.name)]
+    assert kept == [
+        ("", {"appId": "TEMP", "messageType": "DATA", "data": "21.5", "ts": now}),
+        ("", {"appId": "GNSS", "messageType": "DATA", "data": {"lat": 63.4, "lng": 10.4, "acc": 5}}),
+        ("", {"appId": "TEMP", "messageType": "DATA", "data": "22", "device": "d"}),
+        ("/bulk", [{"appId": "A", "data": "y" * 4000}, {"appId": "B"}]),
+        ("/bin", "AAE="),
+        ("/raw", "gA=="),
+    ]
+
+
+async def test_a_job_is_polled_and_told_of(nrf: NrfCoap, caller: CoapCaller, cloud: Cloud) -> None:
+    assert await nrf.current_job() is None
+    folder = cloud.folder / "s3" / "nrf-bundles"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "APP*0c0a9000*v2").write_bytes(b"image")
+    made = ask(cloud, "POST", "/fota-jobs", json={"bundleId": "APP*0c0a9000*v2", "deviceIds": [caller.name]})
+    job = made.json()["jobId"]
+    found = await nrf.current_job("APP")
+    assert found is not None
+    assert found.job_id == job
+    assert await nrf.current_job("MODEM") is None
+    assert await nrf.tell_job(job, FotaStatus.IN_PROGRESS, "downloading: 10 %")
+    assert await nrf.tell_job(job, FotaStatus.SUCCEEDED)
+    assert not await nrf.tell_job(job, FotaStatus.FAILED), "it has ended"
+    execution = ask(cloud, "GET", f"/fota-job-executions/{caller.name}/{job}").json()
+    assert execution["status"] == "SUCCEEDED"
