@@ -8,15 +8,18 @@ import pytest
 from certificates import Authority
 from conftest import until
 from nrf_calls_rig import CoapCaller
-from nrf_coap_rig import logged_in
+from nrf_client_rig import Device, Watch
+from nrf_coap_rig import client, logged_in, tokens
 from nrf_link_rig import pages
 from nrf_mqtt_rig import state
-from nrf_rig import ask
+from nrf_rig import Keys, ask, bulk
 from standin_rig import Cloud
 from udp_proxy import UdpProxy
 
+from agent.clock import ESTIMATED
+from agent.cloud.coap import Coap
 from agent.cloud.nrf_calls import MessageTooLargeError
-from agent.cloud.nrf_coap import NrfCoap
+from agent.cloud.nrf_coap import Login, NrfCoap
 from agent.cloud.rest import RestError
 from agent.errors import Exit
 from agent.wire.nrf import FotaStatus
@@ -38,9 +41,23 @@ async def caller(cloud: Cloud, tmp_path: Path) -> AsyncIterator[CoapCaller]:
     await made.store.close()
 
 
+@pytest.fixture(scope="module")
+def device(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Device:
+    made = Device(tmp_path_factory.mktemp("keys") / "store", "coap-1")
+    certificate = Keys(tmp_path_factory.mktemp("certificate"), made.name).certificate
+    assert bulk(cloud, "/devices", f'{made.name},,,APP,"{certificate}"\n')["status"] == "SUCCEEDED"
+    done = bulk(cloud, "/devices/public-keys", f'{made.name},"{made.public}"\n')
+    assert done["status"] == "SUCCEEDED"
+    return made
+
+
+def session(cloud: Cloud, device: Device, ca: str = "") -> Coap:
+    return logged_in(device, cloud.told["nrf_coap"], ca or cloud.told["ca"])
+
+
 @pytest.fixture
-async def nrf(caller: CoapCaller, cloud: Cloud) -> AsyncIterator[NrfCoap]:
-    async with logged_in(caller.device, caller.url, cloud.told["ca"]) as coap:
+async def nrf(cloud: Cloud, device: Device) -> AsyncIterator[NrfCoap]:
+    async with session(cloud, device) as coap:
         yield NrfCoap(coap)
 
 
@@ -72,44 +89,37 @@ async def test_a_session_that_the_network_has_lost_is_made_anew(caller: CoapCall
 
 
 async def test_a_token_that_is_refused_is_signed_anew_and_else_told_with_a_remedy(
-    caller: CoapCaller, cloud: Cloud
+    cloud: Cloud, device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    caller.device.watch.skew = -2 * WEEK
-    coap = logged_in(caller.device, caller.url, cloud.told["ca"])
-    async with coap:
+    past = Watch(skew=-2 * WEEK, quality=ESTIMATED)
+    monkeypatch.setattr(device, "watch", past)
+    async with session(cloud, device) as coap:
         with pytest.raises(RestError) as told:
             await NrfCoap(coap).state()
         assert (told.value.status, told.value.exit_code) == (403, Exit.NOPERM)
         assert "clock" in told.value.remedy
-        caller.device.watch.skew = 0.0
-        assert (await NrfCoap(coap).state())["pairing"]
-    caller.device.watch.skew = -2 * WEEK
-    expired = logged_in(caller.device, caller.url, cloud.told["ca"])
-    signer = expired._enter._signer  # type: ignore[union-attr]
+        past.skew = 0.0
+        assert (await NrfCoap(coap).state(whole=True))["pairing"]
+    past.skew = -2 * WEEK
+    signer = tokens(device)
     kept = signer.token()
-    caller.device.watch.skew = 0.0
-    assert signer.token() == kept, "by its own clock it is young"
-    async with expired:
-        assert (await NrfCoap(expired).state())["pairing"]
+    past.skew = 0.0
+    assert signer.token() == kept, "by the clock that it was made with it is young"
+    async with client(cloud.told["nrf_coap"], ca=cloud.told["ca"], enter=Login(signer)) as coap:
+        assert (await NrfCoap(coap).state(whole=True))["pairing"]
     assert signer.token() != kept
 
 
-async def test_a_service_of_another_authority_is_told_nothing(caller: CoapCaller, tmp_path: Path) -> None:
-    other = Authority(tmp_path)
-    caller.cloud.told["ca"], right = str(other.ca), caller.cloud.told["ca"]
-    try:
-        caller.open()
-        caller.start()
-        await until(lambda: caller.calls.last_error, what="the refusal")
-    finally:
-        caller.cloud.told["ca"] = right
-    assert "certificate is refused" in caller.calls.last_error
-    assert "set `ca`" in caller.calls.last_error
-    assert not caller.calls.connected
-    assert not state(caller.cloud, caller.name).get("reported", {}).get("hub")
+async def test_a_service_of_another_authority_is_told_nothing(cloud: Cloud, device: Device, tmp_path: Path) -> None:
+    async with session(cloud, device, str(Authority(tmp_path).ca)) as coap:
+        with pytest.raises(RestError) as told:
+            await NrfCoap(coap).state()
+        assert coap.sessions == 0
+    assert "certificate is refused" in told.value.advice
+    assert "set `ca`" in told.value.advice
 
 
-async def test_state_comes_in_both_forms_and_changes(nrf: NrfCoap, caller: CoapCaller, cloud: Cloud) -> None:
+async def test_state_comes_in_both_forms_and_changes(nrf: NrfCoap, device: Device, cloud: Cloud) -> None:
     whole = await nrf.state(whole=True)
     assert whole == await nrf.state(cbor=True) == await nrf.state(whole=True, cbor=True)
     await nrf.report(whole)
@@ -118,13 +128,13 @@ async def test_state_comes_in_both_forms_and_changes(nrf: NrfCoap, caller: CoapC
     await nrf.desire({"config": {"period": 60, "names": ["a", None], "half": 0.5}})
     assert await nrf.state(cbor=True) == {"config": {"period": 60, "names": ["a", None], "half": 0.5}}
     await nrf.report({"large": "x" * 5000})
-    assert state(cloud, caller.name)["reported"]["large"] == "x" * 5000
+    assert state(cloud, device.name)["reported"]["large"] == "x" * 5000
     with pytest.raises(RestError) as told:
         await nrf._patch("nowhere", {})
     assert told.value.status == 404
 
 
-async def test_messages_come_in_every_form(nrf: NrfCoap, caller: CoapCaller, cloud: Cloud) -> None:
+async def test_messages_come_in_every_form(nrf: NrfCoap, device: Device, cloud: Cloud) -> None:
     now = int(time.time() * 1000)
     await nrf.send({"appId": "TEMP", "messageType": "DATA", "data": "21.5", "ts": now})
     await nrf.send({"appId": "GNSS", "messageType": "DATA", "data": {"lat": 63.4, "lng": 10.4, "acc": 5}})
@@ -134,7 +144,7 @@ async def test_messages_come_in_every_form(nrf: NrfCoap, caller: CoapCaller, clo
     await nrf.send_raw(b"\x80")
     with pytest.raises(MessageTooLargeError):
         await nrf.send({"appId": "A", "data": "x" * 60_000})
-    kept = [(page["topic"].rpartition("d2c")[2], page["message"]) for page in pages(cloud, caller.name)]
+    kept = [(page["topic"].rpartition("d2c")[2], page["message"]) for page in pages(cloud, device.name)]
     assert kept == [
         ("", {"appId": "TEMP", "messageType": "DATA", "data": "21.5", "ts": now}),
         ("", {"appId": "GNSS", "messageType": "DATA", "data": {"lat": 63.4, "lng": 10.4, "acc": 5}}),
@@ -145,12 +155,12 @@ async def test_messages_come_in_every_form(nrf: NrfCoap, caller: CoapCaller, clo
     ]
 
 
-async def test_a_job_is_polled_and_told_of(nrf: NrfCoap, caller: CoapCaller, cloud: Cloud) -> None:
+async def test_a_job_is_polled_and_told_of(nrf: NrfCoap, device: Device, cloud: Cloud) -> None:
     assert await nrf.current_job() is None
     folder = cloud.folder / "s3" / "nrf-bundles"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "APP*0c0a9000*v2").write_bytes(b"image")
-    made = ask(cloud, "POST", "/fota-jobs", json={"bundleId": "APP*0c0a9000*v2", "deviceIds": [caller.name]})
+    made = ask(cloud, "POST", "/fota-jobs", json={"bundleId": "APP*0c0a9000*v2", "deviceIds": [device.name]})
     job = made.json()["jobId"]
     found = await nrf.current_job("APP")
     assert found is not None
@@ -159,5 +169,5 @@ async def test_a_job_is_polled_and_told_of(nrf: NrfCoap, caller: CoapCaller, clo
     assert await nrf.tell_job(job, FotaStatus.IN_PROGRESS, "downloading: 10 %")
     assert await nrf.tell_job(job, FotaStatus.SUCCEEDED)
     assert not await nrf.tell_job(job, FotaStatus.FAILED), "it has ended"
-    execution = ask(cloud, "GET", f"/fota-job-executions/{caller.name}/{job}").json()
+    execution = ask(cloud, "GET", f"/fota-job-executions/{device.name}/{job}").json()
     assert execution["status"] == "SUCCEEDED"
