@@ -3,13 +3,15 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
 
 from aiocoap import error
 from aiocoap.message import Message
 from aiocoap.numbers.codes import Code
 from aiocoap.numbers.constants import TransportTuning
 from aiocoap.pipe import Pipe
-from aiocoap.protocol import BlockwiseRequest, Request
+from aiocoap.protocol import BlockwiseRequest
 
 from agent.coap.channel import Channel
 from agent.coap.messages import Messenger
@@ -100,15 +102,24 @@ class _Requests:
     async def find_remote_and_interface(self, message: Message) -> None:
         """The message has its channel."""
 
-    def request(self, message: Message, handle_blockwise: bool = False) -> Request:  # noqa: ARG002, FBT001, FBT002  the library's signature
-        """Send one block. Raises aiocoap's error of too many."""
+    def request(self, message: Message, handle_blockwise: bool = False) -> SimpleNamespace:  # noqa: ARG002, FBT001, FBT002  the library's signature
+        """Send one block; `response` is a future. Not aiocoap's Request: one that was given up fails when something still comes."""
         self._left -= 1
         if self._left < 0:
             raise error.UnexpectedBlock2
         if self.deadline is not None:
             self.deadline.reschedule(self.loop.time() + self.limit)
         message.transport_tuning = self._tuning
-        pipe = Pipe(message, self.log)
-        made = Request(pipe, self.loop, self.log)
+        pipe, done = Pipe(message, self.log), self.loop.create_future()
+
+        def event(happened: Any) -> bool:
+            if not done.done() and happened.exception is not None:
+                done.set_exception(happened.exception)
+            elif not done.done():
+                done.set_result(happened.message)
+            return not happened.is_last
+
+        stop = pipe.on_event(event)
+        done.add_done_callback(lambda _: stop())
         self._messenger.send(pipe)
-        return made
+        return SimpleNamespace(response=done)

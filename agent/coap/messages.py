@@ -12,7 +12,8 @@ from typing import Any
 from aiocoap import error, interfaces
 from aiocoap.message import Message
 from aiocoap.messagemanager import MessageManager
-from aiocoap.numbers.codes import Code
+from aiocoap.numbers.codes import EMPTY, Code
+from aiocoap.numbers.types import ACK, RST
 from aiocoap.pipe import Pipe
 from aiocoap.tokenmanager import TokenManager
 
@@ -81,6 +82,20 @@ class _Tokens(TokenManager):  # type: ignore[misc]  # aiocoap is not typed
 
 class _Messages(MessageManager):  # type: ignore[misc]  # aiocoap is not typed
     """aiocoap goes on with a message whose sender has given up; here it ends with the interest in its answer."""
+
+    def dispatch_message(self, message: Message) -> None:
+        """An acknowledgement or reset is of a message under way, and what answers in it has that one's token (RFC 7252, 4.2 and 5.3.2).
+
+        aiocoap believes an answer with the right token and another id, and lets one with the right id and another token end the repetition.
+        """
+        if self._active_exchanges is None:
+            return
+        ends, remote = message.mtype in (ACK, RST), message.remote
+        foreign = message.code is not EMPTY and (message.token, remote) not in self.token_manager.outgoing_requests
+        if ends and (foreign or (remote, message.mid) not in self._active_exchanges):
+            log.debug("%s: message %d is nobody's", remote.hostinfo, message.mid)
+            return
+        super().dispatch_message(message)
 
     def forget(self, message: Message) -> None:
         if self._active_exchanges is None:
