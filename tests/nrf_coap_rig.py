@@ -18,6 +18,7 @@ from agent.coap.exchange import Timing
 from agent.identity.tokens import NRF_CLOUD_COAP, Stored, Tokens
 from agent.settings.values import coap_place
 
+HASTY = Limits(Timing(ack=0.02, repetitions=2, response=0.1), handshake=5.0)  # where nothing answers
 QUICK = Limits(Timing(ack=0.05, repetitions=2, response=0.3), handshake=5.0)  # seconds; the network is this host
 
 

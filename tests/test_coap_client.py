@@ -13,10 +13,11 @@ from aiocoap.message import Message
 from aiocoap.numbers.codes import Code
 from aiocoap.numbers.types import ACK, CON, RST
 from certificates import Authority
+from conftest import examples
 from hypothesis import given
 from hypothesis import strategies as st
 from nrf_client_rig import Device
-from nrf_coap_rig import RawCoap, Step, client, reply, silent, tokens
+from nrf_coap_rig import HASTY, RawCoap, Step, client, reply, silent, tokens
 from pydantic_core import PydanticCustomError
 from rest_rig import Pauses
 
@@ -96,10 +97,10 @@ async def test_tokens_are_drawn_and_long() -> None:
 
 async def test_a_message_without_answer_is_repeated_and_then_given_up() -> None:
     async with RawCoap(silent, silent, good) as server:
-        assert await asked(server) == b"good"
+        assert await asked(server, limits=HASTY) == b"good"
         server.steps = [silent]
         with pytest.raises(UnavailableError) as told:
-            await asked(server)
+            await asked(server, limits=HASTY)
     assert told.value.sent
     assert "UDP" in told.value.remedy
     assert len({request.mid for request in server.asked[:3]}) == 1
@@ -107,7 +108,7 @@ async def test_a_message_without_answer_is_repeated_and_then_given_up() -> None:
 
 @pytest.mark.parametrize(("ask", "retry", "again"), [(GET, None, True), (POST, True, True), (POST, None, False)])
 async def test_a_session_that_does_not_answer_any_more_is_made_anew(ask: Ask, retry: bool | None, again: bool) -> None:  # noqa: FBT001
-    async with RawCoap(good) as server, client(server.url) as coap:
+    async with RawCoap(good) as server, client(server.url, limits=HASTY) as coap:
         await coap.call(GET)
         lost = server.froms[0]
         server.steps = [lambda request: None if server.froms[-1] == lost else good(request)]
@@ -266,6 +267,7 @@ tail = st.tuples(st.integers(0, 255), st.integers(0, 3), junk)
 
 
 @given(before=st.lists(junk, max_size=4), last=st.none() | tail)
+@examples(0.6)
 def test_any_datagram_is_passed_over_or_a_typed_error(before: list[bytes], last: tuple[int, int, bytes] | None) -> None:
     """Junk before the good answer is passed over; an answer with the right head and anything behind it is one, or an error."""
 

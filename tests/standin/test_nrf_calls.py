@@ -11,7 +11,7 @@ from typing import Any
 import forked
 import pytest
 from conftest import until
-from nrf_calls_rig import Caller, CoapCaller
+from nrf_calls_rig import Caller
 from nrf_mqtt_rig import state
 from nrf_rig import Keys, ask, bulk
 from standin_rig import Cloud
@@ -23,14 +23,13 @@ from agent.requests import Kind
 pytestmark = pytest.mark.conformance
 CONFIG = """
 [hub]
-id = "{name}"
+id = "caller"
 state_dir = "{folder}/state"
 runtime_dir = "{folder}/run"
 [uplinks.nrf]
 dialect = "nrf-cloud"
-transport = "{transport}"
+transport = "rest"
 url = "{url}"
-ca = "{ca}"
 interval = 1
 """
 
@@ -40,9 +39,9 @@ def cloud(shared_cloud: Cloud) -> Cloud:
     return shared_cloud
 
 
-@pytest.fixture(params=[Caller, CoapCaller], ids=["rest", "coap"])
-async def caller(request: pytest.FixtureRequest, cloud: Cloud, tmp_path: Path) -> AsyncIterator[Caller]:
-    made: Caller = request.param(tmp_path, cloud)
+@pytest.fixture
+async def caller(cloud: Cloud, tmp_path: Path) -> AsyncIterator[Caller]:
+    made = Caller(tmp_path, cloud)
     yield made
     await made.stop()
     await made.store.close()
@@ -61,14 +60,13 @@ async def test_what_the_hub_is_and_every_value_is_called_in_order(caller: Caller
     await until(lambda: caller.pressed() == list(range(10, 60)), what="every event")
     await until(lambda: not caller.calls.waiting and not sum(caller.store.stats.backlog.values()))
     reported = state(cloud, caller.name)["reported"]
-    assert reported["device"]["connectionInfo"] == {"protocol": "CoAP" if isinstance(caller, CoapCaller) else "REST"}
+    assert reported["device"]["connectionInfo"] == {"protocol": "REST"}
     assert reported["device"]["serviceInfo"]["fota_v2"] == ["APP"]
     assert reported["hub"]["status"] == "online"
     assert await caller.calls.say_last({"status": "offboarded"}, 5.0)
     assert state(cloud, caller.name)["reported"]["hub"]["status"] == "offboarded"
 
 
-@pytest.mark.parametrize("caller", [Caller], indirect=True)
 async def test_a_cloud_killed_in_the_middle_loses_nothing(caller: Caller, cloud: Cloud) -> None:
     caller.open()
     caller.start()
@@ -114,29 +112,26 @@ async def test_wishes_are_taken_on_or_taken_back(caller: Caller, cloud: Cloud) -
     await until(lambda: [one["type"] for one in caller.said("ALERT")] == [100], what="the alert")
 
 
-@pytest.mark.parametrize("transport", ["rest", "coap"])
-async def test_a_daemon_calls_with_its_own_key(cloud: Cloud, tmp_path: Path, transport: str) -> None:
-    config, name = tmp_path / "agent.toml", f"daemon-{transport}"
-    url, ca = (cloud.told["nrf_coap"], cloud.told["ca"]) if transport == "coap" else (cloud.told["nrf"], "")
-    config.write_text(CONFIG.format(name=name, folder=tmp_path, transport=transport, url=url, ca=ca))
+async def test_a_daemon_calls_with_its_own_key(cloud: Cloud, tmp_path: Path) -> None:
+    config = tmp_path / "agent.toml"
+    config.write_text(CONFIG.format(folder=tmp_path, url=cloud.told["nrf"]))
     where = ("-c", str(config))
     command = [sys.executable, "-m", "agent.cli", "run", *where]
     loop = asyncio.get_running_loop()
-    if transport == "rest":
-        bare = await loop.run_in_executor(
-            None, lambda: subprocess.run(command, capture_output=True, text=True, check=False)
-        )
-        assert bare.returncode == Exit.CONFIG
-        assert "agent identity csr" in bare.stderr, "without a key there are no tokens"
+    bare = await loop.run_in_executor(
+        None, lambda: subprocess.run(command, capture_output=True, text=True, check=False)
+    )
+    assert bare.returncode == Exit.CONFIG
+    assert "agent identity csr" in bare.stderr, "without a key there are no tokens"
     assert cli.main(["identity", "csr", *where]) == 0
     keys = tmp_path / "keys.csv"
     assert cli.main(["onboard", "nrf-csv", "write", "public-keys", str(keys), "--self", *where]) == 0
-    certificate = Keys(tmp_path, name).certificate
-    assert bulk(cloud, "/devices", f'{name},,,APP,"{certificate}"\n')["status"] == "SUCCEEDED"
+    certificate = Keys(tmp_path, "caller").certificate
+    assert bulk(cloud, "/devices", f'caller,,,APP,"{certificate}"\n')["status"] == "SUCCEEDED"
     assert bulk(cloud, "/devices/public-keys", keys.read_text())["status"] == "SUCCEEDED"
 
     def hub() -> str:
-        return str(state(cloud, name).get("reported", {}).get("hub", {}).get("status"))
+        return str(state(cloud, "caller").get("reported", {}).get("hub", {}).get("status"))
 
     with (tmp_path / "agent.log").open("ab") as log:
         process: subprocess.Popen[bytes] = forked.Popen(command, stdout=log, stderr=log)

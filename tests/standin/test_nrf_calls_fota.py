@@ -95,6 +95,7 @@ async def test_firmware_goes_from_the_cloud_into_the_hub_over_its_restart(hub: P
     assert hub.machine.board.start().startswith("2.0")
 
 
+@pytest.mark.parametrize("hub", ["rest"], indirect=True)
 async def test_a_job_that_is_cancelled_meanwhile_is_left_before_its_activation(hub: Poller) -> None:
     hub.machine.policy = Policy(automatic=False, hub="hub-1")
     job = hub.job(hub.bundle(tree("2.0")))

@@ -1,9 +1,16 @@
 """What is CoAP's own in an uplink to the stand-in's nRF Cloud: sessions, logins, certificates, and the forms of state and messages."""
 
+import asyncio
+import re
+import shlex
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import forked
 import pytest
 from certificates import Authority
 from conftest import until
@@ -16,6 +23,7 @@ from nrf_rig import Keys, ask, bulk
 from standin_rig import Cloud
 from udp_proxy import UdpProxy
 
+from agent import cli
 from agent.clock import ESTIMATED
 from agent.cloud.coap import Coap
 from agent.cloud.nrf_calls import MessageTooLargeError
@@ -26,6 +34,7 @@ from agent.wire.nrf import FotaStatus
 
 pytestmark = pytest.mark.conformance
 WEEK = 604_800.0
+README = Path(__file__).parents[2] / "README.md"
 
 
 @pytest.fixture(scope="module")
@@ -79,13 +88,22 @@ async def test_a_session_that_the_network_has_lost_is_made_anew(caller: CoapCall
                 for way in ways:
                     way.close()
         await until(lambda: set(caller.pressed()) == set(caller.numbers()) == set(range(30)), what="everything")
+        await until(lambda: not caller.calls.waiting and not sum(caller.store.stats.backlog.values()))
         assert caller.coap.sessions == 2
+        wish = {"desired": {"control": {"logLvl": 2, "alertsEn": "no"}}}
+        assert ask(cloud, "PATCH", f"/devices/{caller.name}/state", json=wish).status == 202
+        await until(lambda: state(cloud, caller.name)["desired"].get("control") == {"logLvl": 2}, what="one taken back")
+        await until(lambda: caller.dialect.control.log_level == 2, what="and the other taken on")
+        assert await caller.calls.say_last({"status": "offboarded"}, 5.0)
         assert len({one["id"] for one in caller.said("TEMP")}) == 30
         assert {datagram[:1] for datagram in proxy.sent} <= {b"\x14", b"\x15", b"\x16", b"\x17"}, "nothing in clear"
     finally:
         await caller.stop()
         proxy.close()
-    assert state(cloud, caller.name)["reported"]["pairing"]["state"] == "paired"
+    reported = state(cloud, caller.name)["reported"]
+    assert (reported["pairing"]["state"], reported["hub"]["status"]) == ("paired", "offboarded")
+    assert reported["control"] == {"alertsEn": True, "logLvl": 2}
+    assert reported["device"]["connectionInfo"] == {"protocol": "CoAP"}
 
 
 async def test_a_token_that_is_refused_is_signed_anew_and_else_told_with_a_remedy(
@@ -171,3 +189,39 @@ async def test_a_job_is_polled_and_told_of(nrf: NrfCoap, device: Device, cloud: 
     assert not await nrf.tell_job(job, FotaStatus.FAILED), "it has ended"
     execution = ask(cloud, "GET", f"/fota-job-executions/{device.name}/{job}").json()
     assert execution["status"] == "SUCCEEDED"
+
+
+async def test_the_readme_brings_a_daemon_up(
+    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its lines as they are; only folders and ports are those of the test."""
+    _, _, section = README.read_text().partition('`transport = "coap"` is the same')
+    toml, lines = (re.findall(f"```{kind}\n(.*?)```", section, re.DOTALL)[0] for kind in ("toml", "sh"))
+    folders = {"/tmp/cloud/": f"{cloud.folder}/", "/tmp/": f"{tmp_path}/"}
+    (tmp_path / "nrf-coap.toml").write_text(re.sub("/tmp/(cloud/)?", lambda found: folders[found[0]], toml))
+    (tmp_path / "hub-8.pem").write_text(Keys(tmp_path, "hub-8").certificate)
+    monkeypatch.chdir(tmp_path)
+    api = f"--url {cloud.told['nrf']} --api-key-file {cloud.folder / 'nrf-api-key'}"
+    export, *commands = [
+        shlex.split(line.replace("$NRF", api).partition(" > ")[0], comments=True) for line in lines.splitlines()
+    ]
+    name, _, url = export[1].partition("=")
+    monkeypatch.setenv(name, url.rpartition(":")[0] + ":" + cloud.told["nrf_coap"].rpartition(":")[2])
+    for command in commands[:-1]:
+        assert await asyncio.to_thread(cli.main, command[1:]) == 0, capsys.readouterr().err
+    assert commands[-1][:2] == ["agent", "run"]
+
+    def hub() -> str:
+        return str(state(cloud, "hub-8").get("reported", {}).get("hub", {}).get("status"))
+
+    with (tmp_path / "agent.log").open("ab") as log:
+        process: subprocess.Popen[bytes] = forked.Popen(
+            [sys.executable, "-m", "agent.cli", *commands[-1][1:]], stdout=log, stderr=log
+        )
+    try:
+        await until(lambda: hub() == "online", 20.0, "the hub")
+    finally:
+        process.send_signal(signal.SIGTERM)
+        code = await asyncio.to_thread(process.wait, 10)
+    assert code == 0
+    assert hub() == "offline"
