@@ -151,6 +151,10 @@ async def test_a_reset_or_a_closed_port_is_an_error() -> None:
             await coap.call(GET)
     with pytest.raises(UsageError):
         await coap.call(GET)
+    async with client("coaps://no-such-host.invalid") as nowhere:
+        with pytest.raises(UnavailableError, match="looked up") as told:
+            await nowhere.call(GET)
+        assert not told.value.sent
 
 
 # ---- logins ---------------------------------------------------------------------------------------------------------

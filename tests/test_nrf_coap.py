@@ -193,16 +193,19 @@ async def test_a_state_that_is_no_object_is_told(body: bytes) -> None:
 
 
 class Refusing(NrfCalls):
-    """Takes what does not press `bad`; `away` times it is not there."""
+    """Takes what does not press `bad`; `away` times it is not there, and it refuses the first state."""
 
     protocol, longest, batch = "CoAP", 1000, 4000
 
     def __init__(self, bad: int, away: int = 0) -> None:
-        self.bad, self.away = bad, away
+        self.bad, self.away, self.states = bad, away, 0
         self.got: list[Mapping[str, Any]] = []
 
     async def settle(self, wanted: Any) -> None:
         wanted({})
+        self.states += 1
+        if self.states == 1:
+            raise RestError("too large", status=413)
 
     async def send_bulk(self, messages: Sequence[Mapping[str, Any]], *, again: bool = False) -> None:
         assert again
@@ -247,7 +250,9 @@ async def test_a_message_that_is_refused_holds_nothing_up(tmp_path: Path) -> Non
     running = asyncio.create_task(link.run())
     await until(lambda: not sum(rig.store.stats.backlog.values()), what="an empty outbox")
     assert [one["data"]["NewPosition"] for one in nrf.got] == [number for number in range(50) if number != 7]
-    assert (link.counters["refused"], link.counters["oversized"]) == (1, 1)
+    assert (link.counters["refused"], link.counters["oversized"]) == (2, 1)
+    link.set_status({"status": "online"})
+    await until(lambda: nrf.states > 1, what="the state once more")
     assert not running.done()
     for task in (running, holding):
         task.cancel()

@@ -8,6 +8,7 @@ Plain CoAP goes to loopback only.
 
 import asyncio
 import logging
+import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -82,6 +83,7 @@ class Coap:
         self._messenger: Messenger | None = None
         self._channel: Channel | None = None
         self._answered = 0.0  # monotonic
+        self._missed = 0  # sessions that did not come about
         self._turn = asyncio.Lock()
         self.sessions = 0
 
@@ -145,18 +147,29 @@ class Coap:
         self._drop()
         if self._messenger is None:
             raise UsageError("the CoAP client is used outside of its context", remedy="async with Coap(...) as coap")
-        host, port = self._place.host, self._place.port
-        dtls = partial(verified, host, self._ca) if self._place.secure else None
-        channel = Channel(host, port, dtls, self._messenger.heard, self._messenger.broken)
+        dtls = partial(verified, self._place.host, self._ca) if self._place.secure else None
+        address = await self._address()
+        channel = Channel(address, self._place.port, dtls, self._messenger.heard, self._messenger.broken)
         try:
             await channel.open(self._limits.handshake)
         except NotOpenedError as error:
+            self._missed += 1
             raise self._not_opened(error) from None
         self._channel, self._answered = channel, self._clock.now().mono
         self.sessions += 1
         if self._enter is not None:
             await self._enter_into(channel)
         return channel
+
+    async def _address(self) -> str:
+        """Each of the service's addresses in turn, until one answers: a hub may have an IPv6 address and no way out with it."""
+        host, port = self._place.host, self._place.port
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+        except (OSError, UnicodeError) as error:
+            text = f"the name cannot be looked up: {clean(str(error))}"
+            raise _LostError(text, place=str(self._place), sent=False) from None
+        return str(found[self._missed % len(found)][4][0])
 
     async def _enter_into(self, channel: Channel) -> None:
         """A session that could not be entered is worth nothing."""

@@ -162,7 +162,13 @@ class NrfCallsLink:
             told: JsonObject = {"device": self._conversation.told(self.nrf.protocol), "control": control, "hub": hub}
             return StateChange(reported=told, desired={"control": dict(taken_back)} if taken_back else None)
 
-        await self.nrf.settle(wanted)
+        try:
+            await self.nrf.settle(wanted)
+        except RestError as error:
+            if not is_untaken(error):
+                raise
+            self._untaken("the hub's state", error)  # told again with the next call; messages do not wait for it
+            return
         self._look_at = self._clock.now().mono + self._interval
         if hub is self._hub:
             self._told.set()
@@ -229,8 +235,11 @@ class NrfCallsLink:
             await self._send(pack[:middle])
             await self._send(pack[middle:])
         else:
-            self.counters["refused"] += 1
-            log.error("nRF Cloud refuses a %s message, which is dropped: %s", pack[0]["appId"], error.advice)
+            self._untaken(f"a message of {pack[0]['appId']}, which is dropped", error)
+
+    def _untaken(self, what: str, error: RestError) -> None:
+        self.counters["refused"] += 1
+        log.error("nRF Cloud refuses %s: %s", what, error.advice)
 
     def _spool(self, messages: list[Message]) -> None:
         for message in messages:

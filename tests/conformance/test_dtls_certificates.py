@@ -6,13 +6,14 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from certificates import Authority
 from conftest import free_port
-from nrf_coap_rig import client
+from nrf_coap_rig import QUICK, client
 from udp_proxy import UdpProxy
 
 from agent.cloud.rest import RestError, UnavailableError
@@ -209,6 +210,21 @@ async def test_a_handshake_survives_lost_and_foreign_datagrams(authority: Author
         finally:
             proxy.close()
     assert not answers
+
+
+async def test_each_address_of_a_name_has_its_turn(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def resolve(_host: str, port: int, **_: object) -> list[Any]:
+        return [(0, 0, 0, "", (address, port)) for address in ("127.0.0.9", "127.0.0.1")]
+
+    async with libcoap("coap-server-openssl", authority.issue("resolved")) as port:
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
+        limits = replace(QUICK, handshake=0.2)
+        async with client(f"coaps://localhost:{port}", ca=str(authority.ca), limits=limits) as coap:
+            with pytest.raises(UnavailableError, match="does not answer"):
+                await coap.call(Ask("GET", "/time"))
+            coap._limits = QUICK
+            for _ in range(2):
+                assert (await coap.call(Ask("GET", "/time"))).status == 205
 
 
 SERVICE = """
