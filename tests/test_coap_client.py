@@ -27,7 +27,7 @@ from agent.cloud.coap import Coap, Send
 from agent.cloud.nrf_coap import Login
 from agent.cloud.rest import RestError, UnavailableError, UnusableError
 from agent.coap import exchange
-from agent.coap.dtls import DtlsEndedError, Session, verified
+from agent.coap.dtls import DtlsEndedError, Session, verified, verifying
 from agent.coap.exchange import JSON, TEXT, Ask
 from agent.errors import HubError, UsageError
 from agent.settings.values import Place, coap_place
@@ -310,7 +310,7 @@ def ca(tmp_path_factory: pytest.TempPathFactory) -> str:
 @given(datagrams=st.lists(record | junk.filter(bool), max_size=6))
 def test_no_datagram_opens_a_session_or_is_more_than_its_end(ca: str, datagrams: list[bytes]) -> None:
     heard: list[bytes] = []
-    session = Session(verified("127.0.0.1", ca), lambda _: None, heard.append)
+    session = Session(verified("127.0.0.1", verifying(ca)), lambda _: None, heard.append)
     session.start()
     with contextlib.suppress(DtlsEndedError):  # anything else fails the test
         for datagram in datagrams:

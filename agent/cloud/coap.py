@@ -20,7 +20,7 @@ from agent.cloud.rest_answer import Answer, RestError, UnavailableError, Unusabl
 from agent.cloud.rest_policy import Policy, may_pass
 from agent.cloud.tls import remedy_of
 from agent.coap.channel import Channel, NotOpenedError
-from agent.coap.dtls import verified
+from agent.coap.dtls import verified, verifying
 from agent.coap.exchange import Ask, NoAnswerError, NoSenseError, Timing, exchange
 from agent.coap.messages import Messenger
 from agent.errors import UsageError
@@ -61,7 +61,10 @@ class _LostError(UnavailableError):
 
 
 class Coap:
-    """Requests to `place`, one at a time; an async context manager. `ca`: PEM file of the authorities, empty for the system's."""
+    """Requests to `place`, one at a time; an async context manager. `ca`: PEM file of the authorities, empty for the system's.
+
+    `sessions` is the number of those that were made. Raises ConfigError for a `ca` that cannot be used, UsageError for a way in clear.
+    """
 
     def __init__(
         self,
@@ -77,7 +80,8 @@ class Coap:
     ) -> None:
         if not place.secure and not place.is_here:
             raise UsageError("plain CoAP goes to this machine only", place=str(place), remedy="write coaps://")
-        self._place, self._clock, self._enter, self._ca = place, clock, enter, ca
+        self._place, self._clock, self._enter = place, clock, enter
+        self._trust = verifying(ca) if place.secure else None
         self._policy, self._limits = policy, limits
         self._random, self._sleep = random or SystemRandom(), sleep
         self._messenger: Messenger | None = None
@@ -100,7 +104,7 @@ class Coap:
     async def call(self, ask: Ask, *, retry: bool | None = None) -> Answer:
         """A successful answer. `retry`: None repeats what is idempotent or was not done, True also the rest, False nothing.
 
-        Raises UnavailableError (also after the retries), UnusableError, RestError (4.00 and above), ConfigError, and what entering raises.
+        Raises UnavailableError (also after the retries), UnusableError, RestError (4.00 and above), and what entering raises.
         """
         repeats = retry if retry is not None else ask.method in IDEMPOTENT
         waited, attempt = 0.0, 0
@@ -147,7 +151,7 @@ class Coap:
         self._drop()
         if self._messenger is None:
             raise UsageError("the CoAP client is used outside of its context", remedy="async with Coap(...) as coap")
-        dtls = partial(verified, self._place.host, self._ca) if self._place.secure else None
+        dtls = None if self._trust is None else partial(verified, self._place.host, self._trust)
         address = await self._address()
         channel = Channel(address, self._place.port, dtls, self._messenger.heard, self._messenger.broken)
         try:
@@ -173,14 +177,12 @@ class Coap:
 
     async def _enter_into(self, channel: Channel) -> None:
         """A session that could not be entered is worth nothing."""
-        entered = False
         try:
             if self._enter is not None:
                 await self._enter(partial(self._exchange, channel))
-            entered = True
-        finally:
-            if not entered:
-                self._drop()
+        except BaseException:
+            self._drop()
+            raise
 
     def _not_opened(self, error: NotOpenedError) -> RestError:
         if not error.distrust:

@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from OpenSSL import SSL
 from OpenSSL._util import ffi, lib
 
-from agent.errors import ConfigError
+from agent.errors import ConfigError, UsageError
 
 MTU = 1232  # bytes: what every IPv6 network carries
 DATAGRAM = 16384  # bytes; OpenSSL reads a longer one in two, and takes the second for another datagram
@@ -105,11 +105,8 @@ def client_context(ciphers: bytes) -> SSL.Context:
     return context
 
 
-def verified(host: str, ca: str) -> SSL.Connection:
-    """A connection that opens only to who proves to be `host`, a name or an address, by a certificate of `ca`.
-
-    `ca` is a PEM file of authorities, empty for the system's. Raises ConfigError naming the file.
-    """
+def verifying(ca: str) -> SSL.Context:
+    """What certificates are verified by: `ca` is a PEM file of authorities, empty for the system's. Raises ConfigError naming the file."""
     context = client_context(CIPHERS)
     context.set_verify(SSL.VERIFY_PEER)  # without a callback: one would need memory that is writable and executable
     try:
@@ -120,6 +117,11 @@ def verified(host: str, ca: str) -> SSL.Connection:
     except SSL.Error as error:
         remedy = "check that the file is PEM and readable by the agent's user"
         raise ConfigError("the CA cannot be used", place=ca, remedy=remedy) from error
+    return context
+
+
+def verified(host: str, context: SSL.Context) -> SSL.Connection:
+    """A connection that opens only to who proves to be `host`, a name or an address, by `verifying`. Raises UsageError for what is neither."""
     connection = SSL.Connection(context, None)
     parameters = lib.SSL_get0_param(connection._ssl)  # noqa: SLF001  see the head of this file
     lib.X509_VERIFY_PARAM_set_hostflags(parameters, _NO_WILDCARD_IN_PARTS)
@@ -132,7 +134,7 @@ def verified(host: str, ca: str) -> SSL.Connection:
     else:
         done = lib.X509_VERIFY_PARAM_set1_ip(parameters, packed, len(packed))
     if done != 1:
-        raise ConfigError("OpenSSL cannot verify this name", place=host, remedy="give a host name or an IP address")
+        raise UsageError("OpenSSL cannot verify this name", place=host, remedy="give a host name or an IP address")
     return connection
 
 

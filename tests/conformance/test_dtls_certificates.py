@@ -18,7 +18,7 @@ from udp_proxy import UdpProxy
 
 from agent.cloud.rest import RestError, UnavailableError
 from agent.coap.channel import Channel, NotOpenedError
-from agent.coap.dtls import verified
+from agent.coap.dtls import verified, verifying
 from agent.coap.exchange import OCTETS, TEXT, Ask
 from agent.errors import ConfigError
 
@@ -129,7 +129,7 @@ def stranger(authority: Authority) -> Iterator[Make]:
 
 def channel(port: int, host: str, ca: Path, heard: Callable[[Channel, bytes], None] = lambda *_: None) -> Channel:
     """To who should be `host`."""
-    return Channel("127.0.0.1", port, lambda: verified(host, str(ca)), heard, lambda *_: None)
+    return Channel("127.0.0.1", port, lambda: verified(host, verifying(str(ca))), heard, lambda *_: None)
 
 
 async def test_openssl_carries_what_is_said(authority: Authority, stranger: Make) -> None:
@@ -186,7 +186,7 @@ async def test_a_foreign_authority_is_refused_with_a_remedy(authority: Authority
                 assert not isinstance(told.value, UnavailableError)
     (tmp_path / "empty.pem").touch()
     with pytest.raises(ConfigError) as wrong:
-        verified("127.0.0.1", str(tmp_path / "empty.pem"))
+        client("coaps://127.0.0.1", ca=str(tmp_path / "empty.pem"))
     assert (wrong.value.place, "PEM" in wrong.value.remedy) == (str(tmp_path / "empty.pem"), True)
 
 
@@ -230,10 +230,10 @@ async def test_each_address_of_a_name_has_its_turn(authority: Authority, monkeyp
 SERVICE = """
 import asyncio, ctypes, sys
 from agent.coap.channel import Channel
-from agent.coap.dtls import verified
+from agent.coap.dtls import verified, verifying
 if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0):  # PR_SET_MDWE, of Linux 6.3
     sys.exit("no such kernel")
-channel = Channel("127.0.0.1", int(sys.argv[1]), lambda: verified("127.0.0.1", sys.argv[2]), print, print)
+channel = Channel("127.0.0.1", int(sys.argv[1]), lambda: verified("127.0.0.1", verifying(sys.argv[2])), print, print)
 asyncio.run(channel.open(5.0))
 print("open")
 """
