@@ -8,7 +8,7 @@ from typing import Any
 
 from link_rig import Rig
 from nrf_client_rig import Device
-from nrf_coap_rig import logged_in
+from nrf_coap_rig import QUICK, logged_in
 from nrf_link_rig import ABOUT, flat
 from nrf_rig import Keys, bulk
 from rest_rig import FAST
@@ -93,5 +93,5 @@ class CoapCaller(Caller):
         self.url = cloud.told["nrf_coap"]
 
     def client(self) -> Client:
-        self.coap = logged_in(self.device, self.url, self.cloud.told["ca"])
+        self.coap = logged_in(self.device, self.url, self.cloud.told["ca"], limits=QUICK)
         return self.coap, NrfCoap(self.coap)

@@ -18,12 +18,13 @@ from agent.coap.exchange import Timing
 from agent.identity.tokens import NRF_CLOUD_COAP, Stored, Tokens
 from agent.settings.values import coap_place
 
-HASTY = Limits(Timing(ack=0.02, repetitions=2, response=0.1), handshake=5.0)  # where nothing answers
-QUICK = Limits(Timing(ack=0.05, repetitions=2, response=0.3), handshake=5.0)  # seconds; the network is this host
+# Seconds: where nothing is to be lost, and where something is.
+PATIENT = Limits(Timing(ack=1.0, repetitions=3, response=10.0), handshake=20.0)
+QUICK = Limits(Timing(ack=0.05, repetitions=2, response=0.3), handshake=5.0)
 
 
 def client(url: str, **more: Any) -> Coap:
-    more = {"policy": FAST, "limits": QUICK, "random": Random(1), "sleep": Pauses(), **more}
+    more = {"policy": FAST, "limits": PATIENT, "random": Random(1), "sleep": Pauses(), **more}
     return Coap(coap_place(url), SystemClock(), **more)
 
 

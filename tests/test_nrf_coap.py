@@ -9,7 +9,7 @@ from typing import Any
 
 import cbor2
 import pytest
-from conftest import examples, until
+from conftest import until
 from hypothesis import given
 from hypothesis import strategies as st
 from link_rig import Rig
@@ -49,7 +49,6 @@ MESSAGES = st.fixed_dictionaries(
 
 
 @given(MESSAGES)
-@examples(2)
 def test_a_message_in_cbor_says_all_of_it_or_is_none(message: dict[str, Any]) -> None:
     """The stand-in's reader was written apart from this writer, by the same description."""
     made = nrf_coap.message(message)
@@ -65,13 +64,11 @@ def test_a_message_in_cbor_says_all_of_it_or_is_none(message: dict[str, Any]) ->
 
 
 @given(st.dictionaries(st.text(max_size=4), VALUES, max_size=4))
-@examples(2)
 def test_a_state_in_cbor_is_the_json_that_it_stands_for(state: dict[str, Any]) -> None:
     assert nrf_coap.state(cbor2.dumps(state)) == state
 
 
 @given(st.binary(max_size=60) | st.builds(cbor2.dumps, VALUES | st.datetimes().map(str) | st.binary() | st.floats()))
-@examples(2)
 def test_any_bytes_are_a_state_or_a_typed_error(body: bytes) -> None:
     try:
         found = nrf_coap.state(body)

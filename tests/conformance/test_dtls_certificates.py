@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from certificates import Authority
 from conftest import free_port
-from nrf_coap_rig import QUICK, client
+from nrf_coap_rig import PATIENT, QUICK, client
 from udp_proxy import UdpProxy
 
 from agent.cloud.rest import RestError, UnavailableError
@@ -55,7 +55,7 @@ async def libcoap(server: str, files: Files) -> AsyncIterator[int]:
     ]
     process = await asyncio.create_subprocess_exec(server, *arguments)
     try:
-        async with asyncio.timeout(10), client(f"coap://127.0.0.1:{port}") as plain:
+        async with asyncio.timeout(10), client(f"coap://127.0.0.1:{port}", limits=QUICK) as plain:
             while True:
                 assert process.returncode is None
                 try:
@@ -222,7 +222,7 @@ async def test_each_address_of_a_name_has_its_turn(authority: Authority, monkeyp
         async with client(f"coaps://localhost:{port}", ca=str(authority.ca), limits=limits) as coap:
             with pytest.raises(UnavailableError, match="does not answer"):
                 await coap.call(Ask("GET", "/time"))
-            coap._limits = QUICK
+            coap._limits = PATIENT
             for _ in range(2):
                 assert (await coap.call(Ask("GET", "/time"))).status == 205
 
