@@ -133,7 +133,8 @@ class Observed(Protocol):
 class Firmware:
     """One image that a device runs, in the numbers that a release names it by (agent.ota.manifest.DeviceMatch, file_version).
 
-    Zigbee: manufacturer code, image type, file version; Z-Wave: manufacturer id, product type << 16 | product id. None: it does not tell.
+    Zigbee: manufacturer code, image type, file version; Z-Wave: manufacturer id, product type << 16 | product id;
+    Bluetooth: names of the Device Information Service, version as major << 24 | minor << 16 | revision. None: it does not tell.
     """
 
     manufacturer: int | str

@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.driver import DriverContext, DriverInfo, DriverLost, Sink
+from agent.driver import DriverContext, DriverInfo, DriverLost, Firmware, Sink
 from agent.errors import install_extra
 from agent.model import Command, Discovery, Outcome
 from drivers.ble.book import Book
@@ -95,6 +96,16 @@ class BleDriver:
     async def restore(self, document: bytes) -> None:
         await self._running.restore(document)
 
+    async def firmware(self, key: str) -> tuple[Firmware, ...]:
+        """See UpdatesFirmware. Manufacturer and product are the names of the Device Information Service."""
+        return await self._running.updates.firmware(key)
+
+    async def update_firmware(
+        self, key: str, image: Path, *, target: int = 0, progress: Callable[[int, int], None]
+    ) -> None:
+        """See UpdatesFirmware. One device at a time; another one waits for its turn."""
+        await self._running.updates.update(key, image, target, progress)
+
 
 async def _close(bluez: "Bluez", give_back: Callable[[], Coroutine[Any, Any, None]]) -> None:
     try:
@@ -113,4 +124,6 @@ async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
         raise
 
 
-INFO = DriverInfo(kind="ble", settings=BleSettings, open=BleDriver, discovery_kinds=("BLE", "CUSTOM"))
+INFO = DriverInfo(
+    kind="ble", settings=BleSettings, open=BleDriver, discovery_kinds=("BLE", "CUSTOM"), updates_firmware=True
+)
