@@ -6,7 +6,8 @@ What a job's document may be: {"operation": "firmware-update", and one of
     "path": the same on this machine, from a person at the control socket only
     "host" and "path": a file at https://host/path, beside which its manifest lies (agent.ota.trust.beside): nRF Cloud's jobs, which can
         carry no more than that. Where the release has one file, it is this one
-and where files have addresses of their own, "urls": {name: address}, which presigned ones need}
+and where files have addresses of their own, "urls": {name: address}, which presigned ones need; and where it is for one device alone,
+"device": a name of it: then what the release has for the hub itself is left out}
 """
 
 import asyncio
@@ -29,11 +30,11 @@ from agent.ota.floors import Floors
 from agent.ota.manifest import LARGEST, Release
 from agent.ota.manifest_get import get
 from agent.ota.offer import Offer
-from agent.ota.plan import HARMLESS, MANIFEST, PERMISSION, Task
+from agent.ota.plan import HARMLESS, MANIFEST, PERMISSION, Task, device_of
 from agent.ota.refusals import MalformedError, RefusedError, UnsignedError
 from agent.ota.roots import LARGEST_ROOT, LONGEST_CHAIN, Root, chained, pinned, rotated
 from agent.ota.signatures import ROOM
-from agent.ota.trust import Hub, Policy, beside, next_root, raised, reread, unsigned, verify
+from agent.ota.trust import Hub, Policy, Verified, beside, next_root, raised, reread, unsigned, verify
 
 log = logging.getLogger(__name__)
 Found = TypeVar("Found")
@@ -90,11 +91,11 @@ class Verifier:
         data, base = await self._envelope(task)
         if task.state not in HARMLESS:
             digest, granted = task.facts.get("digest", ""), task.facts.get(PERMISSION)
-            found = reread(data, digest, self._hub, granted.encode() if granted else None, task.key)
+            found = _narrowed(task, reread(data, digest, self._hub, granted.encode() if granted else None, task.key))
             return Offer(found, base, data, _addresses(task, found.release))
         root, now = await self._newest_root(base), self._clock.now()
         floor, permission = self._floor(root), _inline(task.document, PERMISSION)
-        verified = verify(data, root, self._hub, floor, now, permission=permission, place=task.key)
+        verified = _narrowed(task, verify(data, root, self._hub, floor, now, permission=permission, place=task.key))
         after = encoded(raised(floor, verified, root)).decode()
         return Offer(verified, base, data, _addresses(task, verified.release), permission, after)
 
@@ -157,6 +158,11 @@ class Verifier:
             if file and error.status in _NOT_THERE:
                 unsigned(self._policy, location)
             raise
+
+
+def _narrowed(task: Task, verified: Verified) -> Verified:
+    """For one device, the hub installs nothing itself."""
+    return replace(verified, hub=()) if device_of(task) else verified
 
 
 def _inline(document: Mapping[str, Any], name: str) -> bytes | None:

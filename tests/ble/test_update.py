@@ -23,6 +23,7 @@ from drivers.sim.ble.peripheral import UPDATE_STEPS
 from tests.ble_update_rig import (
     BOOT,
     DFU,
+    DFU_MODEL,
     MAKER,
     MODEL,
     MOVING,
@@ -152,7 +153,7 @@ async def test_dfu_leaves_the_application_and_comes_back_with_the_new_one(tmp_pa
         for key in (DFU, MOVING):
             told = list[int]()
             await driver.update_firmware(key, path, progress=lambda done, _total, told=told: told.append(done))  # type: ignore[misc]
-            assert await driver.firmware(key) == (Firmware(MAKER, MODEL, NEW),)
+            assert await driver.firmware(key) == (Firmware(MAKER, DFU_MODEL, NEW),)
             assert told == [*range(20, len(application()), 20), len(application())]
             assert rig.updated(key).mode == APPLICATION
         assert all(

@@ -131,14 +131,13 @@ _CLIMATE = (
     Char(uuid16(0x2A6D), ("read",), lambda v: struct.pack("<I", v["pressure"] * 1000)),
 )
 
-_TAKES = (
-    uuid16(0x180A),
-    (
-        _text(0x2A29, "Simulated"),
-        _text(0x2A24, "U-1"),
-        Char(uuid16(0x2A26), ("read",), lambda v: v["firmware"].encode()),
-    ),
-)
+
+def _about(model: str) -> tuple[str, tuple[Char, ...]]:
+    """Of a device that takes firmware."""
+    version = Char(uuid16(0x2A26), ("read",), lambda v: v["firmware"].encode())
+    return (uuid16(0x180A), (_text(0x2A29, "Simulated"), _text(0x2A24, model), version))
+
+
 _SMP = (SMP_SERVICE, (Char(SMP_CHARACTERISTIC, ("write-without-response", "notify"), lambda _: b"", serves=True),))
 _DFU = (
     dfu_target.SERVICE,
@@ -170,10 +169,10 @@ PROFILES: Mapping[str, Profile] = {
         ((uuid16(0x1815), (_LAMP,)), _BATTERY, _ABOUT, (VENDOR_SERVICE, (_BUFFER,))),
     ),
     "smp-lamp": Profile(
-        _gatt_advert(0x1815), _UPDATED, ((uuid16(0x1815), (_LAMP,)), _BATTERY, _TAKES, _SMP), updates="smp"
+        _gatt_advert(0x1815), _UPDATED, ((uuid16(0x1815), (_LAMP,)), _BATTERY, _about("U-1"), _SMP), updates="smp"
     ),
     "dfu-lamp": Profile(
-        _gatt_advert(0x1815), _UPDATED, ((uuid16(0x1815), (_LAMP,)), _BATTERY, _TAKES, _DFU), updates="dfu"
+        _gatt_advert(0x1815), _UPDATED, ((uuid16(0x1815), (_LAMP,)), _BATTERY, _about("D-1"), _DFU), updates="dfu"
     ),
     "heart-rate": Profile(
         _gatt_advert(0x180D), {"rate": 61, "battery": 55}, ((uuid16(0x180D), (_HEART,)), _BATTERY, _ABOUT)
