@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 from agent.cloud.channel import Channel
 from agent.cloud.lane import LinkPolicy
 from agent.cloud.nrf import NrfCloud
+from agent.cloud.nrf_ble_wire import BleWire
 from agent.cloud.nrf_pairing import About, Control, Conversation
 from agent.cloud.nrf_session import NrfSession
 from agent.cloud.nrf_wires import MqttWire
 from agent.errors import ConfigError
+from agent.model import Availability
 from agent.outbox import Outbox
 from agent.requests import ApplyLogs, Kind, Publish
 from agent.runtime import Runtime
@@ -62,7 +64,9 @@ class NrfParts:
         self._supervisor, self._updates = supervisor, updates
         self._takes = uplink.jobs and updates.engine is not None
         info = {"appName": "hub-agent", "appVersion": version("hub-agent"), "hwVer": platform.machine()}
-        about = About(info | {"board": boards()[0]}, ("APP",) if self._takes else (), uplink.keep_alive)
+        self._takes_ble = self._takes and uplink.gateway and uplink.transport == "mqtt"
+        firmware = ("APP",) if self._takes else ()
+        about = About(info | {"board": boards()[0]}, firmware, uplink.keep_alive, self._takes_ble)
         self.conversation = Conversation(uplink.client_id, about)
         self.dialect = NrfCloud(name, self.conversation, largest=uplink.max_payload)
         folder = settings.hub.state_dir / "logs" / name
@@ -76,6 +80,10 @@ class NrfParts:
             wire = MqttWire(channel)
             session.on_paired.append(wire.paired)
             self._updates.take_nrf_jobs(self._name, wire)
+        if self._takes_ble:
+            ble = BleWire(channel, partial(_connected, self._runtime))
+            session.on_paired.append(ble.paired)
+            self._updates.take_nrf_ble_jobs(self._name, ble)
         return session
 
     def rest_link(self, identity: "HubIdentity | None", policy: LinkPolicy, outbox: Outbox) -> "NrfRestLink":
@@ -114,6 +122,13 @@ class NrfParts:
         key, own = Stored(slots.keys, slots.key(slot)), self._runtime.hub.own
         tokens = Tokens(key, self._uplink.client_id, self._runtime.clock, bound=lambda: own.token_seconds)
         return DeviceAuthorization(tokens)
+
+
+def _connected(runtime: Runtime) -> set[str]:
+    """The addresses of the BLE devices that can be reached."""
+    radios = {name for name, radio in runtime.hub.radios.items() if radio.kind == "ble"}
+    found = (record for one, record in runtime.hub.devices.items() if one.radio in radios and not record.quarantined)
+    return {record.device.id.key for record in found if record.availability is Availability.ONLINE}
 
 
 def _publish_logs(runtime: Runtime, name: str, lines: list[Any], done: Callable[[], None]) -> None:

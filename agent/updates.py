@@ -27,6 +27,7 @@ from agent.store import Store
 from agent.supervise import Supervisor, Unit
 
 if TYPE_CHECKING:
+    from agent.cloud.nrf_ble_wire import BleWire
     from agent.cloud.nrf_wires import Wire
     from agent.ota.appliers.contract import Applier
     from agent.ota.engine import Engine
@@ -177,6 +178,16 @@ class Updates:
 
             source = NrfFota(name, wire, self.engine, time.monotonic)
             self._supervisor.add(Unit(f"updates of {name}", source.live))
+
+    def take_nrf_ble_jobs(self, name: str, wire: "BleWire") -> None:
+        """Have nRF Cloud's firmware jobs for the BLE devices behind this hub done."""
+        if self.engine is not None:
+            from agent.ota.sources.nrf_ble_fota import NrfBleFota  # noqa: PLC0415  as the engine
+
+            radios = self._runtime.hub.radios
+            source = NrfBleFota(name, wire, self.engine, time.monotonic, lambda radio: radios[radio].kind == "ble")
+            self._runtime.listeners.add(source.heard)
+            self._supervisor.add(Unit(f"updates of {source.name}", source.live))
 
     def refusing(self) -> dict[str, Handler]:
         """What is done with such jobs where the hub takes no updates."""

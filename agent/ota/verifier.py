@@ -175,7 +175,11 @@ def _inline(document: Mapping[str, Any], name: str) -> bytes | None:
 
 def file_of(task: Task) -> str:
     """The address of the file that a job names by host and path, "" for others. Plain HTTP is for this machine, as everywhere."""
-    host, path = task.document.get("host"), task.document.get("path")
+    return _at_host(task, task.document.get("path"))
+
+
+def _at_host(task: Task, path: Any) -> str:
+    host = task.document.get("host")
     if task.source == LOCAL or not isinstance(host, str) or not isinstance(path, str):
         return ""
     scheme = "http" if is_loopback(host.partition(":")[0]) else "https"
@@ -187,6 +191,8 @@ def _addresses(task: Task, release: Release) -> dict[str, str]:
     names = {one.name for component in release.components for one in component.files}
     if file and len(names) == 1:
         return dict.fromkeys(names, file)
+    if isinstance(paths := task.document.get("paths"), list):
+        return {str(path).rpartition("/")[2]: at for path in paths if (at := _at_host(task, path))}
     if task.source == LOCAL or not isinstance(given, dict):
         return {}
     return {str(name): url for name, url in given.items() if isinstance(url, str) and "://" in url}
