@@ -96,7 +96,7 @@ async def test_a_device_with_smp_runs_and_keeps_what_it_was_sent(tmp_path: Path)
 
 
 async def test_an_upload_goes_on_where_it_was_cut_off(tmp_path: Path) -> None:
-    async with house(tmp_path, SMP, update_restart=0.8) as (rig, _, driver):
+    async with house(tmp_path, SMP, update_restart=0.4) as (rig, _, driver):
         image = mcuboot(body(6000))
         path, server, cuts = rig.file(image), rig.updated(SMP), iter((1000, 3000, 5000))
         due = next(cuts)
