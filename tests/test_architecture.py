@@ -117,6 +117,7 @@ PURE = (
     "drivers/zwave/firmware.py",
     *(f"drivers/coap/{name}" for name in ("availability", "catalog", "keys.py", "linkformat", "values")),
     "drivers/sim/coap/profiles.py",
+    "drivers/sim/coap/firmware.py",
     "drivers/zwave/nvm_parse.py",
     *(f"drivers/zwave/server_{name}.py" for name in ("json", "facts", "values", "commands")),
     *(
@@ -255,7 +256,10 @@ ONE_PLACE = {  # third-party library -> where it may be imported
     "cbor2": ("agent/sim/iot/provisioning.py", "agent/sim/nrf/cbor.py"),
     "aiocoap": (
         "agent/sim/coap.py",
-        *(f"drivers/coap/{name}.py" for name in ("client", "wire", "finder", "interview", "node", "oscore")),
+        *(
+            f"drivers/coap/{name}.py"
+            for name in ("client", "firmware", "wire", "finder", "interview", "node", "oscore")
+        ),
         "drivers/sim/coap/device.py",
         "drivers/sim/coap/security.py",
     ),

@@ -4,16 +4,16 @@ Source: MCUboot, design.md ("Image format", "Image version"). Whose signature it
 """
 
 import hashlib
-import re
 import struct
 from dataclasses import dataclass
+
+from agent.driver import version_number
 
 MAGIC, TRAILER, PROTECTED = 0x96F3B83D, 0x6907, 0x6908
 HASHES = {0x10: "sha256", 0x11: "sha384", 0x12: "sha512"}  # types of the trailer's entries
 LARGEST = 64 << 20  # octets
 _HEADER = struct.Struct("<IIHHIIBBHI4x")
 _INFO, _ENTRY = struct.Struct("<HH"), struct.Struct("<HH")
-_VERSION = re.compile(r"v?([0-9]{1,3})\.([0-9]{1,3})(?:\.([0-9]{1,5}))?(?:[.+-].*)?", re.ASCII)
 
 
 class ImageError(ValueError):
@@ -46,7 +46,7 @@ def parse(data: bytes) -> McubootImage:
             if hashlib.new(HASHES[kind], data[:end]).digest() != value:
                 raise ImageError("it is damaged: its hash is another one")
             version = f"{major}.{minor}.{revision}" + (f".{build}" if build else "")
-            return McubootImage(version, number(version) or 0, value)
+            return McubootImage(version, version_number(version) or 0, value)
     raise ImageError("it has no hash")
 
 
@@ -68,12 +68,3 @@ def _entries(data: bytes, start: int) -> list[tuple[int, bytes]]:
         found.append((kind, data[at : at + length]))
         at += length
     return found
-
-
-def number(version: str) -> int | None:
-    """The number of `1.2.3`, `1.2.3.4` or `1.2.3+4`, major << 24 | minor << 16 | revision; None for what is no version."""
-    found = _VERSION.fullmatch(version.strip())
-    if found is None:
-        return None
-    major, minor, revision = (int(part or 0) for part in found.groups())
-    return major << 24 | minor << 16 | revision if major < 1 << 8 and minor < 1 << 8 and revision < 1 << 16 else None

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from agent.driver import DeviceUnreachable, Firmware, InvalidParameters, NotSupported
+from agent.driver import DeviceUnreachable, Firmware, InvalidParameters, NotSupported, version_number
 from drivers.ble import dfu, dfu_package, dfu_update, mcuboot, smp_update
 from drivers.ble.book import Record
 from drivers.ble.devices import Devices
@@ -61,7 +61,7 @@ class Updates:
         if smp_update.offers(link.services):
             async with smp_update.conversation(self._session.links, key) as talk:
                 slots = [one for one in await talk.slots() if one.active]
-            found = {one.image: mcuboot.number(one.version) for one in slots}
+            found = {one.image: version_number(one.version) for one in slots}
             return {image: version for image, version in found.items() if version is not None}
         if not dfu.offers(link.services):
             raise NotSupported("the device takes no firmware over the air", place=key)
@@ -72,7 +72,7 @@ class Updates:
         if await dfu_update.in_bootloader(link):
             raise DeviceUnreachable("the device is in its boot loader, which does not know what it runs")
         told = (await information_of(link))["firmware"]
-        version = mcuboot.number(told)
+        version = version_number(told)
         if version is None:
             raise NotSupported(
                 f"the device does not say which version it runs ({told or 'nothing'})", place=link.address
@@ -128,7 +128,7 @@ class Updates:
 
 
 def _at_the_interview(record: Record) -> dict[int, int]:
-    version = mcuboot.number(record.device.firmware)
+    version = version_number(record.device.firmware)
     return {} if version is None else {0: version}
 
 
