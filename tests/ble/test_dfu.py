@@ -58,6 +58,19 @@ def test_a_package_has_an_image_and_its_init_packet() -> None:
     assert len(old.init) == 2
 
 
+def test_what_nrfutil_packs_is_read() -> None:
+    """As adafruit-nrfutil 0.5.3 made it of a hundred times "A", for device type 0x0052, version 7 and SoftDevice 0x00B6."""
+    facts = {"device_type": 82, "device_revision": 65535, "application_version": 7, "firmware_crc16": 12632}
+    part = {"bin_file": "a.bin", "dat_file": "a.dat", "init_packet_data": {**facts, "softdevice_req": [182]}}
+    manifest = json.dumps({"manifest": {"application": part, "dfu_version": 0.5}}).encode()
+    members = {"manifest.json": manifest, "a.bin": b"A" * 100, "a.dat": bytes.fromhex("5200ffff070000000100b6005831")}
+    told = dfu_package.parse(package(**{"app.bin": None, "app.dat": None, **members}))
+    assert (told.image, told.init) == (members["a.bin"], members["a.dat"])
+    members["a.bin"] = b"A" * 99 + b"B"
+    with pytest.raises(PackageError, match="not the one"):
+        dfu_package.parse(package(**{"app.bin": None, "app.dat": None, **members}))
+
+
 WRONG = {
     "no manifest.json": package(**{"manifest.json": None}),
     "no app.bin": package(**{"app.bin": None}),
