@@ -262,6 +262,7 @@ ONE_PLACE = {  # third-party library -> where it may be imported
         ),
         "drivers/sim/coap/device.py",
         "drivers/sim/coap/security.py",
+        "drivers/sim/coap/updating.py",
     ),
     "OpenSSL": ("agent/sim/dtls.py", "drivers/coap/dtls.py", "drivers/sim/coap/security.py"),
     "jsonata": ("agent/sim/nrf/transform.py",),

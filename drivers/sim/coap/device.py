@@ -17,7 +17,8 @@ from aiocoap.numbers.types import NON
 from aiocoap.pipe import Pipe
 from aiocoap.tokenmanager import TokenManager
 
-from drivers.sim.coap.firmware import FirmwareObject, Taken
+from drivers.sim.coap import updating
+from drivers.sim.coap.firmware import FirmwareObject
 from drivers.sim.coap.profiles import LINK_FORMAT, TEXT, Profile, Resource, content, link, parse
 from drivers.sim.coap.security import AHEAD, DeviceContext, Door
 from drivers.sim.faults import Faults
@@ -32,14 +33,6 @@ _NUMBERS = 1 << 24
 CONFIRMED = (
     5  # each fifth notification is confirmable, as libcoap has it; without any a dead observer would be told for ever
 )
-PACKAGE, UPDATE, RUNS = "/5/0/0", "/5/0/2", "/3/0/3"
-SETTLE = 0.05  # seconds between the answer and the restart
-_TAKEN = {
-    Taken.MORE: codes.CONTINUE,
-    Taken.ALL: codes.CHANGED,
-    Taken.INCOMPLETE: codes.REQUEST_ENTITY_INCOMPLETE,
-    Taken.TOO_LARGE: codes.REQUEST_ENTITY_TOO_LARGE,
-}
 _MEMORY = 8  # datagrams that a replay can bring back
 Json = dict[str, Any]
 
@@ -71,7 +64,7 @@ class Device(asyncio.DatagramProtocol):
     ) -> None:
         self.name, self.profile, self.security = name, profile, security
         self.resources = profile.make()
-        self.firmware = FirmwareObject(str(self.resources[RUNS].value)) if profile.updates else None
+        self.firmware = FirmwareObject(str(self.resources[updating.RUNS].value)) if profile.updates else None
         self.answers: Callable[[str], bytes | None] = lambda _: None  # link format that a directory answers
         self.powered = pairing
         self.silent_until = 0.0
@@ -288,7 +281,7 @@ class Device(asyncio.DatagramProtocol):
         found = self.resources.get(path)
         if found is None:
             raise error.NotFound
-        if self.firmware is not None and path in (PACKAGE, UPDATE):
+        if self.firmware is not None and path in (updating.PACKAGE, updating.UPDATE):
             return self._update(self.firmware, path, request)
         if request.code not in (codes.PUT, codes.POST) or not found.writable:
             raise error.UnallowedMethod
@@ -300,31 +293,15 @@ class Device(asyncio.DatagramProtocol):
         return Message(code=codes.CHANGED)
 
     def _update(self, firmware: FirmwareObject, path: str, request: Message) -> Message:
-        """The Firmware Update object's package and its update."""
-        block = request.opt.block1
-        if path == UPDATE:
-            if request.code != codes.POST or not firmware.update():
-                raise error.UnallowedMethod
-            self._loop.call_later(SETTLE, self._reboot, firmware)
-            response = Message(code=codes.CHANGED)
-        elif request.code != codes.PUT:
-            raise error.UnallowedMethod
-        else:
-            taken = firmware.write(block.start if block else 0, bool(block and block.more), request.payload)
-            response = Message(code=_TAKEN[taken])
-        if block is not None:
-            size = min(block.size_exponent, EXPONENT)
-            response.opt.block1 = (block.block_number, block.more, size)
+        """The Firmware Update object's package and its update. Raises RenderableError."""
+        response = updating.serve(firmware, path, request, EXPONENT)
+        if path == updating.UPDATE:
+            self._loop.call_later(updating.SETTLE, self._reboot, firmware)
         self._show(firmware)
         return response
 
     def _show(self, firmware: FirmwareObject) -> None:
-        told: Json = {
-            "/5/0/3": float(firmware.state),
-            "/5/0/5": float(firmware.result),
-            "/5/0/7": firmware.package_version,
-        }
-        for path, value in {**told, RUNS: firmware.version}.items():
+        for path, value in updating.shown(firmware).items():
             self.resources[path].value = value
 
     def _reboot(self, firmware: FirmwareObject) -> None:

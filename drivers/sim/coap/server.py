@@ -27,10 +27,11 @@ from typing import Any
 from agent import files
 from agent.errors import ConfigError
 from drivers.sim import home
-from drivers.sim.coap.device import LOOPBACK, RUNS, Device
+from drivers.sim.coap.device import LOOPBACK, Device
 from drivers.sim.coap.firmware import SPOILS
 from drivers.sim.coap.group import Group
 from drivers.sim.coap.profiles import PROFILES, fit
+from drivers.sim.coap.updating import RUNS
 from drivers.sim.control_socket import ControlSocket
 from drivers.sim.faults import Faults
 from drivers.sim.requests import ControlError, real, truth, whole
