@@ -13,6 +13,7 @@
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -134,7 +135,9 @@ class Observed(Protocol):
 class Firmware:
     """One image that a device runs, in the numbers that a release names it by (agent.ota.manifest.DeviceMatch, file_version).
 
-    Zigbee: manufacturer code, image type, file version; Z-Wave: manufacturer id, product type << 16 | product id. None: it does not tell.
+    Zigbee: manufacturer code, image type, file version; Z-Wave: manufacturer id, product type << 16 | product id;
+    Bluetooth, CoAP: names of the Device Information Service or the device object, and the number of the version (version_number). None: it
+    does not tell.
     """
 
     manufacturer: int | str
@@ -142,6 +145,18 @@ class Firmware:
     version: int
     target: int = 0
     hardware: int | None = None
+
+
+def version_number(version: str) -> int | None:
+    """The number of `1.2.3`, `1.2.3.4` or `1.2.3+4`, major << 24 | minor << 16 | revision; None for what is no version."""
+    found = _VERSION.fullmatch(version.strip())
+    if found is None:
+        return None
+    major, minor, revision = (int(part or 0) for part in found.groups())
+    return major << 24 | minor << 16 | revision if major < 1 << 8 and minor < 1 << 8 and revision < 1 << 16 else None
+
+
+_VERSION = re.compile(r"v?([0-9]{1,3})\.([0-9]{1,3})(?:\.([0-9]{1,5}))?(?:[.+-].*)?", re.ASCII)
 
 
 class UpdatesFirmware(Driver, Protocol):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from agent.cloud.channel import Channel
 from agent.cloud.lane import LinkPolicy
 from agent.cloud.nrf import NrfCloud
+from agent.cloud.nrf_ble_wire import BleWire
 from agent.cloud.nrf_gateway import GatewayDialect, dialect_of
 from agent.cloud.nrf_pairing import About, Control, Conversation
 from agent.cloud.nrf_session import NrfSession
@@ -17,6 +18,7 @@ from agent.cloud.nrf_wires import MqttWire
 from agent.driver import load_driver
 from agent.errors import ConfigError, install_extra
 from agent.gatt import OffersGatt, RawGatt
+from agent.model import Availability
 from agent.outbox import Outbox
 from agent.requests import ApplyLogs, Kind, Publish
 from agent.runtime import Runtime
@@ -69,7 +71,9 @@ class NrfParts:
         self._supervisor, self._updates = supervisor, updates
         self._takes = uplink.jobs and updates.engine is not None
         info = {"appName": "hub-agent", "appVersion": version("hub-agent"), "hwVer": platform.machine()}
-        about = About(info | {"board": boards()[0]}, ("APP",) if self._takes else (), uplink.keep_alive)
+        takes_ble = self._takes and uplink.gateway != "off"
+        firmware = ("APP",) if self._takes else ()
+        about = About(info | {"board": boards()[0]}, firmware, uplink.keep_alive, takes_ble)
         self.conversation = Conversation(uplink.client_id, about)
         self._gateway = dialect_of(uplink.gateway, uplink.client_id) if uplink.gateway != "off" else None
         self._gatt = gatt_radio(settings) if self._gateway is not None else ""
@@ -103,6 +107,10 @@ class NrfParts:
         session.taps.append(gateway.hear)
         session.on_paired.append(gateway.paired)
         channel.on_up.append(gateway.up)
+        if self._takes:
+            ble = BleWire(channel, partial(_connected, runtime))
+            session.on_paired.append(ble.paired)
+            gateway.firmware = self._updates.take_nrf_ble_jobs(self._name, ble)
         self._supervisor.spawn(f"BLE gateway of {self._name}", gateway.live())
 
     def calls_link(self, identity: "HubIdentity | None", policy: LinkPolicy, outbox: Outbox) -> "NrfCallsLink":
@@ -178,6 +186,13 @@ async def _raw_gatt(runtime: Runtime, radio: str) -> RawGatt:
 
 def _publish_event(runtime: Runtime, name: str, device: str, body: dict[str, Any], written: Callable[[], None]) -> None:
     runtime.apply([Publish(Kind.GATEWAY, device, body, uplink=name)], runtime.clock.now(), written)
+
+
+def _connected(runtime: Runtime) -> set[str]:
+    """The addresses of the BLE devices that can be reached."""
+    radios = {name for name, radio in runtime.hub.radios.items() if radio.kind == "ble"}
+    found = (record for one, record in runtime.hub.devices.items() if one.radio in radios and not record.quarantined)
+    return {record.device.id.key for record in found if record.availability is Availability.ONLINE}
 
 
 def _publish_logs(runtime: Runtime, name: str, lines: list[Any], done: Callable[[], None]) -> None:

@@ -144,7 +144,7 @@ class Fleet(Machine):
         self.appliers = {self.home.kind: Devices(self.home.kind, folder, store, Still(), self.home, self.device_terms)}
 
     def release(self, number: int = 7, image: bytes = IMAGE, **changes: Any) -> dict[str, Any]:
-        made = bulb(files=[file("bulb.ota", image)], requires=[], file_version=NEW, **changes)
+        made = bulb(**{"files": [file("bulb.ota", image)], "requires": [], "file_version": NEW, **changes})
         return self.offer_files(number, images={"bulb.ota": image}, components=[made], release=f"{number}.0")
 
 

@@ -12,8 +12,18 @@ from hypothesis import strategies as st
 
 from agent.cloud.dialect import MalformedMessage
 from agent.cloud.nrf import NrfCloud, decimal, is_disconnect
-from agent.cloud.nrf_jobs import RejectedJob, job_request, job_update, read_job
+from agent.cloud.nrf_jobs import (
+    RejectedJob,
+    ble_id,
+    ble_request,
+    ble_update,
+    job_request,
+    job_update,
+    read_ble_job,
+    read_job,
+)
 from agent.cloud.nrf_pairing import About, Control, Conversation, Pairing
+from agent.cloud.nrf_wires import FirmwareJob
 from agent.model import Action
 from agent.requests import CommandRequest, Kind, Message, RejectedCommand, StateQuery
 from agent.wire.nrf import FotaStatus
@@ -263,6 +273,35 @@ def test_a_job_whose_id_can_be_read_is_rejected_by_it(row: list[Any]) -> None:
     with pytest.raises(RejectedJob, match="cannot be understood") as told_job:
         read_job("rcv", json.dumps(row).encode())
     assert told_job.value.job == "j-1"
+
+
+def test_a_job_of_a_ble_device_has_its_address_first_and_perhaps_several_files() -> None:
+    address = "A4:C1:38:00:00:01"
+    job = read_ble_job("rcv", json.dumps([address, "j-1", 0, 2048, "files.example.com", "a/b.bin a/b.dat"]).encode())
+    assert (job.device, job.job_id, job.path) == (address, "j-1", "a/b.bin a/b.dat")
+    assert ble_request(address) == f'["{address}"]'.encode()
+    told = ble_id(address, "j-1")
+    assert ble_update(told, FotaStatus.IN_PROGRESS, 40) == f'["{address}","j-1",1,40]'.encode()
+    assert ble_update(told, FotaStatus.FAILED, "it broke") == f'["{address}","j-1",2,"it broke"]'.encode()
+    with pytest.raises(RejectedJob, match="file_size") as rejected:
+        read_ble_job("rcv", json.dumps([address, "j-1", 0, -1, "files.example.com", "a"]).encode())
+    assert rejected.value.job == told
+    for row in (["j-1", 0, 2048, "h", "p"], [address], [address.lower(), "j-1", 0, 1, "h", "p"], [address, 7], []):
+        with pytest.raises(MalformedMessage):
+            read_ble_job("rcv", json.dumps(row).encode())
+
+
+def test_the_files_of_a_job_have_addresses() -> None:
+    job = FirmwareJob("A/j-1", "APP", 10, "files.example.com", "a/b.bin", "A", ("a/b.bin", "a/b.dat"))
+    assert job.document == {
+        "firmwareType": "APP",
+        "fileSize": 10,
+        "host": "files.example.com",
+        "path": "a/b.bin",
+        "device": "A",
+        "paths": ["a/b.bin", "a/b.dat"],
+    }
+    assert set(FirmwareJob("j-1", "APP", 10, "h", "p").document) == {"firmwareType", "fileSize", "host", "path"}
 
 
 @given(st.lists(LEAF, max_size=6))

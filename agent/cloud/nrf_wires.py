@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
-from typing import Protocol
+from typing import Any, Protocol
 
 from agent.cloud.channel import Channel
 from agent.cloud.dialect import MalformedMessage
@@ -23,13 +23,26 @@ AGAIN = 30.0  # seconds for an acknowledgement
 
 @dataclass(frozen=True, slots=True)
 class FirmwareJob:
-    """What a job asks for: `kind` is one of nRF Cloud's firmware types; the file is at https://{host}/{path}."""
+    """What a job asks for: `kind` is one of nRF Cloud's firmware types; the files are at https://{host}/{path}.
+
+    `device` is the address of a BLE device, "" for the hub itself.
+    """
 
     id: str
     kind: str
     size: int
     host: str
-    path: str
+    path: str  # of the first file
+    device: str = ""
+    paths: tuple[str, ...] = ()  # of all, where there are several
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """As agent.ota.verifier reads it."""
+        told: dict[str, Any] = {"firmwareType": self.kind, "fileSize": self.size, "host": self.host, "path": self.path}
+        if self.device:
+            told["device"] = self.device
+        return {**told, "paths": list(self.paths)} if self.paths else told
 
 
 Offered = Callable[[FirmwareJob | RejectedJob], None]

@@ -118,6 +118,11 @@ def key_of(source: str, job: str, execution: int) -> str:
     return f"{source}/{job}/{execution}"
 
 
+def device_of(task: Task) -> str:
+    """A name of the one device that a task is for, "" for all that its images are for."""
+    return str(task.document.get("device") or "")
+
+
 def moved(task: Task, to: State, **changes: Any) -> Task:
     """The task in its next state. Raises ForbiddenMoveError for a move that the table has not."""
     if to not in MOVES[task.state]:

@@ -106,7 +106,7 @@ class Steps:
         """The fact: what runs of the component that is under way."""
         component = await self._component(task)
         try:
-            return (await self._applier(component).describe(component)).runs
+            return (await (await self._entrusted(task, component)).describe(component)).runs
         except ApplierError as error:
             log.warning("update %s: %s", task.key, error.advice)
             return Runs.FELL_BACK  # whatever runs, it was not started as the new version would be
@@ -224,7 +224,7 @@ class Steps:
     async def _confirmed(self, task: Task) -> Task:
         """The next component, or the end: the floor rises with that move, and not before it."""
         offer, component = await self._offer(task), await self._component(task)
-        await self._applier(component).confirm(component)
+        await (await self._entrusted(task, component)).confirm(component)
         await self._fetcher.clean()
         done = (*task.done, component.name)
         kept = {name: task.facts[name] for name in ("digest", MANIFEST, PERMISSION, "floor") if name in task.facts}
@@ -236,7 +236,7 @@ class Steps:
 
     async def _rolling_back(self, task: Task) -> Task:
         component = await self._component(task)
-        effect = await self._applier(component).roll_back(component)
+        effect = await (await self._entrusted(task, component)).roll_back(component)
         if effect == Effect.STAYS:
             await self._fetcher.clean()
             return plan.ended(task, State.FAILED, task.code or "failed", task.detail)
@@ -271,7 +271,9 @@ class Steps:
         applier = self._applier(component)
         if isinstance(applier, FleetApplier):
             permission = (await self._offer(task)).verified.permission
-            applier.entrust(permission, lambda percent, text: self._desk.further(task, percent, text))
+            applier.entrust(
+                permission, lambda percent, text: self._desk.further(task, percent, text), plan.device_of(task)
+            )
         return applier
 
     async def _permitted(self, task: Task) -> None:

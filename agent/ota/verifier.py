@@ -6,7 +6,8 @@ What a job's document may be: {"operation": "firmware-update", and one of
     "path": the same on this machine, from a person at the control socket only
     "host" and "path": a file at https://host/path, beside which its manifest lies (agent.ota.trust.beside): nRF Cloud's jobs, which can
         carry no more than that. Where the release has one file, it is this one
-and where files have addresses of their own, "urls": {name: address}, which presigned ones need}
+and where files have addresses of their own, "urls": {name: address}, which presigned ones need; and where it is for one device alone,
+"device": a name of it: then what the release has for the hub itself is left out}
 """
 
 import asyncio
@@ -29,11 +30,11 @@ from agent.ota.floors import Floors
 from agent.ota.manifest import LARGEST, Release
 from agent.ota.manifest_get import get
 from agent.ota.offer import Offer
-from agent.ota.plan import HARMLESS, MANIFEST, PERMISSION, Task
+from agent.ota.plan import HARMLESS, MANIFEST, PERMISSION, Task, device_of
 from agent.ota.refusals import MalformedError, RefusedError, UnsignedError
 from agent.ota.roots import LARGEST_ROOT, LONGEST_CHAIN, Root, chained, pinned, rotated
 from agent.ota.signatures import ROOM
-from agent.ota.trust import Hub, Policy, beside, next_root, raised, reread, unsigned, verify
+from agent.ota.trust import Hub, Policy, Verified, beside, next_root, raised, reread, unsigned, verify
 
 log = logging.getLogger(__name__)
 Found = TypeVar("Found")
@@ -90,11 +91,11 @@ class Verifier:
         data, base = await self._envelope(task)
         if task.state not in HARMLESS:
             digest, granted = task.facts.get("digest", ""), task.facts.get(PERMISSION)
-            found = reread(data, digest, self._hub, granted.encode() if granted else None, task.key)
+            found = _narrowed(task, reread(data, digest, self._hub, granted.encode() if granted else None, task.key))
             return Offer(found, base, data, _addresses(task, found.release))
         root, now = await self._newest_root(base), self._clock.now()
         floor, permission = self._floor(root), _inline(task.document, PERMISSION)
-        verified = verify(data, root, self._hub, floor, now, permission=permission, place=task.key)
+        verified = _narrowed(task, verify(data, root, self._hub, floor, now, permission=permission, place=task.key))
         after = encoded(raised(floor, verified, root)).decode()
         return Offer(verified, base, data, _addresses(task, verified.release), permission, after)
 
@@ -159,6 +160,11 @@ class Verifier:
             raise
 
 
+def _narrowed(task: Task, verified: Verified) -> Verified:
+    """For one device, the hub installs nothing itself."""
+    return replace(verified, hub=()) if device_of(task) else verified
+
+
 def _inline(document: Mapping[str, Any], name: str) -> bytes | None:
     """An envelope that is part of the document, as an object or as a text."""
     given = document.get(name)
@@ -169,7 +175,11 @@ def _inline(document: Mapping[str, Any], name: str) -> bytes | None:
 
 def file_of(task: Task) -> str:
     """The address of the file that a job names by host and path, "" for others. Plain HTTP is for this machine, as everywhere."""
-    host, path = task.document.get("host"), task.document.get("path")
+    return _at_host(task, task.document.get("path"))
+
+
+def _at_host(task: Task, path: Any) -> str:
+    host = task.document.get("host")
     if task.source == LOCAL or not isinstance(host, str) or not isinstance(path, str):
         return ""
     scheme = "http" if is_loopback(host.partition(":")[0]) else "https"
@@ -181,6 +191,8 @@ def _addresses(task: Task, release: Release) -> dict[str, str]:
     names = {one.name for component in release.components for one in component.files}
     if file and len(names) == 1:
         return dict.fromkeys(names, file)
+    if isinstance(paths := task.document.get("paths"), list):
+        return {str(path).rpartition("/")[2]: at for path in paths if (at := _at_host(task, path))}
     if task.source == LOCAL or not isinstance(given, dict):
         return {}
     return {str(name): url for name, url in given.items() if isinstance(url, str) and "://" in url}

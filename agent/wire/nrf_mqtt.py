@@ -96,3 +96,10 @@ class FotaJob(_Body):
     file_size: int = Field(gt=0, le=MOST_FIRMWARE)
     host: str = Field(pattern=r"^[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?$")
     path: str = Field(min_length=1, max_length=2048, pattern=r"^[!-~]+$", repr=False)
+
+
+class BleFotaJob(FotaJob):
+    """A row of `jobs/ble/rcv` by names: `device` is the address of a BLE device; `path` may be several, with spaces between them."""
+
+    device: str = Field(pattern=r"^([0-9A-F]{2}:){5}[0-9A-F]{2}$")
+    path: str = Field(min_length=1, max_length=2048, pattern=r"^[!-~]+( [!-~]+)*$", repr=False)

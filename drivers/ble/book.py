@@ -17,7 +17,10 @@ VERSION = 1
 
 @dataclass(slots=True)
 class Record:
-    """One device. `gatt`: it is connected to; `secret`: its adverts are encrypted, and those up to `counter` were heard before."""
+    """One device. `gatt`: it is connected to; `secret`: its adverts are encrypted, and those up to `counter` were heard before.
+
+    `firmware`: the version of each image that it takes over the air, as it said last.
+    """
 
     device: Device
     gatt: bool = False
@@ -25,6 +28,7 @@ class Record:
     secret: bool = False
     counter: int = -1
     digitals: dict[int, int] = field(default_factory=dict)  # handle -> how many
+    firmware: dict[int, int] = field(default_factory=dict)  # image -> version
 
 
 class Book:
@@ -53,8 +57,9 @@ class Book:
     def _record(self, key: str, entry: Mapping[str, Any]) -> Record:
         values = {**entry["device"], "id": DeviceId(self._radio, key), "endpoints": _endpoints(entry["device"])}
         values["unmapped"] = tuple(values["unmapped"])
-        digitals = {int(handle): int(count) for handle, count in entry["digitals"].items()}
-        return Record(Device(**values), entry["gatt"], entry["bonded"], entry["secret"], entry["counter"], digitals)
+        digitals, firmware = _numbers(entry["digitals"]), _numbers(entry.get("firmware", {}))
+        known = (entry["gatt"], entry["bonded"], entry["secret"], entry["counter"])
+        return Record(Device(**values), *known, digitals, firmware)
 
     def document(self) -> dict[str, Any]:
         devices = {key: asdict(record) for key, record in sorted(self.devices.items())}
@@ -63,6 +68,10 @@ class Book:
     def save(self) -> None:
         """Write it, atomically and durably. Raises OSError."""
         write_atomic(self._path, json.dumps(self.document(), indent=1).encode())
+
+
+def _numbers(entry: Mapping[str, Any]) -> dict[int, int]:
+    return {int(name): int(number) for name, number in entry.items()}
 
 
 def _endpoints(device: Mapping[str, Any]) -> tuple[Endpoint, ...]:

@@ -23,6 +23,7 @@ from drivers.ble.adverts import Advert, Said, full
 from drivers.ble.bluez import Bluez
 from drivers.ble.book import Book, Record
 from drivers.ble.catalog import widen
+from drivers.ble.dfu_update import in_bootloader
 from drivers.ble.gatt_table import TELLING_SERVICES
 from drivers.ble.keys import Bindkeys, opener
 from drivers.ble.link import Link
@@ -316,7 +317,7 @@ class Devices:
     async def connected(self, link: Link) -> None:
         """A wanted device has a connection: follow it, and notice when it became another one. Raises DriverError."""
         record = self._session.book.devices.get(link.address)
-        if record is not None:
+        if record is not None and not await in_bootloader(link):  # whose services are not the device's
             before = record.device
             if Node(link, record.digitals, self._tell).map.endpoints != before.endpoints:
                 await self._interview(link, record)

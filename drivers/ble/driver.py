@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Coroutine
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.driver import DriverInfo, DriverLost, Sink
+from agent.driver import DriverInfo, DriverLost, Firmware, Sink
 from agent.errors import install_extra
 from drivers.ble.book import Book
 from drivers.ble.settings import BleSettings
@@ -54,6 +55,16 @@ class BleDriver(SingleUse["Session"]):
         made: RawGatt = import_module("drivers.ble.raw").RawGatt(self._running)
         return made
 
+    async def firmware(self, key: str) -> tuple[Firmware, ...]:
+        """See UpdatesFirmware. Manufacturer and product are the names of the Device Information Service."""
+        return await self._running.updates.firmware(key)
+
+    async def update_firmware(
+        self, key: str, image: Path, *, target: int = 0, progress: Callable[[int, int], None]
+    ) -> None:
+        """See UpdatesFirmware. One device at a time; another one waits for its turn."""
+        await self._running.updates.update(key, image, target, progress)
+
 
 async def _close(bluez: "Bluez", give_back: Callable[[], Coroutine[Any, Any, None]]) -> None:
     try:
@@ -62,4 +73,11 @@ async def _close(bluez: "Bluez", give_back: Callable[[], Coroutine[Any, Any, Non
         await give_back()
 
 
-INFO = DriverInfo(kind="ble", settings=BleSettings, open=BleDriver, discovery_kinds=("BLE", "CUSTOM"), raw_gatt=True)
+INFO = DriverInfo(
+    kind="ble",
+    settings=BleSettings,
+    open=BleDriver,
+    discovery_kinds=("BLE", "CUSTOM"),
+    updates_firmware=True,
+    raw_gatt=True,
+)

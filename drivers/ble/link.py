@@ -37,6 +37,7 @@ class Link:
         self.busy = 0  # who uses it now: it does not lose its place to another
         self.stale = float("-inf")  # what was heard before this says nothing: then it was lost
         self._requests, self._limit, self._broken = requests, answer_timeout, broken
+        self.ends: list[Callable[[], None]] = []  # told when a connection ends
         self._listeners: dict[int, list[Notified]] = {}
         self._follower: dict[int, Notified] = {}  # of this connection
         self._notifying: set[int] = set()
@@ -84,11 +85,14 @@ class Link:
         self._follower.clear()
 
     def drop(self) -> None:
-        if self.client is not None:
+        ended = self.client is not None
+        if ended:
             self.stale = asyncio.get_running_loop().time() + SETTLE
         self.client = None
         self.prepared = False
         self._notifying.clear()
+        for told in (*self.ends,) if ended else ():
+            told()
 
     def find(self, characteristic: str | int, service: str = "") -> Characteristic:
         """By handle or UUID. Raises UnknownDevice."""

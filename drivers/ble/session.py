@@ -33,6 +33,7 @@ from drivers.ble.scanner import Scanner
 from drivers.ble.seen import Seen
 from drivers.ble.settings import BleSettings
 from drivers.ble.silence import Silence, Step
+from drivers.ble.update import Updates
 from drivers.ble.window import Window
 from drivers.tasks import Tasks
 
@@ -65,6 +66,7 @@ class Session:
         self.links = Links(settings, self.requests, self.seen, self)
         self.window = Window(context.name, sink, self.spawn, self.scanner.actively)
         self.devices = Devices(context, sink, self)
+        self.updates = Updates(self, settings.update_restart)
 
     def now(self) -> float:
         return self._context.clock.now().mono

@@ -52,4 +52,7 @@ class BleSettings(BaseModel):
     silence: Seconds = Field(
         300.0, ge=0, description="silence of the whole adapter until the scan is restarted; 0: never"
     )
+    update_restart: Seconds = Field(
+        120.0, ge=0.1, description="until a device that restarts with new firmware must be back"
+    )
     known: int = Field(1024, ge=16, le=65536, description="advertisers that are remembered")

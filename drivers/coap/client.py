@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from aiocoap import error, oscore
 from aiocoap.message import Message
-from aiocoap.numbers.codes import CONTENT, GET, UNAUTHORIZED, Code
+from aiocoap.numbers.codes import CONTENT, GET, REQUEST_ENTITY_INCOMPLETE, UNAUTHORIZED, Code
 from aiocoap.numbers.constants import TransportTuning
 from aiocoap.pipe import Pipe
 
@@ -35,6 +35,10 @@ class Unanswered(DeviceUnreachable):
     """The device took the request and has not answered: it is there, and this resource is slow or broken."""
 
 
+class Incomplete(DeviceRefused):
+    """The device has forgotten the blocks that came before (4.08): it wants them anew, from the first."""
+
+
 class UnprotectedAnswer(DeviceRefused):
     """An OSCORE request was answered in clear, with this code: an error, and from whom is not known."""
 
@@ -51,6 +55,9 @@ class Answer:
     content_format: int | None
     max_age: float
     observed: bool = False
+    exponent: int | None = (
+        None  # of the block size that the device wants, where it was sent a block (RFC 7959: 2 ** (4 + exponent))
+    )
 
 
 @dataclass(slots=True)
@@ -89,12 +96,24 @@ class Client:
     # ---- requests -----------------------------------------------------------------------------------------------------
 
     async def ask(
-        self, target: Target, code: Code, path: str, *, accept: int | None = None, body: tuple[bytes, int] | None = None
+        self,
+        target: Target,
+        code: Code,
+        path: str,
+        *,
+        accept: int | None = None,
+        body: tuple[bytes, int] | None = None,
+        block: tuple[int, bool, int] | None = None,
     ) -> Answer:
-        """The whole answer. Raises DeviceUnreachable, NotSupported, DeviceRefused."""
+        """The whole answer. `block` of the body: number, whether more follow, exponent. Raises DeviceUnreachable, NotSupported, DeviceRefused.
+
+        Incomplete where the device has forgotten the blocks before.
+        """
         message = self._message(code, path, accept)
         if body is not None:
             message.payload, message.opt.content_format = body
+        if block is not None:
+            message.opt.block1 = block
         return await self._whole(target, message, await self._once(target, message), path, accept)
 
     async def observe(self, target: Target, observation: Observation, told: Callable[[Answer], None]) -> Answer:
@@ -278,7 +297,7 @@ class Client:
             if len(body) > BODY:
                 raise DeviceRefused(f"the content of {path} has more than {BODY} bytes")
         answer = _answer(first, observed=False)
-        return Answer(body, answer.content_format, answer.max_age)
+        return Answer(body, answer.content_format, answer.max_age, exponent=answer.exponent)
 
 
 def _notified(observation: Observation, response: Message, told: Callable[[Answer], None]) -> None:
@@ -302,7 +321,10 @@ def _fail(done: "asyncio.Future[Message]", problem: Exception) -> None:
 
 def _answer(response: Message, *, observed: bool) -> Answer:
     age = response.opt.max_age
-    return Answer(bytes(response.payload), response.opt.content_format, 60.0 if age is None else float(age), observed)
+    block = response.opt.block1
+    exponent = None if block is None else int(block.size_exponent)
+    age = 60.0 if age is None else float(age)
+    return Answer(bytes(response.payload), response.opt.content_format, age, observed, exponent)
 
 
 def _check(response: Message) -> None:
@@ -312,7 +334,7 @@ def _check(response: Message) -> None:
     text = f"the device answers {response.code} {_words(response)}".rstrip()
     if str(response.code)[:4] in _UNKNOWN:
         raise NotSupported(text)
-    raise DeviceRefused(text)
+    raise Incomplete(text) if response.code == REQUEST_ENTITY_INCOMPLETE else DeviceRefused(text)
 
 
 def _words(response: Message) -> str:

@@ -1,9 +1,11 @@
 """The CoAP driver: the contract of agent.driver on the IP network. aiocoap is imported only when `run` starts."""
 
+from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.driver import DriverInfo, DriverLost, Sink
+from agent.driver import DriverInfo, DriverLost, Firmware, Sink
 from agent.errors import install_extra
 from drivers.coap.book import Book
 from drivers.coap.settings import CoapSettings
@@ -38,5 +40,15 @@ class CoapDriver(SingleUse["Session"]):
         self.session = made
         await made.serve()
 
+    async def firmware(self, key: str) -> tuple[Firmware, ...]:
+        """See UpdatesFirmware. Manufacturer and product are the texts of the device object."""
+        return await self._running.updates.firmware(key)
 
-INFO = DriverInfo(kind="coap", settings=CoapSettings, open=CoapDriver, discovery_kinds=("COAP",))
+    async def update_firmware(
+        self, key: str, image: Path, *, target: int = 0, progress: Callable[[int, int], None]
+    ) -> None:
+        """See UpdatesFirmware. One device at a time; another one waits for its turn."""
+        await self._running.updates.update(key, image, target, progress)
+
+
+INFO = DriverInfo(kind="coap", settings=CoapSettings, open=CoapDriver, discovery_kinds=("COAP",), updates_firmware=True)

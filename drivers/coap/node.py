@@ -220,7 +220,13 @@ class Node:
             self._scope.reschedule(asyncio.get_running_loop().time())
 
     async def ask(
-        self, code: Code, path: str, *, accept: int | None = None, body: tuple[bytes, int] | None = None
+        self,
+        code: Code,
+        path: str,
+        *,
+        accept: int | None = None,
+        body: tuple[bytes, int] | None = None,
+        block: tuple[int, bool, int] | None = None,
     ) -> Answer:
         """One request. Raises as `Client.ask`.
 
@@ -230,7 +236,7 @@ class Node:
         used = self._target is not None
         target = await self.target()
         try:
-            answer = await self._client.ask(target, code, path, accept=accept, body=body)
+            answer = await self._client.ask(target, code, path, accept=accept, body=body, block=block)
         except Unanswered:
             raise
         except DeviceUnreachable:
@@ -238,7 +244,7 @@ class Node:
                 raise
             self.drop()
             self._schedule.all_at(self._owner.now())
-            answer = await self._client.ask(await self.target(), code, path, accept=accept, body=body)
+            answer = await self._client.ask(await self.target(), code, path, accept=accept, body=body, block=block)
         self.heard()
         return answer
 

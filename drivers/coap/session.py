@@ -33,6 +33,7 @@ from agent.model import (
 from drivers.coap import backup, interview
 from drivers.coap.book import Book, Record, key_for
 from drivers.coap.client import Client, Target
+from drivers.coap.firmware import Updates
 from drivers.coap.keyring import Keyring
 from drivers.coap.keys import Address, Key, OscoreKey
 from drivers.coap.node import Node
@@ -72,6 +73,7 @@ class Session:
         self._aliases: set[Address] = set()  # further addresses of devices that are known
         self.window = Window(context.name, settings, self, sink, self.spawn)
         self.stop_discovery = self.window.close
+        self.updates = Updates(self, settings.update_restart)
 
     # ---- life -------------------------------------------------------------------------------------------------------
 

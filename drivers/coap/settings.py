@@ -58,3 +58,6 @@ class CoapSettings(BaseModel):
     response_timeout: Seconds = Field(
         30.0, ge=0.1, le=600, description="wait for an answer that the device has promised"
     )
+    update_restart: Seconds = Field(
+        120.0, ge=0.1, le=3600, description="until a device that restarts with new firmware must be back"
+    )

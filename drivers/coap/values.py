@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from drivers.coap import cbor
+from drivers import cbor
 
 TEXT, SENML_JSON, SENML_CBOR, TLV = 0, 110, 112, 11542  # CoAP content formats (IANA)
 READABLE = (SENML_CBOR, SENML_JSON, TEXT, TLV)  # the one that we would rather have first

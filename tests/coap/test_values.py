@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drivers.coap import cbor
+from drivers import cbor
 from drivers.coap.values import (
     BIGGEST,
     SENML_CBOR,
@@ -218,6 +218,25 @@ def test_cbor_is_read_as_a_foreign_library_wrote_it(value: Any) -> None:
             cbor.loads(whole)
     else:
         assert cbor.loads(whole) == value
+
+
+WRITTEN = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**64), 2**64 - 1) | st.text(max_size=9) | st.binary(max_size=300),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(WRITTEN)
+@settings(max_examples=50, deadline=None)
+def test_cbor_is_written_as_a_foreign_library_writes_it(value: Any) -> None:
+    assert cbor.dumps(value) == cbor2.dumps(value)
+
+
+@pytest.mark.parametrize(("value", "error"), [(2**64, OverflowError), (-(2**64) - 1, OverflowError), (1.5, TypeError)])
+def test_what_is_not_written_in_cbor_is_refused(value: Any, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        cbor.dumps([value])
 
 
 def depth(value: Any) -> int:

@@ -1,72 +1,24 @@
 """A signed release on its way into simulated Zigbee devices: engine, applier, driver and radio, as a hub has them but for its processes."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from conftest import until
 from device_rig import Fleet
 from ota_machine import KEY
-from zigbee_ota_rig import NEW, OLD, OtaRig, body, bulb, house, image, updater
+from zigbee_ota_rig import NEW, OLD, OtaRig, body, bulb, house, image
 
-from agent.driver import UpdatesFirmware
-from agent.home import DeviceRecord, RadioRecord
-from agent.model import Device, DeviceFound, DeviceId, DriverEvent
+from agent.home import DeviceRecord
+from agent.model import Device, DeviceId
 from agent.ota.appliers.rollout import Peer
 from agent.ota.engine import Engine
 from agent.ota.plan import State
 from agent.ota.verifier import LOCAL
-from agent.updates_home import RuntimeHome
 from drivers.sim.zigbee import network
 from drivers.sim.zigbee.ota import INVALID_IMAGE
 from drivers.zigbee import ota_transfer
-from tests.conformance.driver_contract import Watched
-
-
-class StickHome(RuntimeHome):
-    """The home of a runtime that has this one driver, or none while `watched` is None."""
-
-    kind = "zigbee"
-
-    def __init__(self) -> None:
-        self.drivers: dict[str, UpdatesFirmware] = {}
-        self.known: dict[Any, DeviceRecord] = {}
-        hub = SimpleNamespace(radios={"zigbee": RadioRecord("zigbee", "zigbee", ("ZIGBEE",))}, devices=self.known)
-        self.runtime: Any = SimpleNamespace(hub=hub, drivers=self.drivers, listeners=set())
-        super().__init__(self.runtime)
-
-    @contextmanager
-    def with_driver(self, watched: Watched) -> Iterator[None]:
-        """The driver is up inside the block, and what it says is heard."""
-        for event in watched.events:
-            self._hear(event)
-        watched.events = Heard(watched.events, self._hear)
-        self.drivers["zigbee"] = updater(watched)
-        try:
-            yield
-        finally:
-            self.drivers.clear()
-
-    def _hear(self, event: DriverEvent) -> None:
-        if isinstance(event, DeviceFound):
-            self.known.setdefault(event.device.id, DeviceRecord(event.device))
-        for listener in list(self.runtime.listeners):
-            listener(event)
-
-
-class Heard(list[Any]):
-    """Events as they come."""
-
-    def __init__(self, before: list[Any], hear: Callable[[Any], None]) -> None:
-        super().__init__(before)
-        self._hear = hear
-
-    def append(self, event: Any) -> None:
-        super().append(event)
-        self._hear(event)
+from tests.stick_home import StickHome
 
 
 def release(hub: Fleet, content: bytes) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""One signed release for three Zigbee bulbs and a Z-Wave switch, given to a running hub by its command line."""
+"""One signed release for three Zigbee bulbs, a Z-Wave switch and two Bluetooth lamps, given to a running hub by its command line."""
 
 import asyncio
 import json
@@ -17,11 +17,15 @@ from zigbee_ota_rig import IMAGE_TYPE, MANUFACTURER, NEW, bulb, image
 
 from agent import cli
 from agent.client import Client
+from drivers.sim.ble.firmware import BOOTLOADER
+from drivers.sim.ble.server import Simulation as Bluez
+from drivers.sim.ble.server import start as start_ble
 from drivers.sim.serving import Simulation
 from drivers.sim.zigbee.server import start as start_zigbee
 from drivers.sim.zwave.profiles import MANUFACTURER as MAKER
 from drivers.sim.zwave.server import start as start_zwave
 from drivers.zwave.security import dsk as dsks
+from tests.ble_update_rig import MOVING, SMP, mcuboot, package
 
 CONFIG = """
 [hub]
@@ -34,6 +38,8 @@ radio = "ezsp"
 update_interval = 0.0
 [radios.zwave]
 port = "{folder}/zw"
+[radios.ble]
+bus = "{bus}"
 [ota]
 root = "{folder}/1.root.json"
 """
@@ -64,7 +70,25 @@ version = "1.5"
 file_version = 0x010500
 files = ["switch.bin"]
 device = {{ manufacturer = {maker}, products = [{product}] }}
+[[components]]
+name = "lamp"
+kind = "ble"
+version = "1.2.3"
+file_version = 0x01020003
+files = ["lamp.signed.bin"]
+device = {{ manufacturer = "Simulated", products = ["U-1"] }}
+[[components]]
+name = "old-lamp"
+kind = "ble"
+version = "1.2.3"
+file_version = 0x01020003
+files = ["lamp.zip"]
+device = {{ manufacturer = "Simulated", products = ["D-1"] }}
 """
+LAMPS = [
+    {"name": "lamp", "profile": "smp-lamp", "address": SMP, "interval": 0.05},
+    {"name": "old lamp", "profile": "dfu-lamp", "address": MOVING, "interval": 0.05, "firmware": {"moves": True}},
+]
 
 
 def run(*arguments: str | Path) -> None:
@@ -72,12 +96,12 @@ def run(*arguments: str | Path) -> None:
 
 
 class House:
-    """Two simulated sticks with their devices, and the hub."""
+    """Two simulated sticks and a simulated BlueZ with their devices, and the hub."""
 
-    def __init__(self, folder: Path, zigbee: Simulation, zwave: Simulation) -> None:
-        self.folder, self.zigbee, self.zwave = folder, zigbee, zwave
+    def __init__(self, folder: Path, zigbee: Simulation, zwave: Simulation, ble: Bluez) -> None:
+        self.folder, self.zigbee, self.zwave, self.ble = folder, zigbee, zwave, ble
         self.config = folder / "agent.toml"
-        self.config.write_text(CONFIG.format(folder=folder))
+        self.config.write_text(CONFIG.format(folder=folder, bus=ble.port))
         for name in ("root", "release"):
             run("ota", "sign", "--new-key", folder / f"{name}.pem")
         (folder / "root.toml").write_text(ROOT_TOML)
@@ -114,22 +138,30 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     zw = {"kind": "zwave", "stick": "800", "devices": [{"name": "switch", "profile": "switch"}]}
     zigbee = await start_zigbee("zigbee", zb, link=tmp_path / "zb", state=None, faults="", seed=1)
     zwave = await start_zwave("zwave", zw, link=tmp_path / "zw", state=None, faults="", seed=1)
-    made = await asyncio.to_thread(House, tmp_path, zigbee, zwave)
+    bz = {"kind": "ble", "devices": LAMPS, "latency": 0.001}
+    ble = await start_ble("ble", bz, link=tmp_path / "bz", state=None, faults="", seed=1)
+    made = await asyncio.to_thread(House, tmp_path, zigbee, zwave, ble)
     yield made
     made.process.terminate()
-    made.process.wait(10)
+    await asyncio.to_thread(made.process.wait, 10)  # it takes leave of BlueZ, which is of this process
     await zigbee.close()
     await zwave.close()
+    await ble.close()
 
 
-async def test_bulbs_and_a_switch_are_updated_by_one_release(house: House) -> None:
+async def test_bulbs_a_switch_and_lamps_are_updated_by_one_release(house: House) -> None:
     await until_async(lambda: ready(house.client), bool, 30.0)
-    await house.agent("discover", "zigbee", "--duration", "4", "--json")
     dsk = dsks.to_text(house.zwave.network.nodes["switch"].dsk)
-    await house.agent("discover", "zwave", "--auth", dsk, "--duration", "8", "--json")
-    assert len(await house.devices()) == 4
+    await asyncio.gather(
+        house.agent("discover", "zigbee", "--duration", "6", "--json"),
+        house.agent("discover", "zwave", "--auth", dsk, "--duration", "7", "--json"),
+        house.agent("discover", "ble", "--duration", "6", "--json"),
+    )
+    assert len(await house.devices()) == 6
 
     (house.folder / "bulb.ota").write_bytes(image())
+    (house.folder / "lamp.signed.bin").write_bytes(mcuboot())
+    (house.folder / "lamp.zip").write_bytes(package())
     (house.folder / "switch.bin").write_bytes(bytes(range(256)) * 2)
     told = RELEASE.format(
         new=NEW, manufacturer=MANUFACTURER, image_type=IMAGE_TYPE, maker=MAKER, product=0x0100 << 16 | 1
@@ -137,4 +169,6 @@ async def test_bulbs_and_a_switch_are_updated_by_one_release(house: House) -> No
     (house.folder / "release.toml").write_text(told)
     run("ota", "sign", house.folder / "release.toml", "--key", house.folder / "release.pem")
     lines = (await house.agent("ota", "apply", str(house.folder / "release.json"), "--json")).splitlines()
-    assert json.loads(lines[-1])["components"] == ["bulb", "switch"]
+    assert json.loads(lines[-1])["components"] == ["bulb", "switch", "lamp", "old-lamp"]
+    lamps = [one for one in house.ble.world.peripherals.values() if one.role != BOOTLOADER]
+    assert [one.updates.version for one in lamps if one.updates is not None] == ["1.2.3", "1.2.3"]

@@ -54,6 +54,9 @@ def test_the_example_has_one_of_each_kind() -> None:
         ({"devices": [{"profile": "gatt-lamp", "passkey": "12"}]}, "radios.ble.devices[0]"),
         ({"devices": [{"profile": "gatt-lamp", "values": {"smell": 1}}]}, "radios.ble.devices[0]"),
         ({"devices": [{"profile": "ruuvi", "address": "A4:C1:38:00:00:01"}] * 2}, "radios.ble.devices[1]"),
+        ({"devices": [{"profile": "ruuvi", "firmware": {"version": "1.0.0"}}]}, "radios.ble.devices[0]"),
+        ({"devices": [{"profile": "smp-lamp", "firmware": {"version": "one"}}]}, "radios.ble.devices[0].firmware"),
+        ({"devices": [{"profile": "dfu-lamp", "firmware": {"moves": "far"}}]}, "radios.ble.devices[0].firmware"),
     ],
 )
 def test_a_home_that_cannot_be_names_its_place_and_remedy(spec: dict[str, Any], place: str) -> None:
@@ -145,6 +148,6 @@ def test_agent_simulate_prints_the_bus_and_obeys_on_its_control_socket(tmp_path:
             process.terminate()
     assert (line["radio"], line["kind"]) == ("ble", "ble")
     assert line["port"].startswith("unix:path=")
-    assert len(json.loads(told.stdout)["devices"]) == 9
+    assert len(json.loads(told.stdout)["devices"]) == 12  # one is two: its boot loader has an address of its own
     assert process.returncode == 0
     assert (tmp_path / "ble.pcap").stat().st_size >= 24

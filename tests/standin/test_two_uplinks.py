@@ -17,6 +17,7 @@ from nrf_rig import ask
 from ota_rig import root
 from standin_rig import Cloud
 
+from drivers.sim.ble.server import start as start_ble
 from drivers.sim.zigbee.server import start
 
 pytestmark = pytest.mark.conformance
@@ -29,6 +30,9 @@ ca = "{ca}"
 certificate = "{certificate}"
 key = "{key}"
 client_id = "{device}"
+gateway = "gateway"
+[radios.ble]
+bus = "{bus}"
 [ota]
 root = "{root}"
 """
@@ -41,6 +45,10 @@ HOME = {
     "ieee": "00:12:4b:00:00:00:ff:01",
     "devices": [{"name": "plug", "profile": "plug"}, {"name": "climate", "profile": "climate"}],
 }
+
+
+LAMP = "A4:C1:38:00:00:10"
+BLE = {"kind": "ble", "devices": [{"name": "lamp", "profile": "smp-lamp", "address": LAMP, "interval": 0.05}]}
 
 
 class Relay:
@@ -84,11 +92,11 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 class Home(House):
     """A house with a second uplink, to nRF Cloud."""
 
-    def __init__(self, folder: Path, broker: Broker, cloud: Cloud, relay: Relay) -> None:
+    def __init__(self, folder: Path, broker: Broker, cloud: Cloud, relay: Relay, bus: str) -> None:
         super().__init__(folder, broker, "default", HOME)
         self.cloud, self.id = cloud, f"two-clouds-{next(_numbers)}"
-        files = onboarded(cloud, folder, self.id)
-        told = {"ca": cloud.told["ca"], "certificate": files[0], "key": files[1], "device": self.id}
+        files = onboarded(cloud, folder, self.id, "gateway")
+        told = {"ca": cloud.told["ca"], "certificate": files[0], "key": files[1], "device": self.id, "bus": bus}
         (folder / "1.root.json").write_bytes(root())
         told["root"] = folder / "1.root.json"
         text = NRF.format(host="127.0.0.1", port=relay.port, **told)
@@ -98,14 +106,14 @@ class Home(House):
         """What nRF Cloud's account has got of the home."""
         return [one for one in flat(self.cloud, self.id) if one["appId"] == app]
 
-    async def join(self) -> None:
+    async def join(self, kind: str = "ZIGBEE", devices: int = 2) -> None:
         """Until the devices are found: the window need not pass."""
 
         def run() -> None:
             found = 0
-            for line in self.client.stream("discover", {"kind": "ZIGBEE", "duration": 60}):
+            for line in self.client.stream("discover", {"kind": kind, "duration": 60}):
                 found += line["what"] == "found"
-                if found == len(HOME["devices"]):
+                if found == devices:
                     return
 
         await asyncio.get_running_loop().run_in_executor(None, run)
@@ -125,7 +133,8 @@ def cloud(shared_cloud: Cloud) -> Cloud:
 async def home(tmp_path: Path, broker: Broker, cloud: Cloud) -> AsyncIterator[Home]:
     relay = Relay(cloud)
     await relay.start()
-    made = Home(tmp_path, broker, cloud, relay)
+    ble = await start_ble("ble", BLE, link=tmp_path / "bus", state=None, faults="", seed=1)
+    made = Home(tmp_path, broker, cloud, relay, ble.port)
     made.sim = await start("zigbee", HOME, link=tmp_path / "stick", state=None, faults="", seed=1)
     made.run()
     await made.online()
@@ -137,6 +146,7 @@ async def home(tmp_path: Path, broker: Broker, cloud: Cloud) -> AsyncIterator[Ho
     made.mqtt.disconnect()
     made.mqtt.loop_stop()
     await made.sim.close()
+    await ble.close()
     await relay.stop()
 
 
@@ -212,6 +222,12 @@ async def test_the_account_has_log_lines_and_gives_firmware_jobs(home: Home, clo
     made = job(cloud, home.id)  # of a file beside which nothing lies
     await until(lambda: execution(cloud, home.id, made)[0] == "REJECTED", what="the rejection")
     assert "nobody has signed it" in (execution(cloud, home.id, made)[1] or "")
+    await home.join("BLE", 1)
+    assert state(cloud, home.id)["reported"]["device"]["serviceInfo"]["fota_v2_ble"] is True
+    assert ask(cloud, "PUT", f"/devices/{home.id}/{LAMP}").status == 204
+    child = job(cloud, LAMP)  # the same for the lamp behind the hub
+    await until(lambda: execution(cloud, LAMP, child)[0] == "REJECTED", what="the rejection for the lamp")
+    assert "nobody has signed it" in (execution(cloud, LAMP, child)[1] or "")
     wish(4)  # what was kept is uploaded at once
     await until(
         lambda: any("is taken on" in one["msg"] and one["lvl"] == 3 for one in home.nrf("LOG")), what="the line"

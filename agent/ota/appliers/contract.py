@@ -83,5 +83,8 @@ class Applier(Protocol):
 class FleetApplier(Applier, Protocol):
     """An applier that updates devices one by one, in an activation that may take days."""
 
-    def entrust(self, permission: Downgrade | None, further: Callable[[int, str], None]) -> None:
-        """What it needs to know before it is asked anything: which devices may go back, and whom to tell percent and counts."""
+    def entrust(self, permission: Downgrade | None, further: Callable[[int, str], None], only: str = "") -> None:
+        """What it needs to know before it is asked anything: which devices may go back, whom to tell percent and counts, and for whom it is.
+
+        `only`: a name of the one device that gets it, "" for all that the image is for.
+        """

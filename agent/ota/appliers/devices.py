@@ -7,7 +7,6 @@ step back is a release of its own, with a permission.
 
 import asyncio
 import hashlib
-import itertools
 import logging
 import os
 import shutil
@@ -45,15 +44,16 @@ class Devices:
         self._book = CampaignBook(store, clock, kind)
         self._permission: Downgrade | None = None
         self._further: Callable[[int, str], None] = _nobody
+        self._only = ""
 
-    def entrust(self, permission: Downgrade | None, further: Callable[[int, str], None]) -> None:
-        self._permission, self._further = permission, further
+    def entrust(self, permission: Downgrade | None, further: Callable[[int, str], None], only: str = "") -> None:
+        self._permission, self._further, self._only = permission, further, only
 
     # ---- facts ------------------------------------------------------------------------------------------------------
 
     async def describe(self, component: Component) -> Found:
         """CONFIRMED when no device that the image is for is without it. Raises TryAgainError while a radio is away."""
-        if await self._book.open(_key(component)) is not None:
+        if await self._book.open(self._key(component)) is not None:
             return Found(Runs.UNDER_WAY, "")
         self._can(component)
         away = [radio for radio in self._home.radios(self.kind) if self._home.driver(radio) is None]
@@ -61,9 +61,36 @@ class Devices:
             remedy = "plug it in, or take it out of the configuration"
             raise TryAgainError("the radio is away, so its devices cannot be asked", place=away[0], remedy=remedy)
         members = await self._survey(component)
+        if self._only and not members:
+            return Found(Runs.CONFIRMED, await self._runs_it(component))
         versions = sorted({member.before for member in members})
         text = f"{len(members)} devices with {', '.join(map(str, versions))}" if members else component.version
         return Found(Runs.OLD if members else Runs.CONFIRMED, text)
+
+    async def _runs_it(self, component: Component) -> str:
+        """The version that the one device runs, which is the component's. Raises ApplierError where it is another, or nobody knows."""
+        found = [
+            (radio, peer) for radio in self._home.radios(self.kind) for peer in self._meant(self._home.devices(radio))
+        ]
+        if not found:
+            text = f"no radio of this hub knows the device {self._only}"
+            raise ApplierError("no-device", text, remedy="name a device that `agent devices` shows")
+        radio, peer = found[0]
+        driver = self._home.driver(radio)
+        if driver is None:
+            raise TryAgainError("the radio went away while its device was asked", place=radio)
+        try:
+            images = await driver.firmware(peer.id.key)
+        except DriverError as error:
+            raise ApplierError(
+                "unreachable", f"what {peer.id} runs is not known: {error}", remedy=error.remedy
+            ) from error
+        if component.file_version not in [image.version for image in images]:
+            text = f"{component.name} {component.version} is not for {peer.id}"
+            raise ApplierError(
+                "wrong-device", text, remedy="compare the release's `device` with what the device says of itself"
+            )
+        return component.version
 
     def _can(self, component: Component) -> None:
         """Raises ApplierError where there are such radios, and their driver cannot. Without a radio there is no device to update."""
@@ -75,13 +102,16 @@ class Devices:
         """The devices that the image is for and that have another version. Raises TryAgainError."""
         found: list[Member | None] = []
         for radio in self._home.radios(self.kind):
-            driver, peers = self._home.driver(radio), self._home.devices(radio)
+            driver, peers = self._home.driver(radio), self._meant(self._home.devices(radio))
             if driver is None:
                 raise TryAgainError("the radio went away while its devices were asked", place=radio)
             for start in range(0, len(peers), AT_ONCE):
                 asked = (self._member(component, driver, peer) for peer in peers[start : start + AT_ONCE])
                 found += await asyncio.gather(*asked)
         return [member for member in found if member is not None]
+
+    def _meant(self, peers: list[Peer]) -> list[Peer]:
+        return [peer for peer in peers if not self._only or self._only in (peer.id.key, *peer.names)]
 
     async def _member(self, component: Component, driver: UpdatesFirmware, peer: Peer) -> Member | None:
         """None for a device that does not tell what it runs: nothing says that the image is for it."""
@@ -151,7 +181,7 @@ class Devices:
         """Raises ApplierError: campaign-stopped, or incomplete where some failed, or were not reached in time."""
         if not await self.check(component):
             raise ApplierError("not-written", "the image is not on the disk as it was signed", place=str(self._image))
-        key = _key(component)
+        key = self._key(component)
         todo = await self._book.open(key)
         if todo is None:
             await self._radios()
@@ -193,16 +223,16 @@ class Devices:
         return Effect.STAYS
 
     async def _over(self, component: Component) -> None:
-        await self._book.close(_key(component))
+        await self._book.close(self._key(component))
         await self.clean()
+
+    def _key(self, component: Component) -> str:
+        files, only = (file.sha256 for file in component.files), (self._only,) if self._only else ()
+        return " ".join((component.name, component.version, *files, *only))
 
     async def clean(self) -> None:
         with disk_trouble():
             shutil.rmtree(self._image.parent, ignore_errors=True)
-
-
-def _key(component: Component) -> str:
-    return " ".join(itertools.chain((component.name, component.version), (file.sha256 for file in component.files)))
 
 
 def _nobody(_percent: int, _text: str) -> None:

@@ -38,7 +38,9 @@ _ENDS: dict[State, FotaStatus] = {
 
 
 class NrfFota:
-    """One uplink's. `live` is a unit of the daemon."""
+    """One uplink's. `live` is a unit of the daemon; `taker` is whose firmware it is, in words."""
+
+    taker = "this hub"
 
     def __init__(self, name: str, wire: Wire, engine: Engine, now: Callable[[], float]) -> None:
         self.name = name
@@ -112,7 +114,7 @@ class NrfFota:
         if isinstance(job, RejectedJob):
             await self._reject(job)
         elif job.kind not in FIRMWARE:
-            await self._reject(RejectedJob(job.id, f"this hub takes no firmware of type {job.kind}"))
+            await self._reject(RejectedJob(job.id, f"{self.taker} takes no firmware of type {job.kind}"))
         else:
             await self._offer(job)
 
@@ -131,8 +133,7 @@ class NrfFota:
         if known is not None or busy:
             log.info("job %s is passed over: %s", job.id, "it is known" if known else f"{busy[0].job} comes first")
             return
-        document = {"firmwareType": job.kind, "fileSize": job.size, "host": job.host, "path": job.path}
-        await self._engine.offer(self.name, job.id, EXECUTION, document)
+        await self._engine.offer(self.name, job.id, EXECUTION, job.document)
         self._attention.set()
 
     def _next_soon(self) -> None:
@@ -141,10 +142,8 @@ class NrfFota:
     async def _report(self, task: Task) -> float:
         """Seconds until it is to be told of again. Raises MqttLost, TryAgainError, StorageError."""
         if task.over:
-            details = f"{task.code}: {task.detail}" if task.code else task.detail
-            await self._wire.say(
-                task.job, _ENDS[task.state], details
-            )  # one that is gone takes no end, and waits for none
+            # one that is gone takes no end, and waits for none
+            await self._wire.say(task.job, _ENDS[task.state], self.ending(task))
             log.info("job %s: the cloud has heard that it is %s", task.job, task.state)
             await self._engine.change(task.key, told=True)
             self._told.pop(task.key, None)
@@ -154,6 +153,14 @@ class NrfFota:
             await self._engine.cancel(task.key, "canceled", "the cloud has withdrawn the job")
             return EVERY
         return EVERY if task.state == State.DOWNLOADING else LONG
+
+    def ending(self, task: Task) -> str:
+        """What is told of an end."""
+        return f"{task.code}: {task.detail}" if task.code else task.detail
+
+    def detail(self, task: Task) -> str | int | None:
+        """What is told of one that is in progress; None: nothing new."""
+        return str(task.state)
 
     async def _progress(self, task: Task, *, again: bool = False) -> bool:
         """Tell what is news, or `again` what is not; False when the job is no longer there."""
@@ -170,6 +177,7 @@ class NrfFota:
             if task.state in _DOWNLOADED and percent != WHOLE:  # a small file is here before anybody looks
                 now = WHOLE
                 await self._wire.say(task.job, FotaStatus.DOWNLOADING, now)
-            there = await self._wire.say(task.job, FotaStatus.IN_PROGRESS, str(task.state), EVERY)
+            if (detail := self.detail(task)) is not None:
+                there = await self._wire.say(task.job, FotaStatus.IN_PROGRESS, detail, EVERY)
         self._told[task.key] = self._now(), task.state, now if task.state not in _BEFORE else 0
         return there

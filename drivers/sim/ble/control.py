@@ -50,8 +50,10 @@ class Control:
         return lambda _now: {"devices": [self._describe(one) for one in self._world.peripherals.values()]}
 
     def _describe(self, one: Peripheral) -> Json:
-        facts = {"name": one.name, "address": one.address, "profile": one.kind, "values": dict(one.values)}
+        facts: Json = {"name": one.name, "address": one.address, "profile": one.kind, "values": dict(one.values)}
         links = [path.split("/")[3] for path in self._world.connected(one.address)]
+        if one.updates is not None:
+            facts["received"] = one.updates.received
         return {**facts, "powered": one.powered, "pairing": one.pairing, "bonded": one.bonded, "connected": links}
 
     def _truth(self, _request: Mapping[str, Any]) -> Act:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from drivers.sim.ble.firmware import Notify, Restart
 from drivers.sim.ble.objects import (
     ADAPTER,
     CHARACTERISTIC,
@@ -214,6 +215,9 @@ class Gatt:
             tree.out.append(Refusal(call.token, "Failed", text))
         if not tree.value(path, DEVICE, "Connected"):
             return
+        peripheral = self._peripheral(path)
+        if peripheral is not None and peripheral.updates is not None:
+            peripheral.updates.cut()
         for below in [one for one in tree.objects if one.startswith(f"{path}/")]:
             self._notifying.pop(below, None)
             self._handles.pop(below, None)
@@ -297,6 +301,9 @@ class Gatt:
         if one.descriptor is not None:
             one.descriptor = bytes(call.body[0])
             self._world.answer(call)
+        elif one.char.serves:
+            self._world.answer(call)
+            self._serve(call.path, one, peripheral, bytes(call.body[0]), now)
         elif one.char.write is None:
             self._world.refuse(call, "NotPermitted", "Write not permitted")
         else:
@@ -306,6 +313,43 @@ class Gatt:
             self.changed(
                 peripheral, [name for name, value in peripheral.values.items() if before.get(name) != value], now
             )
+
+    # ---- firmware ---------------------------------------------------------------------------------------------------
+
+    def _serve(self, path: str, one: Attribute, peripheral: Peripheral, data: bytes, now: float) -> None:
+        """A write to what takes firmware, and what follows from it."""
+        firmware = peripheral.updates
+        if firmware is None:
+            return
+        fault = peripheral.fault(firmware.step(one.uuid, data))
+        if fault is not None and fault.kind == "vanish":
+            self.vanish(peripheral, now, fault)
+            return
+        for effect in firmware.heard(one.uuid, data, fault.kind if fault is not None else ""):
+            match effect:
+                case Notify(uuid, said):
+                    for place, other in list(self._handles.items()):
+                        if other.uuid == uuid and _device(place) == _device(path) and place in self._notifying:
+                            self._world.tree.change(place, CHARACTERISTIC, {"Value": ("ay", said)})
+                case Restart():
+                    self._restart(peripheral, now)
+
+    def _restart(self, peripheral: Peripheral, now: float) -> None:
+        """It goes away, and comes back as what its boot loader starts, perhaps at another address."""
+        firmware = peripheral.updates
+        same = [one for one in self._world.peripherals.values() if one.updates is firmware]
+        for one in same:
+            one.powered = False
+            for path in self._world.connected(one.address):
+                self._world.at(now + SUPERVISION, partial(self.drop, path))
+
+        def begin(_at: float) -> None:
+            if firmware is not None:
+                firmware.begin()
+            for one in same:
+                one.settle()
+
+        self._world.at(now + max(peripheral.restart, 2 * SUPERVISION), begin)
 
     def _start_notify(self, call: Call, _now: float) -> None:
         if not {"notify", "indicate"} & set(self._handles[call.path].char.flags):

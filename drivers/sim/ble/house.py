@@ -10,16 +10,22 @@ name = "hall button"
 profile = "bthome-button"
 address = "A4:C1:38:00:00:02"
 bindkey = "231d39c1d7cc1ab1aee224cd096db932"
+
+[[radios.ble.devices]]
+name = "porch lamp"
+profile = "dfu-lamp"            # takes firmware over the air, as smp-lamp does
+firmware = { version = "1.0.0", moves = true, restart = 0.3 }   # moves: its boot loader is at the next address
 """
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agent.errors import ConfigError
 from drivers.sim import home
 from drivers.sim.ble.adapter import Adapter
+from drivers.sim.ble.firmware import APPLICATION, BOOTLOADER
 from drivers.sim.ble.peripheral import Peripheral
 from drivers.sim.ble.profiles import PROFILES
 
@@ -38,8 +44,10 @@ DEVICE_KEYS = frozenset(
         "values",
         "script",
         "repeat",
+        "firmware",
     }
 )
+FIRMWARE_KEYS = frozenset({"version", "moves", "restart"})
 ADDRESS = re.compile(r"(?:[0-9A-F]{2}:){5}[0-9A-F]{2}")
 DEFAULT_KEY = "231d39c1d7cc1ab1aee224cd096db932"  # the one of BTHome's documentation
 
@@ -69,7 +77,7 @@ def read(radio: str, spec: Mapping[str, Any]) -> Spec:
     for entry, peripheral in _peripherals(radio, spec):
         made.peripherals.append(peripheral)
         steps = home.script(entry.values, entry.place)
-        if steps:
+        if steps and peripheral.role != BOOTLOADER:
             repeat = home.truth(entry.values, "repeat", entry.place, default=False)
             made.scripts.append((peripheral, steps, repeat, entry.place))
     return made
@@ -78,12 +86,33 @@ def read(radio: str, spec: Mapping[str, Any]) -> Spec:
 def _peripherals(radio: str, spec: Mapping[str, Any]) -> Iterator[tuple[home.Entry, Peripheral]]:
     used: set[str] = set()
     for entry in home.entries(radio, spec, PROFILES, DEVICE_KEYS):
-        made = _peripheral(entry)
-        if made.address in used:
-            remedy = "give each device an address of its own"
-            raise ConfigError("the address is taken", place=entry.place, remedy=remedy)
-        used.add(made.address)
-        yield entry, made
+        for made in _with_bootloader(entry, _peripheral(entry)):
+            if made.address in used:
+                remedy = "give each device an address of its own"
+                raise ConfigError("the address is taken", place=entry.place, remedy=remedy)
+            used.add(made.address)
+            yield entry, made
+
+
+def _with_bootloader(entry: home.Entry, made: Peripheral) -> Iterator[Peripheral]:
+    """A device, and its boot loader where that has an address of its own: the next one."""
+    told, place = entry.values.get("firmware", {}), f"{entry.place}.firmware"
+    if told and made.updates is None:
+        remedy = "take the profile smp-lamp or dfu-lamp"
+        raise ConfigError(f"a {made.kind} takes no firmware", place=entry.place, remedy=remedy)
+    home.known(told, FIRMWARE_KEYS, place)
+    made.restart = home.number(told, "restart", made.restart, 0.0, 600.0, place)
+    if home.truth(told, "moves", place, default=False):
+        made.role = APPLICATION
+        yield replace(
+            made,
+            name=f"{made.name} boot loader",
+            address=_address(made.address, 1, place),
+            role=BOOTLOADER,
+            pairing=True,
+            faults={},
+        )
+    yield made
 
 
 def _peripheral(entry: home.Entry) -> Peripheral:
@@ -101,8 +130,18 @@ def _peripheral(entry: home.Entry) -> Peripheral:
         bytes.fromhex(_matching(values, "bindkey", DEFAULT_KEY, r"[0-9a-fA-F]{32}", "32 hex digits", place)),
         int(key) if (key := _matching(values, "passkey", "", r"([0-9]{6})?", "6 digits", place)) else None,
         home.truth(values, "pairing", place, default=True),
-        values=dict(own),
+        values=dict(own) | _version(values, place),
     )
+
+
+def _version(values: Mapping[str, Any], place: str) -> dict[str, Any]:
+    told = values.get("firmware", {})
+    if not isinstance(told, dict):
+        raise ConfigError(
+            f"firmware cannot be {told!r}", place=place, remedy='for example firmware = { version = "1.0.0" }'
+        )
+    version = _matching(told, "version", "", r"([0-9]+(\.[0-9]+){2,3})?", "a version like 1.0.0", f"{place}.firmware")
+    return {"firmware": version} if version else {}
 
 
 def _address(value: Any, copy: int, place: str) -> str:

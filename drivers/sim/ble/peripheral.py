@@ -1,15 +1,24 @@
 """One simulated peripheral: its values, its GATT server, and what goes wrong with it. PURE."""
 
 from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from drivers.sim.ble.dfu_target import DfuTarget
+from drivers.sim.ble.firmware import BOOTLOADER, SPOILS, Firmware
 from drivers.sim.ble.payloads import Payload
-from drivers.sim.ble.profiles import PROFILES, Char, Profile
+from drivers.sim.ble.profiles import BOOT, PROFILES, Char, Profile
+from drivers.sim.ble.smp_server import SmpServer
 from drivers.sim.requests import ControlError
 
-STEPS = ("connect", "services", "pair", "read", "write", "notify", "descriptor")
-KINDS = ("vanish", "hang", "fail", "in_progress", "slow")
+UPDATE_STEPS = (
+    *("smp-state", "smp-upload", "smp-mark", "smp-reset"),
+    *("dfu-jump", "dfu-start", "dfu-init", "dfu-receive", "dfu-packet", "dfu-validate", "dfu-activate"),
+)
+STEPS = ("connect", "services", "pair", "read", "write", "notify", "descriptor", *UPDATE_STEPS)
+KINDS = ("vanish", "hang", "fail", "in_progress", "slow", *SPOILS)
+MAKES: Mapping[str, Callable[[str], Firmware]] = {"smp": SmpServer, "dfu": DfuTarget}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +43,10 @@ class Attribute:
 
 @dataclass(slots=True)
 class Peripheral:
-    """`passkey`: what it wants for a bond, without which nothing of it can be read or written."""
+    """`passkey`: what it wants for a bond, without which nothing of it can be read or written.
+
+    `updates`: what takes firmware in it. A device whose boot loader has an address of its own is two of these, each with its `role`.
+    """
 
     name: str
     address: str
@@ -51,13 +63,26 @@ class Peripheral:
     faults: dict[str, deque[Fault]] = field(default_factory=dict)
     turn: int = 0
     hung: bool = False
+    updates: Firmware | None = None
+    role: str = ""
+    restart: float = 0.3  # seconds that a restart takes
 
     def __post_init__(self) -> None:
-        self.values = {**self.profile.values, **self.values}
+        self.values = {**PROFILES[self.kind].values, **self.values}
+        make = MAKES.get(PROFILES[self.kind].updates)
+        if make is not None and self.updates is None:
+            self.updates = make(self.values["firmware"])
+        self.settle()
 
     @property
     def profile(self) -> Profile:
-        return PROFILES[self.kind]
+        return BOOT if self.updates is not None and self.updates.mode == BOOTLOADER else PROFILES[self.kind]
+
+    def settle(self) -> None:
+        """What follows from the mode that its firmware is in, at a start."""
+        if self.updates is not None:
+            self.values |= {"firmware": self.updates.version, "mode": self.updates.mode}
+            self.powered = self.role in ("", self.updates.mode)
 
     @property
     def has_gatt(self) -> bool:

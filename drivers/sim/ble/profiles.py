@@ -5,7 +5,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from drivers.sim.ble import payloads
+from drivers.ble.smp import CHARACTERISTIC as SMP_CHARACTERISTIC
+from drivers.ble.smp import SERVICE as SMP_SERVICE
+from drivers.sim.ble import dfu_target, payloads
+from drivers.sim.ble.firmware import APPLICATION
 from drivers.sim.ble.payloads import Payload, uuid16
 
 VENDOR_SERVICE, VENDOR_BUFFER = "6e400001-b5a3-f393-e0a9-e50e24dcca9e", "6e400002-b5a3-f393-e0a9-e50e24dcca9e"
@@ -29,7 +32,10 @@ Write = Callable[[dict[str, Any], bytes], None]
 
 @dataclass(frozen=True, slots=True)
 class Char:
-    """One characteristic. `follows`: values whose change it notifies; `every`: seconds between notifications by itself."""
+    """One characteristic. `follows`: values whose change it notifies; `every`: seconds between notifications by itself.
+
+    `serves`: what is written to it is for the part of the device that takes firmware, which also says what is notified.
+    """
 
     uuid: str
     flags: tuple[str, ...]
@@ -38,15 +44,20 @@ class Char:
     follows: tuple[str, ...] = ()
     every: float = 0.0
     descriptors: tuple[tuple[str, bytes], ...] = ()
+    serves: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """`values`: what it starts with; `turns`: payloads that follow each other where it says several things."""
+    """`values`: what it starts with; `turns`: payloads that follow each other where it says several things.
+
+    `updates`: how it takes firmware, "smp" or "dfu"; its version is in the value `firmware`.
+    """
 
     say: tuple[Say, ...]
     values: Mapping[str, Any] = field(default_factory=dict)
     services: tuple[tuple[str, tuple[Char, ...]], ...] = ()
+    updates: str = ""
 
 
 def _text(number: int, text: str) -> Char:
@@ -120,6 +131,25 @@ _CLIMATE = (
     Char(uuid16(0x2A6D), ("read",), lambda v: struct.pack("<I", v["pressure"] * 1000)),
 )
 
+
+def _about(model: str) -> tuple[str, tuple[Char, ...]]:
+    """Of a device that takes firmware."""
+    version = Char(uuid16(0x2A26), ("read",), lambda v: v["firmware"].encode())
+    return (uuid16(0x180A), (_text(0x2A29, "Simulated"), _text(0x2A24, model), version))
+
+
+_SMP = (SMP_SERVICE, (Char(SMP_CHARACTERISTIC, ("write-without-response", "notify"), lambda _: b"", serves=True),))
+_DFU = (
+    dfu_target.SERVICE,
+    (
+        Char(dfu_target.CONTROL, ("write", "notify"), lambda _: b"", serves=True),
+        Char(dfu_target.PACKET, ("write-without-response",), lambda _: b"", serves=True),
+        Char(dfu_target.REVISION, ("read",), lambda v: dfu_target.revision(v["mode"])),
+    ),
+)
+_UPDATED = {"on": False, "battery": 70, "firmware": "1.0.0", "mode": APPLICATION}
+BOOT = Profile((lambda _: Payload("DfuTarg", services=(dfu_target.SERVICE,)),), services=(_DFU,))
+
 PROFILES: Mapping[str, Profile] = {
     "bthome-thermometer": Profile((_thermometer,), {"temperature": 2150, "humidity": 4500, "battery": 91}),
     "bthome-button": Profile((_button,), {"battery": 80, "button": 0}),
@@ -137,6 +167,12 @@ PROFILES: Mapping[str, Profile] = {
         _gatt_advert(0x1815),
         {"on": False, "battery": 70, "buffer": "00"},
         ((uuid16(0x1815), (_LAMP,)), _BATTERY, _ABOUT, (VENDOR_SERVICE, (_BUFFER,))),
+    ),
+    "smp-lamp": Profile(
+        _gatt_advert(0x1815), _UPDATED, ((uuid16(0x1815), (_LAMP,)), _BATTERY, _about("U-1"), _SMP), updates="smp"
+    ),
+    "dfu-lamp": Profile(
+        _gatt_advert(0x1815), _UPDATED, ((uuid16(0x1815), (_LAMP,)), _BATTERY, _about("D-1"), _DFU), updates="dfu"
     ),
     "heart-rate": Profile(
         _gatt_advert(0x180D), {"rate": 61, "battery": 55}, ((uuid16(0x180D), (_HEART,)), _BATTERY, _ABOUT)

@@ -15,6 +15,7 @@ from drivers.sim.ble.control import Control
 from drivers.sim.ble.gatt_calls import Gatt
 from drivers.sim.ble.objects import Call
 from drivers.sim.ble.payloads import Payload
+from drivers.sim.ble.peripheral import Peripheral
 from drivers.sim.ble.world import World
 from drivers.sim.capture import Capture
 from drivers.sim.control_socket import ControlSocket
@@ -204,15 +205,20 @@ class Simulation:
             if peripheral is not None:
                 peripheral.values.update(kept["values"])
                 peripheral.sequence, peripheral.bonded = kept["sequence"], kept["bonded"]
+                if peripheral.updates is not None and "firmware" in kept:
+                    peripheral.updates.load(kept["firmware"])
+                    peripheral.settle()
 
     def _save(self) -> None:
         if self._state is None:
             return
-        kept = {
-            one.address: {"values": one.values, "sequence": one.sequence, "bonded": one.bonded}
-            for one in self.world.peripherals.values()
-        }
+        kept = {one.address: _kept(one) for one in self.world.peripherals.values()}
         files.write_atomic(self._state, json.dumps(kept).encode())
+
+
+def _kept(one: Peripheral) -> Json:
+    kept: Json = {"values": one.values, "sequence": one.sequence, "bonded": one.bonded}
+    return kept if one.updates is None else {**kept, "firmware": one.updates.document()}
 
 
 __all__ = ["Simulation", "start"]

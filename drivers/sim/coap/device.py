@@ -17,6 +17,8 @@ from aiocoap.numbers.types import NON
 from aiocoap.pipe import Pipe
 from aiocoap.tokenmanager import TokenManager
 
+from drivers.sim.coap import updating
+from drivers.sim.coap.firmware import FirmwareObject
 from drivers.sim.coap.profiles import LINK_FORMAT, TEXT, Profile, Resource, content, link, parse
 from drivers.sim.coap.security import AHEAD, DeviceContext, Door
 from drivers.sim.faults import Faults
@@ -62,6 +64,7 @@ class Device(asyncio.DatagramProtocol):
     ) -> None:
         self.name, self.profile, self.security = name, profile, security
         self.resources = profile.make()
+        self.firmware = FirmwareObject(str(self.resources[updating.RUNS].value)) if profile.updates else None
         self.answers: Callable[[str], bytes | None] = lambda _: None  # link format that a directory answers
         self.powered = pairing
         self.silent_until = 0.0
@@ -278,6 +281,8 @@ class Device(asyncio.DatagramProtocol):
         found = self.resources.get(path)
         if found is None:
             raise error.NotFound
+        if self.firmware is not None and path in (updating.PACKAGE, updating.UPDATE):
+            return self._update(self.firmware, path, request)
         if request.code not in (codes.PUT, codes.POST) or not found.writable:
             raise error.UnallowedMethod
         try:
@@ -286,6 +291,24 @@ class Device(asyncio.DatagramProtocol):
             raise error.BadRequest(str(problem)) from None
         self._loop.call_soon(self.change, path, value)
         return Message(code=codes.CHANGED)
+
+    def _update(self, firmware: FirmwareObject, path: str, request: Message) -> Message:
+        """The Firmware Update object's package and its update. Raises RenderableError."""
+        response = updating.serve(firmware, path, request, EXPONENT)
+        if path == updating.UPDATE:
+            self._loop.call_later(updating.SETTLE, self._reboot, firmware)
+        self._show(firmware)
+        return response
+
+    def _show(self, firmware: FirmwareObject) -> None:
+        for path, value in updating.shown(firmware).items():
+            self.resources[path].value = value
+
+    def _reboot(self, firmware: FirmwareObject) -> None:
+        self.silent_until = self._loop.time() + self.profile.updates
+        self.restart()
+        firmware.begin()
+        self._show(firmware)
 
     def _get(self, path: str, request: Message) -> Message:
         links = self.links() if path == "/.well-known/core" else self.answers(path)

@@ -32,11 +32,15 @@ class Resource:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A sort of device; `follow(values)` gives what changes when something was written, `late` is how long it thinks (seconds)."""
+    """A sort of device; `follow(values)` gives what changes when something was written, `late` is how long it thinks (seconds).
+
+    `updates`: it has the Firmware Update object, and a restart takes so long (seconds); 0: it takes no firmware.
+    """
 
     make: Callable[[], dict[str, Resource]]
     follow: Callable[[Mapping[str, Value]], Mapping[str, Value]] = field(default=lambda _: {})
     late: float = 0.0
+    updates: float = 0.0
 
 
 def link(path: str, resource: Resource) -> str:
@@ -143,6 +147,18 @@ def _light() -> dict[str, Resource]:
     }
 
 
+def _updatable() -> dict[str, Resource]:
+    return {
+        **_light(),
+        "/3/0/3": Resource("1.0.0"),
+        "/5/0/0": Resource("", attributes=';rt="oma.lwm2m"'),
+        "/5/0/2": Resource(""),
+        "/5/0/3": Resource(0.0),
+        "/5/0/5": Resource(0.0),
+        "/5/0/7": Resource(""),
+    }
+
+
 def _plug() -> dict[str, Resource]:
     return {
         "/3/0/0": Resource("Tern"),
@@ -184,5 +200,6 @@ PROFILES: Mapping[str, Profile] = {
     "shed": Profile(_shed),
     "big": Profile(_big),
     "slow": Profile(_light, late=0.2),
+    "updatable": Profile(_updatable, updates=0.3),  # a light that takes firmware
     "directory": Profile(dict),  # a resource directory (RFC 9176) that knows the others
 }

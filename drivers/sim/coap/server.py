@@ -28,8 +28,10 @@ from agent import files
 from agent.errors import ConfigError
 from drivers.sim import home
 from drivers.sim.coap.device import LOOPBACK, Device
+from drivers.sim.coap.firmware import SPOILS
 from drivers.sim.coap.group import Group
 from drivers.sim.coap.profiles import PROFILES, fit
+from drivers.sim.coap.updating import RUNS
 from drivers.sim.control_socket import ControlSocket
 from drivers.sim.faults import Faults
 from drivers.sim.requests import ControlError, real, truth, whole
@@ -39,6 +41,7 @@ Json = dict[str, Any]
 RADIO_KEYS = frozenset({"kind", "port", "devices", "max_age", "group_port"})
 SECRETS = frozenset({"secret", "salt", "sender", "recipient", "context", "psk"})
 DEVICE_KEYS = frozenset({"name", "profile", "count", "pairing", "identity", "lenient", *SECRETS})
+OPERATIONS = ("set", "get", "power", "mute", "restart", "reorder", "replay", "spoof", "faults", "spoil")
 SAVE_EVERY = 1.0  # seconds; a power cut of a simulated device may cost this much
 
 
@@ -159,10 +162,8 @@ class Simulation:
         op = str(request.get("op"))
         if op == "list":
             return {"devices": [self._describe(device) for device in self.devices.values()]}
-        if op not in ("set", "get", "power", "mute", "restart", "reorder", "replay", "spoof", "faults"):
-            raise ControlError(
-                f"no operation {op!r}; there are list, set, get, power, mute, restart, reorder, replay, spoof, faults"
-            )
+        if op not in OPERATIONS:
+            raise ControlError(f"no operation {op!r}; there are list, {', '.join(OPERATIONS)}")
         device = self._device(request)
         if op == "get":
             return {"value": device.resource(str(request.get("path"))).value}
@@ -188,8 +189,17 @@ class Simulation:
             device.reorder(whole(request, "count", 2))
         elif op == "replay":
             device.replay()
+        elif op == "spoil":
+            self._spoil(device, str(request.get("kind")))
         else:
             device.faults = Faults.parse(str(request.get("spec", "")), whole(request, "seed", 1, 1 << 62))
+
+    @staticmethod
+    def _spoil(device: Device, kind: str) -> None:
+        """What goes wrong with the next update: the blocks are forgotten, the package is damaged, the new firmware fails."""
+        if device.firmware is None or kind not in SPOILS:
+            raise ControlError(f"{device.name} takes no firmware, or {kind!r} is none of {', '.join(SPOILS)}")
+        device.firmware.spoil.append(kind)
 
     def _device(self, request: Json) -> Device:
         found = self.devices.get(str(request.get("device")))
@@ -216,6 +226,8 @@ class Simulation:
         for path, value in saved.get("values", {}).items():
             if path in device.resources and isinstance(value, type(device.resources[path].value)):
                 device.resources[path].value = value
+        if device.firmware is not None:
+            device.firmware.version = str(device.resources[RUNS].value)
         device.number = saved.get("number", 0)
         device.powered = saved.get("powered", device.powered)
         if saved:

@@ -1,13 +1,14 @@
-"""CBOR (RFC 8949) as far as SenML needs it: numbers, texts, bytes, lists, maps and decimal fractions. PURE and bounded.
+"""CBOR (RFC 8949) as far as SenML and the Simple Management Protocol need it. PURE and bounded; shared by the drivers that speak it.
 
-A general decoder makes dates, big numbers and shared references of what a stranger sends; here they are refused.
+Numbers, texts, bytes, lists, maps and decimal fractions. A general decoder makes dates, big numbers and shared references of what a stranger
+sends; here they are refused.
 """
 
 import math
 import struct
 from typing import Any
 
-DEEPEST = 4  # SenML has a list of maps; one of its values may be a decimal fraction
+DEEPEST = 4  # SenML: a list of maps, and one of its values may be a decimal fraction; SMP: a map with a list of maps
 MOST = 4096  # items of a document
 _EXPONENT = 64  # of a decimal fraction: SenML has no greater numbers, and 1e1000000 takes a while
 
@@ -21,7 +22,7 @@ _BREAK = object()
 
 
 class CborError(ValueError):
-    """This is not the CBOR of a SenML pack; the text says why."""
+    """This is no CBOR that is read here; the text says why."""
 
 
 def loads(data: bytes) -> Any:
@@ -31,6 +32,34 @@ def loads(data: bytes) -> Any:
     if value is _BREAK or reader.at != len(data):
         raise CborError(f"it should end at byte {reader.at}")
     return value
+
+
+def dumps(value: Any) -> bytes:
+    """One item in its shortest form: integers of 64 bits, texts, bytes, booleans, None, lists and maps. Raises TypeError, OverflowError."""
+    match value:
+        case bool() | None:
+            return bytes((_SIMPLE << 5 | next(number for number, one in _SIMPLE_VALUES.items() if one is value),))
+        case int():
+            return _head(_UNSIGNED, value) if value >= 0 else _head(_NEGATIVE, -1 - value)
+        case bytes():
+            return _head(_BYTES, len(value)) + value
+        case str():
+            raw = value.encode()
+            return _head(_TEXT, len(raw)) + raw
+        case list():
+            return _head(_LIST, len(value)) + b"".join(map(dumps, value))
+        case dict():
+            return _head(_MAP, len(value)) + b"".join(dumps(key) + dumps(one) for key, one in value.items())
+    raise TypeError(f"{type(value).__name__} is nothing that is written here")
+
+
+def _head(major: int, number: int) -> bytes:
+    if number < _DIRECT:
+        return bytes((major << 5 | number,))
+    size = next((size for size in (1, 2, 4, 8) if number < 1 << 8 * size), 0)
+    if not size:
+        raise OverflowError(f"{number} has more than 64 bits")
+    return bytes((major << 5 | _DIRECT + size.bit_length() - 1,)) + number.to_bytes(size, "big")
 
 
 class _Reader:
