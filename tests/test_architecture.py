@@ -25,6 +25,7 @@ PURE = (
     "agent/home.py",
     "agent/command_book.py",
     "agent/discovery_book.py",
+    "agent/exclusion_book.py",
     "agent/records.py",
     "agent/wire/",
     "agent/cloud/dialect.py",
@@ -198,7 +199,7 @@ ONE_PLACE = {  # third-party library -> where it may be imported
     "pydantic": (
         "agent/wire/",
         "agent/settings/",
-        "agent/console_api.py",
+        "agent/console_bodies.py",
         "agent/console_ota.py",
         "agent/offboard_mark.py",
         "agent/backup_form.py",

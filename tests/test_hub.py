@@ -49,7 +49,6 @@ from agent.requests import (
     Remove,
     SaveCommand,
     SaveDevice,
-    SetNetworkMode,
     StartDiscovery,
     StateQuery,
     StopDiscovery,
@@ -461,18 +460,6 @@ def test_a_device_that_could_not_be_read_after_a_crash_is_read_once_it_is_heard(
     world(RadioWorkEnded(Refresh(BULB_ID)))
     world(AvailabilityChanged(BULB_ID, Availability.OFFLINE))
     assert not of(world(AvailabilityChanged(BULB_ID, Availability.ONLINE)), Refresh)
-
-
-def test_network_wide_exclusion_needs_a_radio_that_knows_it() -> None:
-    world = World()
-    world(SetNetworkMode("NETWORK_WIDE_EXCLUSION"))
-    assert world.hub.network_mode == "STANDARD"
-    assert world.hub.network_mode_error
-    world(SetNetworkMode("STANDARD"))
-    assert not world.hub.network_mode_error
-    world.hub.radios["zigbee"].excludes_network_wide = True
-    world(SetNetworkMode("NETWORK_WIDE_EXCLUSION"))
-    assert world.hub.network_mode == "NETWORK_WIDE_EXCLUSION"
 
 
 def test_a_rediscovery_closes_the_window_that_is_open() -> None:

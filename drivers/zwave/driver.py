@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from drivers.zwave.controller import Controller
     from drivers.zwave.multicast import Together
     from drivers.zwave.perform import Contract
-    from drivers.zwave.routes import Rebuilt, Route
 
 log = logging.getLogger(__name__)
 
@@ -133,6 +132,9 @@ class ZwaveDriver:
     async def stop_discovery(self) -> None:
         await self._running.stop_discovery()
 
+    async def exclude(self, duration: int) -> None:
+        await self._running.exclude(duration)
+
     async def interview(self, key: str) -> None:
         await self._running.interview(key)
 
@@ -154,19 +156,20 @@ class ZwaveDriver:
         await self._running.restore(document)
         (self._context.state_dir / STICK).unlink(missing_ok=True)  # the network may be another one now
 
-    # ---- beyond the contract ----------------------------------------------------------------------------------------
-
     async def rebuild_routes(
-        self, key: str, progress: Callable[[str], None] = lambda _step: None, *, wait: float = WAIT
-    ) -> "Rebuilt":
-        """Let a device find its neighbours and routes anew; one that sleeps when it wakes up. Raises DriverError."""
+        self, key: str, progress: Callable[[str], None], *, wait: float = WAIT
+    ) -> Mapping[str, JsonValue]:
         return await self._running.rebuild_routes(key, progress, wait)
 
-    async def execute_together(self, keys: Iterable[str], action: Action) -> Mapping[str, DriverError | None]:
-        """One action for several devices, at the same moment where they can; None for each that has done it. Raises DriverLost."""
+    async def set_priority_route(self, key: str, repeaters: tuple[str, ...] | None, speed: int) -> None:
+        await self._running.set_priority_route(key, repeaters, speed)
+
+    async def execute_together(
+        self, keys: Iterable[str], action: Action, ended: Callable[[str, DriverError | None], None]
+    ) -> None:
         if self._together is None:
             raise DriverLost("the stick is not connected")
-        return await self._together.execute(keys, action)
+        await self._together.execute(keys, action, ended)
 
     async def firmware(self, key: str) -> tuple[Firmware, ...]:
         """See UpdatesFirmware. The image of the chip, as it said last; what further targets run is told by no command of its own."""
@@ -182,22 +185,6 @@ class ZwaveDriver:
         except OSError as error:
             raise InvalidParameters(f"image cannot be read: {error.strerror}", place=str(image)) from error
         await running.update_firmware(key, content, target, progress)
-
-    async def neighbors(self, key: str) -> tuple[int, ...]:
-        """The nodes that a device hears directly. Raises DriverError."""
-        return await self._running.routes.neighbors(self._running.number(key))
-
-    async def priority_route(self, key: str) -> "Route | None":
-        """The route to a device that the stick tries first. Raises DriverError."""
-        return await self._running.routes.priority_route(self._running.number(key))
-
-    async def set_priority_route(self, key: str, repeaters: tuple[int, ...] | None, speed: int = 3) -> None:
-        """Let the stick try this route first; `repeaters` None: let it choose. Raises InvalidParameters, DriverError."""
-        routes, number = self._running.routes, self._running.number(key)
-        if repeaters is None:
-            await routes.clear_priority_route(number)
-        else:
-            await routes.set_priority_route(number, repeaters, speed)
 
     def figures(self) -> Mapping[str, Mapping[str, float]]:
         return self._running.figures()
@@ -226,5 +213,11 @@ def open_driver(context: DriverContext) -> Driver:
 
 
 INFO = DriverInfo(
-    kind="zwave", settings=ZwaveSettings, open=open_driver, discovery_kinds=("ZWAVE",), updates_firmware=True
+    kind="zwave",
+    settings=ZwaveSettings,
+    open=open_driver,
+    discovery_kinds=("ZWAVE",),
+    excludes_network_wide=True,
+    replaces=True,
+    updates_firmware=True,
 )

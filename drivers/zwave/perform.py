@@ -190,16 +190,30 @@ class Contract:
 
     # ---- routes -----------------------------------------------------------------------------------------------------
 
-    async def rebuild_routes(self, key: str, progress: Callable[[str], None], wait: float) -> Rebuilt:
-        """A node that sleeps is waited for, at most `wait` seconds. Raises UnknownDevice, Expired, and as Routes.rebuild."""
+    async def rebuild_routes(self, key: str, progress: Callable[[str], None], wait: float) -> dict[str, JsonValue]:
+        """A node that sleeps is waited for, at most `wait` seconds. Raises UnknownDevice, NotNow, Expired, and as Routes.rebuild."""
         node = self._network.node(key)
         self._network.check()
+        if not wait and not node.awake(self._network.now()):
+            raise NotNow("the device sleeps", remedy="wake it up, or wait for it")
 
         async def work() -> Rebuilt:
             async with self._rebuilding:
                 return await self.routes.rebuild(node.id, progress)
 
-        return await self._when_awake(node, "routes", work, wait)
+        rebuilt = await self._when_awake(node, "routes", work, wait)
+        return {"neighbors": list(rebuilt.neighbors), "destinations": list(rebuilt.destinations)}
+
+    async def set_priority_route(self, key: str, repeaters: tuple[str, ...] | None, speed: int) -> None:
+        """`speed`: bit/s. Raises InvalidParameters, UnknownDevice, NotSupported, DriverError."""
+        number = self.number(key)
+        if repeaters is None:
+            await self.routes.clear_priority_route(number)
+            return
+        numbers = tuple(int(one) if one.isdecimal() else 0 for one in repeaters)
+        await self.routes.set_priority_route(
+            number, numbers, next((n for n, bits in SPEEDS.items() if bits == speed), 0)
+        )
 
     async def _when_awake(self, node: Node, kind: str, work: Callable[[], Awaitable[T]], wait: float) -> T:
         """Do it now, or when the node wakes up, which is sent to sleep afterwards. Raises Expired, NotNow, and what the work raises."""
@@ -291,7 +305,7 @@ class Contract:
     # ---- the network ------------------------------------------------------------------------------------------------
 
     async def discover(self, request: Discovery) -> None:
-        """Raises InvalidParameters, DriverError."""
+        """Raises InvalidParameters, UnknownDevice, DriverError."""
         self._network.check()
         if request.duration <= 0:
             raise InvalidParameters("duration must be at least 1 second")
@@ -301,7 +315,20 @@ class Contract:
             raise NotSupported("the stick is a secondary controller without a SIS: only its primary can include")
         known = found.credentials.of_one_device
         credentials = found.credentials if known else replace(found.credentials, attended=request.attended)
-        await self._network.inclusion.open(request.duration, credentials, found.entry)
+        if not request.replaces:
+            await self._network.inclusion.open(request.duration, credentials, found.entry)
+            return
+        number = int(request.replaces) if request.replaces.isdecimal() else -1
+        if number not in self._network.book.nodes:
+            raise UnknownDevice(f"the radio has no device {request.replaces}")
+        await self._network.inclusion.open(request.duration, credentials, replaces=number)
+
+    async def exclude(self, duration: int) -> None:
+        """Raises InvalidParameters, DriverError."""
+        self._network.check()
+        if duration <= 0:
+            raise InvalidParameters("duration must be at least 1 second")
+        await self._network.inclusion.open_exclusion(duration)
 
     def reply(self, key: str, text: str) -> None:
         """Raises NotNow, InvalidParameters."""

@@ -11,8 +11,9 @@ from typing import Any
 
 from agent.driver import DeviceUnreachable, DriverError, DriverLost, InvalidParameters
 from agent.model import DeviceJoining, JoinWindow
+from drivers.zwave.adding import PROTOCOL_TIMEOUT
 from drivers.zwave.bootstrap import Credentials
-from drivers.zwave.inclusion import MAX_SECONDS, PROTOCOL_TIMEOUT
+from drivers.zwave.inclusion import MAX_SECONDS
 from drivers.zwave.provisioning import Entry, material
 from drivers.zwave.security import dsk as dsks
 from drivers.zwave.security.classes import SecurityClass

@@ -78,7 +78,7 @@ async def test_another_device_takes_the_place_of_one_that_has_failed(rig: SimRig
         inclusion = driver._running._network.inclusion  # type: ignore[attr-defined]
         before = len(watched.events)
         await rig.control("pair", "old switch")
-        await inclusion.replace_failed(2, Credentials(), 30)
+        await inclusion.open(30, Credentials(), replaces=2)
         found = await watched.wait(DeviceFound, after=before, timeout=30)
         assert found.device.id.key == "2"
         assert (await rig.control("truth"))["nodes"] == {"2": "old switch"}
