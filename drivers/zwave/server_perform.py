@@ -115,9 +115,25 @@ class Contract:
     # ---- the network ------------------------------------------------------------------------------------------------------
 
     async def discover(self, request_: Discovery) -> None:
+        """Raises InvalidParameters, UnknownDevice, DriverError."""
+        self._home.check()
+        replaces = None
+        if request_.replaces:
+            replaces = _number(request_.replaces)
+            if not self._home.has(replaces):
+                raise UnknownDevice(f"the radio has no device {request_.replaces}")
+        attended = request_.attended
+        await self._joining.open(request_.duration, request_.material, attended=attended, replaces=replaces)
+
+    async def exclude(self, duration: int) -> None:
         """Raises InvalidParameters, DriverError."""
         self._home.check()
-        await self._joining.open(request_.duration, request_.material)
+        await self._joining.open_exclusion(duration)
+
+    def reply(self, key: str, text: str) -> None:
+        """Raises NotNow, InvalidParameters."""
+        self._home.check()
+        self._joining.dialogue.answer(_number(key), text)
 
     async def stop_discovery(self) -> None:
         await self._joining.close()
@@ -126,7 +142,7 @@ class Contract:
         """Wait for the device's button; with `force`, take it off without the device. Raises UnknownDevice, DriverError."""
         home = self._home
         home.check()
-        number = int(key) if key.isdecimal() and key.isascii() and len(key) < 6 else -1  # noqa: PLR2004
+        number = _number(key)
         if not home.has(number):
             if not force:
                 raise UnknownDevice(f"the radio has no device {key}")
@@ -184,6 +200,11 @@ class Contract:
             now, total = whole(event.get("bytesWritten"), "bytesWritten"), whole(event.get("total"), "total")
             self._ends = now > 0 and 2 * now - self._written >= total
             self._written = now
+
+
+def _number(key: str) -> int:
+    """The node id that a device's key is; -1 for what is none."""
+    return int(key) if key.isdecimal() and key.isascii() and len(key) < 6 else -1  # noqa: PLR2004
 
 
 def _image(document: bytes) -> str:
