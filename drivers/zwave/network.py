@@ -75,7 +75,7 @@ class Network:
         self.inclusion = Inclusion(self)
         self.sleepers = Sleepers(self, context.waits)
         air, keep = self.transmitter.air, context.settings.backups
-        self.backups = Backups(controller, air, book, keys, context.secrets, keep)
+        self.backups = Backups(controller, air, book, keys, self.provisioning, context.secrets, keep)
         self.nodes: dict[int, Node] = {}
         self.exclusion_timeout: float = context.settings.exclusion_timeout
         self._context = context
