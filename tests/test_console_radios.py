@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from agent.command_book import together
 from agent.driver import DeviceUnreachable, DriverError, DriverLost, NotNow
 from agent.errors import HubError, UsageError
 from agent.model import Action, Command, DeviceAwake, DeviceFound, DeviceId, DeviceLost, Exclusion
-from agent.requests import Execute
+from agent.requests import Execute, SetNetworkMode
 
 OTHER_ID = DeviceId("zigbee", "00:12:4b:00:00:00:00:03")
 
@@ -27,9 +28,11 @@ class Mesh(Radio):
         self.preferred: list[Any] = []
         self.verdicts: dict[str, DriverError] = {}
         self.lost = False
+        self.opened = 0  # exclusion windows
 
     async def exclude(self, duration: int) -> None:
         self.sink(Exclusion("zigbee", "open", seconds=duration))
+        self.opened += 1
 
     async def stop_discovery(self) -> None:
         await super().stop_discovery()
@@ -91,7 +94,7 @@ def mesh(daemon: Daemon) -> Mesh:
 
 async def test_an_exclusion_is_told_step_by_step_and_ends(daemon: Daemon) -> None:
     asking = asyncio.ensure_future(daemon.ask("exclude", kind="zigbee", duration=60))
-    await until(daemon.runtime.hub.exclusions.next_deadline)
+    await until(lambda: mesh(daemon).opened)
     mesh(daemon).sink(Exclusion("zigbee", "found"))
     mesh(daemon).sink(Exclusion("zigbee", "left", device=OTHER_ID))
     mesh(daemon).sink(Exclusion("zigbee", "closed"))
@@ -99,6 +102,26 @@ async def test_an_exclusion_is_told_step_by_step_and_ends(daemon: Daemon) -> Non
     assert [line["stage"] for line in lines] == ["open", "found", "left", "ended"]
     assert lines[2]["device"] == str(OTHER_ID)
     assert (lines[-1]["own"], lines[-1]["foreign"], lines[-1]["done"]) == (1, 0, True)
+
+
+async def test_the_cloud_hears_of_its_network_mode_and_its_end(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[Any] = []
+    link = SimpleNamespace(name="main", set_status=said.append, offer=print, offer_live=print)
+    monkeypatch.setitem(daemon.runtime.links, "main", link)
+    daemon.runtime.dispatch(SetNetworkMode("NETWORK_WIDE_EXCLUSION"))
+    await until(lambda: mesh(daemon).opened)
+    mesh(daemon).sink(Exclusion("zigbee", "left"))
+    await mesh(daemon).stop_discovery()
+    told = [(one["networkMode"], one.get("excluded")) for one in said]
+    assert told == [
+        ("NETWORK_WIDE_EXCLUSION", {"own": 0, "foreign": 0}),
+        ("NETWORK_WIDE_EXCLUSION", {"own": 0, "foreign": 1}),
+        ("STANDARD", {"own": 0, "foreign": 1}),
+    ]
+    daemon.runtime.drivers["zigbee"] = Radio()
+    daemon.runtime.dispatch(SetNetworkMode("NETWORK_WIDE_EXCLUSION"))
+    await until(lambda: said[-1]["networkMode"] == "STANDARD" and said[-1].get("error"))
+    assert said[-1]["error"] == {"code": "501", "message": "this radio cannot exclude devices of other networks"}
 
 
 async def test_who_goes_away_lets_the_window_go(daemon: Daemon) -> None:
