@@ -82,6 +82,8 @@ def show_status(status: Mapping[str, Any]) -> None:
     if status["certificate"]:
         out.print(table("Certificate", CERTIFICATE, [_certificate(status["certificate"])]))
     say(f"{status['devices']} devices, {status['openCommands']} open commands")
+    if status["networkMode"] != "STANDARD":
+        say(plain("every device whose button is pressed leaves its network (the cloud's network mode)", "red"))
     if status["store"]["full"]:
         say(plain("the disk is full: history is being shed", "red"))
     for name, count in sorted(status["counters"].items()):
