@@ -8,6 +8,7 @@ POST pin {device, pin}                           the answer to a line of discove
 POST exclude {kind?, radio?, duration?}          lines until the window has closed: what device is asked to leaves its network
 GET  routes                                      neighbours and routes of each device
 POST routes {op, device, repeaters?, speed?, wait?}   op rebuild, prefer, auto: lines until it is done
+GET  native/<ref>, POST native {device, endpoint?, command, values?, wait?}   commands of the radio's own protocol, and their answers
 POST command {device, actions, ttl?}             lines until the Outcome
 POST command {devices, actions, ttl?}            one line for each Outcome; told at the same moment where the radio can
 POST remove {device, force?}                     lines until the device is gone
@@ -27,6 +28,7 @@ from agent.console_bodies import (
     DoCommandBody,
     ExcludeBody,
     FactoryResetBody,
+    NativeBody,
     PinBody,
     RemoveBody,
     RestoreBody,
@@ -63,6 +65,8 @@ class ConsoleApi:
             ("POST", "exclude"): lambda call: radios.exclude(parse(ExcludeBody, call)),
             ("GET", "routes"): lambda _call: radios.routes(),
             ("POST", "routes"): lambda call: radios.change_routes(parse(RoutesBody, call)),
+            ("GET", "native"): lambda call: radios.native_commands("/".join(call.path[1:])),
+            ("POST", "native"): lambda call: radios.tell(parse(NativeBody, call)),
             ("POST", "command"): lambda call: self._command(parse(DoCommandBody, call)),
             ("POST", "remove"): lambda call: self._remove(parse(RemoveBody, call)),
             ("POST", "backup"): lambda call: radios.backup(parse(BackupBody, call)),
@@ -74,7 +78,7 @@ class ConsoleApi:
     async def __call__(self, call: Call) -> Answer:
         name = call.path[0] if call.path else ""
         methods = tuple(method for method, known in self._routes if known == name)
-        if not methods or (len(call.path) > 1 and name not in ("devices", "ota")):
+        if not methods or (len(call.path) > 1 and name not in ("devices", "ota", "native")):
             raise ApiError(404, f"no such request: {call.method} /{'/'.join(call.path)}")
         if call.method not in methods:
             raise ApiError(405, f"/{name} is asked with {', '.join(methods)}, not {call.method}", allow=methods)

@@ -41,6 +41,14 @@ class RoutesBody(_Body):
     wait: float = Field(default=0.0, ge=0, le=86400)
 
 
+class NativeBody(_Body):
+    device: str
+    endpoint: str = "0"
+    command: str = Field(min_length=1, max_length=100)
+    values: dict[str, Any] = Field(default_factory=dict)
+    wait: float = Field(default=0.0, ge=0, le=86400)
+
+
 class ActionBody(_Body):
     endpoint: str
     capability: str

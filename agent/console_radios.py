@@ -7,9 +7,9 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from agent.console_bodies import BackupBody, ExcludeBody, PinBody, RestoreBody, RoutesBody
+from agent.console_bodies import BackupBody, ExcludeBody, NativeBody, PinBody, RestoreBody, RoutesBody
 from agent.control import ApiError
-from agent.driver import Asking, Driver, DriverError, InvalidParameters, NotSupported, Observed, Routing
+from agent.driver import Asking, Driver, DriverError, InvalidParameters, Native, NotSupported, Observed, Routing
 from agent.model import DeviceId
 from agent.requests import Progress, StartExclusion, StopExclusion
 from agent.runtime import Runtime
@@ -164,6 +164,35 @@ class ConsoleRadios:
             yield {**_failed(error), "device": str(device)}
             return
         yield {"what": "preferred", "device": str(device), "done": True}
+
+    # ---- native commands --------------------------------------------------------------------------------------------
+
+    def native_commands(self, ref: str) -> dict[str, Any]:
+        """What a device can be told in its protocol's own words."""
+        device = self._device(ref)
+        try:
+            return {place: dict(found) for place, found in self._native(device).native_commands(device.key).items()}
+        except DriverError as error:
+            raise ApiError(503, str(error), remedy=error.remedy) from error
+
+    def tell(self, body: NativeBody) -> AsyncGenerator[dict[str, Any]]:
+        """What the hub does not have is said as an error, before any line."""
+        device = self._device(body.device)
+        return self._told(self._native(device), device, body)
+
+    async def _told(self, driver: Native, device: DeviceId, body: NativeBody) -> AsyncGenerator[dict[str, Any]]:
+        try:
+            reports = await driver.native(device.key, body.endpoint, body.command, body.values, wait=body.wait)
+        except DriverError as error:
+            yield _failed(error)
+            return
+        yield {"what": "told", "device": str(device), "reports": reports, "done": True}
+
+    def _native(self, device: DeviceId) -> Native:
+        driver = self._driver(device.radio)
+        if not isinstance(driver, Native):
+            raise ApiError(400, f"the radio {device.radio!r} has no native commands", remedy="`agent command`")
+        return driver
 
     # ---- helpers ----------------------------------------------------------------------------------------------------
 

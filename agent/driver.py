@@ -149,6 +149,22 @@ class Routing(Protocol):
 
 
 @runtime_checkable
+class Native(Protocol):
+    """A driver whose devices can be told commands of their own protocol, for what no capability covers."""
+
+    def native_commands(self, key: str) -> Mapping[str, Mapping[str, list[str]]]:
+        """Endpoint -> command -> its fields. Raises UnknownDevice, DriverLost."""
+
+    async def native(
+        self, key: str, endpoint: str, command: str, values: Mapping[str, JsonValue], *, wait: float
+    ) -> list[dict[str, JsonValue]]:
+        """Tell a device a command; what it answered, as JSON. One that sleeps is waited for, at most `wait` seconds.
+
+        Raises InvalidParameters, UnknownDevice, NotSupported, NotNow, DeviceRefused, DeviceUnreachable, DriverLost.
+        """
+
+
+@runtime_checkable
 class ActsTogether(Protocol):
     """A driver that can tell several devices something at the same moment; others are asked for each device."""
 

@@ -11,7 +11,7 @@ from conftest import until
 from console_rig import BULB, BULB_ID, ON, REMOTE, Daemon, Radio, in_thread
 
 from agent.command_book import together
-from agent.driver import DeviceUnreachable, DriverError, DriverLost, NotNow
+from agent.driver import DeviceUnreachable, DriverError, DriverLost, InvalidParameters, NotNow, UnknownDevice
 from agent.errors import HubError, UsageError
 from agent.model import Action, Command, DeviceAwake, DeviceFound, DeviceId, DeviceLost, Exclusion
 from agent.requests import Execute, SetNetworkMode
@@ -56,6 +56,18 @@ class Mesh(Radio):
         if key != BULB_ID.key:
             raise DeviceUnreachable("it is not known")
         return {"neighbors": [1, 2], "link": {"route": []}}
+
+    def native_commands(self, key: str) -> Mapping[str, Mapping[str, list[str]]]:
+        if key != BULB_ID.key:
+            raise UnknownDevice("the radio has no such device")
+        return {"0": {"Thing Get": ["number"]}}
+
+    async def native(
+        self, key: str, endpoint: str, command: str, values: Mapping[str, Any], *, wait: float
+    ) -> list[dict[str, Any]]:
+        if command != "Thing Get":
+            raise InvalidParameters(f"no command is called {command!r}", remedy="list them")
+        return [{"command": "Thing Report", "of": [key, endpoint, wait], **values}]
 
     async def execute_together(
         self, keys: Iterable[str], action: Action, ended: Callable[[str, DriverError | None], None]
@@ -179,6 +191,20 @@ async def test_routes_are_shown_rebuilt_and_preferred(daemon: Daemon) -> None:
     assert (await daemon.ask("routes", op="auto", device=str(OTHER_ID)))[-1]["error"] == "no such way"
     with pytest.raises(HubError, match="no device"):
         await daemon.ask("routes", op="auto", device="nobody")
+
+
+async def test_a_device_is_told_commands_of_its_own_protocol(daemon: Daemon) -> None:
+    assert await daemon.get(f"native/{BULB_ID}") == {"0": {"Thing Get": ["number"]}}
+    with pytest.raises(HubError, match="no such device"):
+        await daemon.get(f"native/{OTHER_ID}")
+    body = {"device": str(BULB_ID), "values": {"number": 3}, "wait": 2}
+    (told,) = await daemon.ask("native", command="Thing Get", endpoint="1", **body)
+    assert told["reports"] == [{"command": "Thing Report", "of": [BULB_ID.key, "1", 2], "number": 3}]
+    (failed,) = await daemon.ask("native", command="Warp", **body)
+    assert (failed["error"], failed["remedy"]) == ("no command is called 'Warp'", "list them")
+    daemon.runtime.drivers["zigbee"] = Radio()
+    with pytest.raises(UsageError, match="no native commands"):
+        await daemon.ask("native", command="Thing Get", **body)
 
 
 async def test_a_radio_without_a_mesh_has_no_routes(daemon: Daemon) -> None:

@@ -1,12 +1,13 @@
-"""Who is in the radios' networks and how they are reached, over the control socket: exclusion, replacement, routes."""
+"""Who is in the radios' networks and how they are reached, over the control socket: exclusion, replacement, routes, native commands."""
 
 import argparse
 import json
+import sys
 from typing import Any
 
 from agent.commands import Commands, print_lines
 from agent.commands.home import client, discovered
-from agent.errors import Exit, HubError
+from agent.errors import Exit, HubError, UsageError
 
 
 def register(commands: Commands) -> None:
@@ -22,6 +23,16 @@ def register(commands: Commands) -> None:
     replace.add_argument(
         "--duration", type=int, default=120, metavar="S", help="seconds that it is waited for, up to 254"
     )
+    native = commands.add("native", _native, "tell a device a command of its own protocol, or list those that it has")
+    native.add_argument("id", metavar="ID")
+    native.add_argument(
+        "command", nargs="?", default="", metavar="COMMAND", help='"Configuration Get"; none: list them'
+    )
+    native.add_argument("--endpoint", default="0", metavar="E")
+    native.add_argument(
+        "--params", default="{}", metavar="JSON", help="- reads them from standard input: for what is secret"
+    )
+    native.add_argument("--wait", type=float, default=0.0, metavar="S", help="for a device that sleeps to wake up")
     routes = commands.group("routes", "the ways to devices in a mesh")
     routes.add("show", _show, "neighbours and routes of each device")
     rebuild = routes.add("rebuild", _rebuild, "let devices find their neighbours and routes anew")
@@ -34,6 +45,36 @@ def register(commands: Commands) -> None:
     prefer.add_argument("--via", default="", metavar="IDS", help="up to 4 devices, commas between them; none: straight")
     prefer.add_argument("--speed", type=int, default=100_000, metavar="BPS", help="9600, 40000 or 100000 bit/s")
     routes.add("auto", _auto, "let the stick choose the route").add_argument("id", metavar="ID")
+
+
+def _native(arguments: argparse.Namespace) -> int:
+    asked = client(arguments)
+    if not arguments.command:
+        offered = asked.get(f"native/{arguments.id}")
+        if arguments.json:
+            print(json.dumps(offered))
+        for place, commands in () if arguments.json else offered.items():
+            print("\n".join(f"{place}  {name}: {', '.join(fields) or '-'}" for name, fields in commands.items()))
+        return int(Exit.OK)
+    text = sys.stdin.read() if arguments.params == "-" else arguments.params
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise UsageError(f"the parameters are no JSON: {error}", remedy="for example '{\"parameter\": 3}'") from None
+    body = {
+        "device": arguments.id,
+        "command": arguments.command,
+        "endpoint": arguments.endpoint,
+        "wait": arguments.wait,
+    }
+    (last,) = asked.stream("native", {**body, "values": values})
+    if arguments.json:
+        print(json.dumps(last))
+    if last["what"] == "failed":
+        raise HubError(last["error"], remedy=last["remedy"])
+    for report in () if arguments.json else last["reports"]:
+        print(f"{report.pop('command')}: " + ", ".join(f"{name} {json.dumps(value)}" for name, value in report.items()))
+    return int(Exit.OK)
 
 
 def _exclude(arguments: argparse.Namespace) -> int:

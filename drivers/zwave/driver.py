@@ -19,6 +19,7 @@ from drivers.zwave.settings import ZwaveSettings, is_server
 if TYPE_CHECKING:
     from drivers.zwave.controller import Controller
     from drivers.zwave.multicast import Together
+    from drivers.zwave.native import Native
     from drivers.zwave.perform import Contract
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ class ZwaveDriver:
         self._context = context
         self._contract: Contract | None = None
         self._together: Together | None = None
+        self._native: Native | None = None
         self._used = False
 
     async def run(self, sink: Sink) -> None:
@@ -51,7 +53,7 @@ class ZwaveDriver:
         try:
             await self._serve(controller, sink)
         finally:
-            self._contract = self._together = None
+            self._contract = self._together = self._native = None
             controller.link.close()
 
     async def _serve(self, controller: "Controller", sink: Sink) -> None:
@@ -72,6 +74,7 @@ class ZwaveDriver:
             raise DriverLost(error.message, place=error.place, remedy=error.remedy) from error
         self._contract = import_module("drivers.zwave.perform").Contract(network)
         self._together = import_module("drivers.zwave.multicast").Together(network, self._contract)
+        self._native = import_module("drivers.zwave.native").Native(network, self._contract)
         await network.serve()
 
     async def _find(self, known: dict[str, str]) -> "Controller":
@@ -170,6 +173,20 @@ class ZwaveDriver:
         if self._together is None:
             raise DriverLost("the stick is not connected")
         await self._together.execute(keys, action, ended)
+
+    def native_commands(self, key: str) -> Mapping[str, Mapping[str, list[str]]]:
+        return self._natively.offered(key)
+
+    async def native(
+        self, key: str, endpoint: str, command: str, values: Mapping[str, JsonValue], *, wait: float
+    ) -> list[dict[str, JsonValue]]:
+        return await self._natively.do(key, endpoint, command, values, wait)
+
+    @property
+    def _natively(self) -> "Native":
+        if self._native is None:
+            raise DriverLost("the stick is not connected")
+        return self._native
 
     async def firmware(self, key: str) -> tuple[Firmware, ...]:
         """See UpdatesFirmware. The image of the chip, as it said last; what further targets run is told by no command of its own."""

@@ -194,14 +194,12 @@ class Contract:
         """A node that sleeps is waited for, at most `wait` seconds. Raises UnknownDevice, NotNow, Expired, and as Routes.rebuild."""
         node = self._network.node(key)
         self._network.check()
-        if not wait and not node.awake(self._network.now()):
-            raise NotNow("the device sleeps", remedy="wake it up, or wait for it")
 
         async def work() -> Rebuilt:
             async with self._rebuilding:
                 return await self.routes.rebuild(node.id, progress)
 
-        rebuilt = await self._when_awake(node, "routes", work, wait)
+        rebuilt = await self.when_awake(node, "routes", work, wait)
         return {"neighbors": list(rebuilt.neighbors), "destinations": list(rebuilt.destinations)}
 
     async def set_priority_route(self, key: str, repeaters: tuple[str, ...] | None, speed: int) -> None:
@@ -215,9 +213,14 @@ class Contract:
             number, numbers, next((n for n, bits in SPEEDS.items() if bits == speed), 0)
         )
 
-    async def _when_awake(self, node: Node, kind: str, work: Callable[[], Awaitable[T]], wait: float) -> T:
-        """Do it now, or when the node wakes up, which is sent to sleep afterwards. Raises Expired, NotNow, and what the work raises."""
+    async def when_awake(self, node: Node, kind: str, work: Callable[[], Awaitable[T]], wait: float) -> T:
+        """Do it now, or when the node wakes up, which is sent to sleep afterwards; `wait` 0: now or never.
+
+        Raises Expired, NotNow, and what the work raises.
+        """
         found: list[T] = []
+        if not wait and not node.awake(self._network.now()):
+            raise NotNow("the device sleeps", remedy="wake it up, or wait for it")
 
         async def attended() -> None:
             async with self._attended(node):
@@ -292,7 +295,7 @@ class Contract:
         try:
             return await update.version((0.0,))
         except DeviceUnreachable:
-            return await self._when_awake(node, "firmware version", update.version, AWAKE_AGAIN)
+            return await self.when_awake(node, "firmware version", update.version, AWAKE_AGAIN)
 
     async def _transferred(self, node: Node, update: FirmwareUpdate, target: int) -> None:
         """The node has the image, and has had time to start it; where its last word was lost, its version shows whether it took it."""

@@ -197,6 +197,13 @@ def together_and_routes(place: Home, dimmer: str, light: str) -> None:
     rebuilt = place.run(line("agent routes rebuild ID"), {"ID": place.ref(light)}).end()
     assert "hears 1, 3" in rebuilt
     assert "taken" in place.run(line("agent routes prefer"), refs).end()
+    assert (
+        "Configuration Set: default, parameter, size, value"
+        in place.run(line("agent native ID  "), {"ID": refs["ID1"]}).end()
+    )
+    place.run(line('agent native ID "Configuration Set"'), {"ID": refs["ID1"]}).end()
+    said = place.run(line('agent native ID "Configuration Get"'), {"ID": refs["ID1"]}).end()
+    assert "Configuration Report: parameter 1, size 1, value 2" in said
 
 
 def replaced(place: Home, old: str) -> str:
