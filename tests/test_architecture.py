@@ -104,6 +104,7 @@ PURE = (
     "drivers/zwave/catalog",
     "drivers/zwave/security/",
     "drivers/zwave/own.py",
+    "drivers/zwave/clocks.py",
     "drivers/zwave/encapsulation.py",
     "drivers/zwave/supervision.py",
     "drivers/zwave/transport_service.py",

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.driver import DriverLost, InvalidParameters, Native, NotNow, NotSupported, UnknownDevice
-from drivers.zwave.codec import CodecError, Command, Raw, decode, encode, layout_of, names
+from drivers.sim.zwave.node import Node
+from drivers.zwave.codec import CodecError, Command, Raw, decode, encode, layout_of, make, names
 from drivers.zwave.keys import network_keys
 from drivers.zwave.native import _plain
 from drivers.zwave.settings import ZwaveSettings
@@ -130,6 +131,19 @@ async def test_the_code_of_a_lock_is_told_with_its_key(rig: SimRig) -> None:
         assert lock.root.values["user/3"] == [1, b"2468".hex()]
         (told,) = await driver.native(LOCK, "0", "User Code Get", {"user": 3}, wait=0)
         assert (bytes(told["code"]), told["status"]) == (b"2468", 1)
+
+
+async def test_a_device_gets_the_time_when_it_asks_and_when_its_clock_is_off(
+    rig: SimRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[Command | Raw] = []
+    monkeypatch.setattr("agent.clock.kernel_synchronised", lambda: True)
+    async with running(rig.driver()):
+        monkeypatch.setattr(Node, "hear", lambda _node, payload, *_, **__: heard.append(decode(payload)))
+        await rig.control("raw", "dimmer", data=make("Time Get").hex())
+        await rig.control("raw", "dimmer", data=make("Clock Report", weekday=0, hour=0, minute=0).hex())
+        wanted = {"Time Report", "Clock Set"}
+        await until(lambda: wanted <= {one.name for one in heard if isinstance(one, Command)})
 
 
 JSON = st.recursive(
