@@ -313,9 +313,7 @@ class Contract:
         if request.duration <= 0:
             raise InvalidParameters("duration must be at least 1 second")
         found = material(request.material)
-        facts = self._network.controller.facts
-        if not facts.primary and not facts.sis:
-            raise NotSupported("the stick is a secondary controller without a SIS: only its primary can include")
+        self._may_change()
         known = found.credentials.of_one_device
         credentials = found.credentials if known else replace(found.credentials, attended=request.attended)
         if not request.replaces:
@@ -326,11 +324,17 @@ class Contract:
             raise UnknownDevice(f"the radio has no device {request.replaces}")
         await self._network.inclusion.open(request.duration, credentials, replaces=number)
 
+    def _may_change(self) -> None:
+        facts = self._network.controller.facts
+        if not facts.primary and not facts.sis:
+            raise NotSupported("the stick is a secondary controller without a SIS: only its primary adds and removes")
+
     async def exclude(self, duration: int) -> None:
-        """Raises InvalidParameters, DriverError."""
+        """Raises InvalidParameters, NotSupported, DriverError."""
         self._network.check()
         if duration <= 0:
             raise InvalidParameters("duration must be at least 1 second")
+        self._may_change()
         await self._network.inclusion.open_exclusion(duration)
 
     def reply(self, key: str, text: str) -> None:
