@@ -6,6 +6,7 @@ POST discover {kind, radio?, auth?, duration?, attended?, replaces?}   lines unt
                                                  questions; replaces: the one that joins takes this device's place, which has failed
 POST pin {device, pin}                           the answer to a line of discover whose stage is pin; empty: the device stays out
 POST exclude {kind?, radio?, duration?}          lines until the window has closed: what device is asked to leaves its network
+GET  expected, POST forget {address}             devices that may join by themselves (SmartStart); let one in no more
 GET  routes                                      neighbours and routes of each device
 POST routes {op, device, repeaters?, speed?, wait?}   op rebuild, prefer, auto: lines until it is done
 GET  native/<ref>, POST native {device, endpoint?, command, values?, wait?}   commands of the radio's own protocol, and their answers
@@ -28,6 +29,7 @@ from agent.console_bodies import (
     DoCommandBody,
     ExcludeBody,
     FactoryResetBody,
+    ForgetBody,
     NativeBody,
     PinBody,
     RemoveBody,
@@ -63,6 +65,8 @@ class ConsoleApi:
             ("POST", "discover"): lambda call: self._discover(parse(DiscoverBody, call)),
             ("POST", "pin"): lambda call: radios.pin(parse(PinBody, call)),
             ("POST", "exclude"): lambda call: radios.exclude(parse(ExcludeBody, call)),
+            ("GET", "expected"): lambda _call: radios.expected(),
+            ("POST", "forget"): lambda call: radios.forget(parse(ForgetBody, call)),
             ("GET", "routes"): lambda _call: radios.routes(),
             ("POST", "routes"): lambda call: radios.change_routes(parse(RoutesBody, call)),
             ("GET", "native"): lambda call: radios.native_commands("/".join(call.path[1:])),

@@ -41,6 +41,10 @@ class RoutesBody(_Body):
     wait: float = Field(default=0.0, ge=0, le=86400)
 
 
+class ForgetBody(_Body):
+    address: str = Field(min_length=1, max_length=64)
+
+
 class NativeBody(_Body):
     device: str
     endpoint: str = "0"

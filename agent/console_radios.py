@@ -7,9 +7,19 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from agent.console_bodies import BackupBody, ExcludeBody, NativeBody, PinBody, RestoreBody, RoutesBody
+from agent.console_bodies import BackupBody, ExcludeBody, ForgetBody, NativeBody, PinBody, RestoreBody, RoutesBody
 from agent.control import ApiError
-from agent.driver import Asking, Driver, DriverError, InvalidParameters, Native, NotSupported, Observed, Routing
+from agent.driver import (
+    Asking,
+    Driver,
+    DriverError,
+    Expecting,
+    InvalidParameters,
+    Native,
+    NotSupported,
+    Observed,
+    Routing,
+)
 from agent.model import DeviceId
 from agent.requests import Progress, StartExclusion, StopExclusion
 from agent.runtime import Runtime
@@ -98,6 +108,34 @@ class ConsoleRadios:
             finally:
                 if not finished:  # the person went away: nobody watches who leaves
                     self._runtime.dispatch(StopExclusion(identifier))
+
+    async def expected(self) -> list[dict[str, Any]]:
+        """Devices that may join by themselves, of each radio that has such."""
+        found = []
+        for name, driver in list(self._runtime.drivers.items()):
+            taker: object = driver
+            if isinstance(taker, Expecting):
+                try:
+                    found += [{"radio": name, "address": address} for address in await taker.expected()]
+                except DriverError as error:
+                    raise ApiError(503, f"{name}: {error}", remedy=error.remedy) from error
+        return found
+
+    async def forget(self, body: ForgetBody) -> AsyncGenerator[dict[str, Any]]:
+        dropped = []
+        for name, driver in list(self._runtime.drivers.items()):
+            taker: object = driver
+            if isinstance(taker, Expecting):
+                try:
+                    dropped += [name] if await taker.expect_no_more(body.address) else []
+                except DriverError as error:
+                    yield _failed(error)
+                    return
+        if not dropped:
+            remedy = "`agent expected show` lists them"
+            yield {"what": "failed", "error": "no radio expects this device", "remedy": remedy, "done": True}
+            return
+        yield {"what": "forgotten", "address": body.address, "radios": dropped, "done": True}
 
     # ---- routes -----------------------------------------------------------------------------------------------------
 

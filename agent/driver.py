@@ -119,6 +119,17 @@ class Asking(Protocol):
 
 
 @runtime_checkable
+class Expecting(Protocol):
+    """A driver that lets devices in by itself, whenever they come, once it was told of them (SmartStart; DriverInfo.expects)."""
+
+    async def expected(self) -> list[str]:
+        """The addresses of devices that have not come yet. Raises DriverError."""
+
+    async def expect_no_more(self, address: str) -> bool:
+        """Let this device in no more; False where it was not expected. Raises DriverError."""
+
+
+@runtime_checkable
 class Excluding(Protocol):
     """A driver that can take any device off its network, whichever that is (DriverInfo.excludes_network_wide): Exclusion events follow."""
 
@@ -245,6 +256,7 @@ class DriverInfo:
     open: Callable[[DriverContext], Driver]
     discovery_kinds: tuple[str, ...]
     excludes_network_wide: bool = False  # whether what it opens is Excluding
+    expects: bool = False  # whether what it opens is Expecting
     replaces: bool = False  # whether its `discover` knows Discovery.replaces
     updates_firmware: bool = False  # whether what it opens is an UpdatesFirmware
 

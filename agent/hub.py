@@ -58,6 +58,7 @@ from agent.requests import (
     CommandRequest,
     Deprovision,
     Effect,
+    ExpectNoMore,
     ForgetDevice,
     Interview,
     Kind,
@@ -440,6 +441,10 @@ class Hub:
         data = {"device": event.device, "error": f"the hub has no device {event.device!r}", "code": 404}
         if event.source == LOCAL:
             return [Progress("remove_failed", data)]
+        asked = bare(event.device)
+        address = next((at for at, thing in self.expected.items() if asked in (at, bare(thing))), "")
+        if address:  # it has not come yet, and may not any more
+            return [ExpectNoMore(address, event.device)]
         # What the hub does not have is deleted already: a cloud that asks again gets the answer that ends its wait.
         body = {"status": "DELETED", "nodeId": event.device, "reason": "the hub has no such device", "at": now.wall}
         return [Publish(Kind.LIFECYCLE, event.device, body)]
@@ -453,6 +458,8 @@ class Hub:
             if event.error:
                 return self.discoveries.failed(effect.radio, effect.discovery.id, event.code, event.error)
             self.discoveries.opened(effect.radio, effect.discovery.id)
+        if isinstance(effect, ExpectNoMore):
+            return self._expected_no_more(effect, event, now)
         if not event.error:
             return []
         if isinstance(effect, OpenExclusion):
@@ -462,6 +469,15 @@ class Hub:
         if isinstance(effect, Remove):
             return self._remove_failed(effect, event, now)
         return []
+
+    def _expected_no_more(self, effect: ExpectNoMore, event: RadioWorkEnded, now: Moment) -> list[Effect]:
+        status, reason = ("DELETION_FAILED", event.error) if event.error else ("DELETED", "it is no longer expected")
+        body = {"status": status, "nodeId": effect.device, "reason": reason, "at": now.wall}
+        told = Publish(Kind.LIFECYCLE, effect.device, body)
+        if event.error:
+            return [told]
+        self.expected.pop(effect.address, None)
+        return [SaveMeta("expected", pairs(self.expected)), told]
 
     def _remove_failed(self, effect: Remove, event: RadioWorkEnded, now: Moment) -> list[Effect]:
         record = self.devices.get(effect.id)

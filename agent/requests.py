@@ -293,6 +293,14 @@ class OpenExclusion:
 
 
 @dataclass(frozen=True, slots=True)
+class ExpectNoMore:
+    """No radio is to let this device in any more; `device` as whoever asked named it."""
+
+    address: str
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
 class Interview:
     id: DeviceId
 
@@ -347,6 +355,7 @@ Effect = (
     | OpenWindow
     | CloseWindow
     | OpenExclusion
+    | ExpectNoMore
     | Interview
     | Refresh
     | Remove
@@ -380,7 +389,7 @@ RadioWork = OpenWindow | CloseWindow | OpenExclusion | Interview | Refresh | Rem
 class RadioWorkEnded:
     """A window, interview, refresh or removal ended; `error` is empty when it went well."""
 
-    effect: RadioWork
+    effect: RadioWork | ExpectNoMore
     error: str = ""
     code: int = 200
 

@@ -106,6 +106,7 @@ class Daemon:
                 info.discovery_kinds,
                 reason=STARTING,
                 excludes_network_wide=info.excludes_network_wide,
+                expects=info.expects,
                 replaces=info.replaces,
             )
         await self._restore()

@@ -14,7 +14,7 @@ from typing import Any
 from agent import records
 from agent.clock import Clock, Moment
 from agent.cloud.uplink import Uplink
-from agent.driver import ActsTogether, Driver, DriverError, Excluding, NotSupported
+from agent.driver import ActsTogether, Driver, DriverError, Excluding, Expecting, NotSupported
 from agent.execution import execute, execute_together
 from agent.hub import Hub, HubEvent
 from agent.model import Command, DriverEvent, RadioDown, RadioUp
@@ -24,6 +24,7 @@ from agent.requests import (
     Effect,
     Execute,
     ExecuteTogether,
+    ExpectNoMore,
     FinishCommand,
     ForgetDevice,
     Interview,
@@ -198,6 +199,8 @@ class Runtime:
             if effect.id not in self._refreshing:
                 self._refreshing.add(effect.id)
                 self.supervisor.spawn(f"refresh {effect.id}", self._refresh(effect))
+        elif isinstance(effect, ExpectNoMore):
+            self.supervisor.spawn("devices that are expected", self._expect_no_more(effect))
         elif type(effect) in self.own_work:
             self.own_work[type(effect)](effect)
         else:
@@ -229,6 +232,20 @@ class Runtime:
     def _end(self, command: Command) -> float:
         """A command's deadline on the loop's clock."""
         return asyncio.get_running_loop().time() + command.deadline - self.clock.now().mono
+
+    async def _expect_no_more(self, effect: ExpectNoMore) -> None:
+        """On every radio that keeps such a list; one that is away would let it in later."""
+        for name in [radio.name for radio in self.hub.radios.values() if radio.expects]:
+            driver: object = self.drivers.get(name)
+            if not isinstance(driver, Expecting):
+                self.dispatch(RadioWorkEnded(effect, f"the radio {name} is away", 503))
+                return
+            try:
+                await driver.expect_no_more(effect.address)
+            except DriverError as error:
+                self.dispatch(RadioWorkEnded(effect, str(error), error.code))
+                return
+        self.dispatch(RadioWorkEnded(effect))
 
     async def _refresh(self, effect: Refresh) -> None:
         async with self._refresh_slots:

@@ -14,7 +14,7 @@ from agent.command_book import together
 from agent.driver import DeviceUnreachable, DriverError, DriverLost, InvalidParameters, NotNow, UnknownDevice
 from agent.errors import HubError, UsageError
 from agent.model import Action, Command, DeviceAwake, DeviceFound, DeviceId, DeviceLost, Exclusion
-from agent.requests import Execute, SetNetworkMode
+from agent.requests import Deprovision, Execute, ExpectNoMore, RadioWorkEnded, SetNetworkMode
 
 OTHER_ID = DeviceId("zigbee", "00:12:4b:00:00:00:00:03")
 
@@ -29,6 +29,7 @@ class Mesh(Radio):
         self.verdicts: dict[str, DriverError] = {}
         self.lost = False
         self.opened = 0  # exclusion windows
+        self.wanted = ["11111-22222"]
 
     async def exclude(self, duration: int) -> None:
         self.sink(Exclusion("zigbee", "open", seconds=duration))
@@ -37,6 +38,18 @@ class Mesh(Radio):
     async def stop_discovery(self) -> None:
         await super().stop_discovery()
         self.sink(Exclusion("zigbee", "closed"))
+
+    async def expected(self) -> list[str]:
+        if self.error:
+            raise DeviceUnreachable(self.error)
+        return self.wanted
+
+    async def expect_no_more(self, address: str) -> bool:
+        if self.error:
+            raise DeviceUnreachable(self.error)
+        known = address in self.wanted
+        self.wanted = [one for one in self.wanted if one != address]
+        return known
 
     async def rebuild_routes(self, key: str, progress: Callable[[str], None], *, wait: float) -> Mapping[str, Any]:
         progress("neighbors")
@@ -90,6 +103,7 @@ async def daemon(tmp_path: Path) -> AsyncIterator[Daemon]:
         await made.plug_in(BULB, REMOTE, other())
         yield made
         await made.server.stop()
+        await made.store.read(lambda db: db.execute("SELECT 1").fetchone())  # what was under way has been carried out
         made.supervisor.cancel_all()
     await made.store.close()
     assert not made.failures
@@ -206,6 +220,36 @@ async def test_a_device_is_told_commands_of_its_own_protocol(daemon: Daemon) -> 
     daemon.runtime.drivers["zigbee"] = Radio()
     with pytest.raises(UsageError, match="no native commands"):
         await daemon.ask("native", command="Thing Get", **body)
+
+
+async def test_devices_that_are_expected_are_shown_and_forgotten(daemon: Daemon) -> None:
+    assert await daemon.get("expected") == [{"radio": "zigbee", "address": "11111-22222"}]
+    daemon.radio.error = "it is silent"
+    with pytest.raises(HubError, match="silent"):
+        await daemon.get("expected")
+    (failed,) = await daemon.ask("forget", address="11111-22222")
+    assert failed["error"] == "it is silent"
+    daemon.radio.error = ""
+    (done,) = await daemon.ask("forget", address="11111-22222")
+    assert (done["what"], done["radios"]) == ("forgotten", ["zigbee"])
+    (failed,) = await daemon.ask("forget", address="11111-22222")
+    assert failed["error"] == "no radio expects this device"
+
+
+@pytest.mark.parametrize("error", ["", "it is silent", "the radio zigbee is away"])
+async def test_a_deletion_reaches_the_radios_list_or_fails(daemon: Daemon, error: str) -> None:
+    hub = daemon.runtime.hub
+    hub.radios["zigbee"].expects, hub.expected["11111-22222"] = True, "thing-9"
+    if "away" in error:
+        daemon.runtime.drivers.clear()
+    daemon.radio.error = error
+    ended: list[RadioWorkEnded] = []
+    hub._handlers[RadioWorkEnded] = lambda event, _now: ended.append(event) or []  # type: ignore[func-returns-value]
+    daemon.runtime.dispatch(Deprovision("thing-9", False, "main"))
+    await until(lambda: [one for one in ended if isinstance(one.effect, ExpectNoMore)])
+    (end,) = (one for one in ended if isinstance(one.effect, ExpectNoMore))
+    assert end.error == error
+    assert bool(mesh(daemon).wanted) is bool(error)
 
 
 async def test_a_radio_without_a_mesh_has_no_routes(daemon: Daemon) -> None:

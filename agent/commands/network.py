@@ -23,6 +23,9 @@ def register(commands: Commands) -> None:
     replace.add_argument(
         "--duration", type=int, default=120, metavar="S", help="seconds that it is waited for, up to 254"
     )
+    expected = commands.group("expected", "devices that may join by themselves (SmartStart)")
+    expected.add("show", _expected, "their addresses")
+    expected.add("forget", _forget, "let one in no more").add_argument("address", metavar="DSK")
     native = commands.add("native", _native, "tell a device a command of its own protocol, or list those that it has")
     native.add_argument("id", metavar="ID")
     native.add_argument(
@@ -74,6 +77,24 @@ def _native(arguments: argparse.Namespace) -> int:
         raise HubError(last["error"], remedy=last["remedy"])
     for report in () if arguments.json else last["reports"]:
         print(f"{report.pop('command')}: " + ", ".join(f"{name} {json.dumps(value)}" for name, value in report.items()))
+    return int(Exit.OK)
+
+
+def _expected(arguments: argparse.Namespace) -> int:
+    found = client(arguments).get("expected")
+    if arguments.json:
+        print(json.dumps(found))
+    for one in () if arguments.json else found:
+        print(f"{one['radio']}  {one['address']}")
+    return int(Exit.OK)
+
+
+def _forget(arguments: argparse.Namespace) -> int:
+    (last,) = client(arguments).stream("forget", {"address": arguments.address})
+    if arguments.json:
+        print(json.dumps(last))
+    if last["what"] == "failed":
+        raise HubError(last["error"], remedy=last["remedy"])
     return int(Exit.OK)
 
 

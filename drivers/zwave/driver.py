@@ -132,6 +132,12 @@ class ZwaveDriver:
     async def reply(self, key: str, text: str) -> None:
         self._running.reply(key, text)
 
+    async def expected(self) -> list[str]:
+        return self._running.expected()
+
+    async def expect_no_more(self, address: str) -> bool:
+        return self._running.expect_no_more(address)
+
     async def stop_discovery(self) -> None:
         await self._running.stop_discovery()
 
@@ -235,6 +241,7 @@ INFO = DriverInfo(
     open=open_driver,
     discovery_kinds=("ZWAVE",),
     excludes_network_wide=True,
+    expects=True,
     replaces=True,
     updates_firmware=True,
 )

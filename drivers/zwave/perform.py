@@ -337,6 +337,16 @@ class Contract:
         self._may_change()
         await self._network.inclusion.open_exclusion(duration)
 
+    def expected(self) -> list[str]:
+        """DSKs of SmartStart devices that have not joined. Raises DriverLost."""
+        self._network.check()
+        return [entry.dsk for entry in self._network.provisioning.expected]
+
+    def expect_no_more(self, address: str) -> bool:
+        """Raises DriverLost."""
+        self._network.check()
+        return self._network.provisioning.drop(address)
+
     def reply(self, key: str, text: str) -> None:
         """Raises NotNow, InvalidParameters."""
         self._network.check()

@@ -114,6 +114,14 @@ class ProvisioningList:
             self._entries = kept
             self._save()
 
+    def drop(self, dsk: str) -> bool:
+        """Expect this device no more; False where it is not expected."""
+        if dsk not in [entry.dsk for entry in self.expected]:
+            return False
+        del self._entries[dsk]
+        self._save()
+        return True
+
     def lists(self, node: int) -> bool:
         """Whether this node is a device of the list that joined."""
         return any(entry.node == node for entry in self._entries.values())

@@ -75,6 +75,12 @@ class ServerDriver:
     async def exclude(self, duration: int) -> None:
         await self._running.exclude(duration)
 
+    async def expected(self) -> list[str]:
+        return await self._running.expected()
+
+    async def expect_no_more(self, address: str) -> bool:
+        return await self._running.expect_no_more(address)
+
     async def stop_discovery(self) -> None:
         await self._running.stop_discovery()
 

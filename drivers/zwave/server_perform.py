@@ -13,7 +13,7 @@ from drivers.zwave.catalog import Values, ZWaveGet, ZWaveSet
 from drivers.zwave.server_commands import request
 from drivers.zwave.server_home import Home
 from drivers.zwave.server_joining import Joining
-from drivers.zwave.server_json import Json, Malformed, StickRestarts, done, whole
+from drivers.zwave.server_json import Json, Malformed, StickRestarts, done, records, whole
 from drivers.zwave.server_nodes import ServerNode
 from drivers.zwave.server_values import told
 
@@ -129,6 +129,21 @@ class Contract:
         """Raises InvalidParameters, DriverError."""
         self._home.check()
         await self._joining.open_exclusion(duration)
+
+    async def expected(self) -> list[str]:
+        """DSKs of SmartStart devices that have not joined. Raises DriverError, DriverLost."""
+        home = self._home
+        home.check()
+        answer = await home.socket.call("controller.get_provisioning_entries")
+        entries = [one for one in records(answer.get("entries"), "entries") if one.get("nodeId") is None]
+        return [str(one["dsk"]) for one in entries if isinstance(one.get("dsk"), str)]
+
+    async def expect_no_more(self, address: str) -> bool:
+        """Raises DriverError, DriverLost."""
+        if address not in await self.expected():
+            return False
+        await self._home.socket.call("controller.unprovision_smart_start_node", dskOrNodeId=address)
+        return True
 
     def reply(self, key: str, text: str) -> None:
         """Raises NotNow, InvalidParameters."""

@@ -146,6 +146,8 @@ class DriverContract:
             "firmware": lambda: taker.firmware(rig.key),
             "update_firmware": lambda: taker.update_firmware(rig.key, Path("it"), progress=lambda *_: None),
             "reply": lambda: taker.reply(rig.key, ""),
+            "expected": lambda: taker.expected(),  # noqa: PLW0108  not every driver has it
+            "expect_no_more": lambda: taker.expect_no_more("11111-22222"),
             "exclude": lambda: taker.exclude(10),
             "rebuild_routes": lambda: taker.rebuild_routes(rig.key, lambda _: None, wait=0),
             "set_priority_route": lambda: taker.set_priority_route(rig.key, None, 0),

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from conftest import until, until_async
 
-from agent.driver import Asking, DriverError, DriverLost, Excluding, InvalidParameters, NotNow, UnknownDevice
+from agent.driver import Asking, DriverError, DriverLost, Excluding, Expecting, InvalidParameters, NotNow, UnknownDevice
 from agent.model import (
     Action,
     AvailabilityChanged,
@@ -173,10 +173,17 @@ async def test_a_smart_start_device_joins_by_itself(rig: ServerRig) -> None:
         await watched.wait(JoinWindow, lambda e: e.seconds > 0)
         await watched.driver.stop_discovery()
         await until_async(lambda: rig.server.host.call("state"), lambda state: state == SMART_START)
+        driver, label = watched.driver, await rig.label("smart")
+        assert isinstance(driver, Expecting)
+        assert await driver.expected() == [label]
+        assert [await driver.expect_no_more(label) for _ in range(2)] == [True, False]
+        await watched.driver.discover(Discovery("d2", "ZWAVE", 60, code))
+        await watched.driver.stop_discovery()
         await rig.join("smart")
         found = (await watched.wait(DeviceFound, timeout=60)).device
         assert found.sleepy
         assert found.secure
+        assert await driver.expected() == []
 
 
 async def test_a_person_is_asked_for_the_pin_of_a_lock(rig: ServerRig) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.driver import Asking, DeviceRefused, NotNow, UnknownDevice
+from agent.driver import Asking, DeviceRefused, Expecting, NotNow, UnknownDevice
 from agent.model import (
     AvailabilityChanged,
     DeviceAwake,
@@ -136,6 +136,17 @@ async def test_a_smart_start_device_joins_by_itself(rig: SimRig) -> None:
         assert found.expected
         assert found.device.sleepy
         assert found.device.secure
+
+
+async def test_a_device_that_is_expected_no_more_stays_out(rig: SimRig) -> None:
+    async with running(rig.driver()) as watched:
+        driver, label = watched.driver, await rig.label("smart")
+        assert isinstance(driver, Expecting)
+        await watched.driver.discover(Discovery("d1", "ZWAVE", 60, qr.compose(0x03, dsk.from_text(label), [])))
+        await watched.driver.stop_discovery()
+        assert await driver.expected() == [label]
+        assert [await driver.expect_no_more(label) for _ in range(2)] == [True, False]
+        assert await driver.expected() == []
 
 
 async def test_a_device_that_is_not_expected_does_not_start_by_itself(rig: SimRig) -> None:
