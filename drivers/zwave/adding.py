@@ -88,6 +88,12 @@ class Adding:
         self.busy = True
         return True
 
+    async def end(self) -> None:
+        """Whatever an earlier run was at is over. Raises DriverError."""
+        for name in ("AddNode", "RemoveNode"):
+            with suppress(StickRefused, StickSilent):
+                await self._link.call(name, called_back=False, mode=AddMode.STOP, high_power=1, network_wide=1)
+
     async def _run(
         self, name: str, limit: float, found: Found, ready: Told, met: Told = _nothing, **mode: Any
     ) -> Answer | None:

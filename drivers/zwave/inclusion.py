@@ -238,6 +238,13 @@ class Inclusion:
         self._life.book.save(record.id)
         return False
 
+    async def begin(self) -> None:
+        """A stick that did not restart may still let devices in or out, as a run asked it that was cut off. Raises DriverError."""
+        if not self._controller.restarts and self._controller.facts.has("AddNode"):
+            async with self._network:
+                await self._adding.end()
+        await self.arm()
+
     # ---- SmartStart -------------------------------------------------------------------------------------------------
 
     async def arm(self) -> None:

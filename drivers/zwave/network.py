@@ -124,7 +124,7 @@ class Network:
                 self.devices.present(record, known=True)
             if not record.sleepy or not record.done:
                 self._interview_soon(number)
-        self.spawn(self.inclusion.arm(), "SmartStart")
+        self.spawn(self.inclusion.begin(), "SmartStart")
         self.spawn(self._watch(), "liveness")
         self.spawn(self._poll(), "polls")
 

@@ -9,6 +9,7 @@ from conftest import until, until_async
 
 from agent.driver import DriverLost, Excluding, InvalidParameters
 from agent.model import DeviceId, DeviceLost, Discovery, Exclusion, JoinWindow
+from drivers.sim.zwave.inclusion import Kind
 from drivers.zwave.driver import ZwaveDriver
 from tests.conformance.driver_contract import Watched, joined, running
 from tests.conformance.zwave_sim_rig import SimRig, hasten
@@ -86,6 +87,14 @@ async def test_a_device_that_the_stick_loses_half_way_is_told_and_the_window_goe
         assert "press its button again" in (await step(watched, "failed")).detail
         await rig.control("pair", "used")
         await step(watched, "left")
+
+
+async def test_a_window_of_a_run_that_was_cut_off_is_closed(rig: SimRig) -> None:
+    rig.settings["soft_reset"] = False
+    inclusion = rig.simulation.stick.inclusion
+    inclusion.start(Kind.REMOVE, 7, 0.0)
+    async with running(rig.driver()):
+        await until(lambda: inclusion.session is None)
 
 
 @pytest.mark.conformance
