@@ -16,6 +16,7 @@ from agent.commands import (
     daemon,
     home,
     identity,
+    network,
     onboarding,
     ota,
     print_error,
@@ -24,7 +25,7 @@ from agent.commands import (
 from agent.errors import Exit, HubError, UsageError
 from agent.redact import redact
 
-GROUPS = (daemon, home, backups, identity, onboarding, batches, ota, simulation)
+GROUPS = (daemon, home, network, backups, identity, onboarding, batches, ota, simulation)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

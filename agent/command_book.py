@@ -14,6 +14,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from agent.capabilities import READ_STATE
 from agent.clock import TRUSTED, Moment
 from agent.model import Command, DeviceId, Outcome
 from agent.requests import (
@@ -21,6 +22,7 @@ from agent.requests import (
     CommandRequest,
     Effect,
     Execute,
+    ExecuteTogether,
     FinishCommand,
     Kind,
     Progress,
@@ -208,6 +210,22 @@ class CommandBook:
         if request.source == LOCAL:
             return [progress]
         return [Publish(Kind.OUTCOME, request.device, body, request.trace_id, request.source), progress]
+
+
+def together(effects: list[Effect]) -> list[Effect]:
+    """The effects of a group: commands that start now on the same radio start as one. What reads is asked of each device."""
+    starting: dict[str, list[Command]] = {}
+    for effect in effects:
+        if isinstance(effect, Execute) and _tells(effect.command):
+            starting.setdefault(effect.command.device.radio, []).append(effect.command)
+    groups = [tuple(commands) for commands in starting.values() if len(commands) > 1]
+    joined = {command.trace_id for group in groups for command in group}
+    alone = [one for one in effects if not (isinstance(one, Execute) and one.command.trace_id in joined)]
+    return [*alone, *(ExecuteTogether(group) for group in groups)]
+
+
+def _tells(command: Command) -> bool:
+    return len(command.actions) == 1 and command.actions[0].name != READ_STATE
 
 
 def outcome_body(request: CommandRequest, outcome: Outcome, received: Moment, now: Moment) -> dict[str, object]:

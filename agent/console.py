@@ -82,6 +82,8 @@ def show_status(status: Mapping[str, Any]) -> None:
     if status["certificate"]:
         out.print(table("Certificate", CERTIFICATE, [_certificate(status["certificate"])]))
     say(f"{status['devices']} devices, {status['openCommands']} open commands")
+    if status["networkMode"] != "STANDARD":
+        say(plain("every device whose button is pressed leaves its network (the cloud's network mode)", "red"))
     if status["store"]["full"]:
         say(plain("the disk is full: history is being shed", "red"))
     for name, count in sorted(status["counters"].items()):
@@ -163,6 +165,73 @@ def watch_discovery(
                         spinner.start()
                 case "found":
                     say(plain(f"  {line['nodeId']}  {line['model']}  {line['address']}  ready", "green"))
+    return last
+
+
+def watch_exclusion(lines: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    """Show who leaves while devices are excluded. Returns the last line."""
+    last: dict[str, Any] = {}
+    with out.status("waiting for the radio") as spinner:
+        for line in lines:
+            last = line
+            match line.get("stage"):
+                case "open":
+                    say(
+                        f"exclusion window of {line['radio']} open for {line['seconds']} s: press the button of each device"
+                    )
+                    spinner.update("waiting for devices")
+                case "found":
+                    say("  a device answers")
+                case "left" if line["device"]:
+                    say(plain(f"  {line['device']}  has left", "green"))
+                case "left":
+                    say(plain("  a device of another network, or of none, has left it: it can join now", "green"))
+                case "failed":
+                    say(plain(f"  {line['detail']}", "red"))
+    return last
+
+
+def show_routes(devices: Iterable[Mapping[str, Any]]) -> None:
+    rows = [
+        (
+            one["device"],
+            one["model"],
+            ", ".join(map(str, one.get("neighbors", ()))) or one.get("routes", one.get("error", "")),
+            _route(one.get("link", {}).get("route")),
+            _preferred(one.get("priorityRoute")),
+        )
+        for one in devices
+    ]
+    out.print(table("Routes", ("device", "model", "hears", "last way", "preferred"), rows))
+
+
+def _route(repeaters: Iterable[int] | None) -> str:
+    return "" if repeaters is None else " ".join(map(str, repeaters)) or "straight"
+
+
+def _preferred(route: Mapping[str, Any] | None) -> str:
+    return "" if route is None else f"{_route(route['repeaters'])} at {route['speed']} bit/s"
+
+
+def watch_routes(lines: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    """Show what becomes of a device's routes. Returns the last line."""
+    last: dict[str, Any] = {}
+    with out.status("waiting for the device") as spinner:
+        for last in lines:
+            match last["what"]:
+                case "step":
+                    spinner.update(f"{last['device']}: {last['step']}")
+                case "rebuilt":
+                    heard, to = (", ".join(map(str, last[name])) for name in ("neighbors", "destinations"))
+                    say(
+                        f"{last['device']}  ",
+                        plain("rebuilt", "green"),
+                        f"  hears {heard or '-'}; routes to {to or 'the hub'}",
+                    )
+                case "preferred":
+                    say(f"{last['device']}  ", plain("taken", "green"))
+                case "failed":
+                    say(f"{last['device']}  ", plain(last["error"], "red"))
     return last
 
 

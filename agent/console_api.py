@@ -2,84 +2,50 @@
 
 GET  status | devices | devices/<ref>
 GET  ota | ota/<key>, POST ota                   see agent/console_ota.py
-POST discover {kind, radio?, auth?, duration?, attended?}   lines until the window has closed; attended: somebody answers questions
+POST discover {kind, radio?, auth?, duration?, attended?, replaces?}   lines until the window has closed; attended: somebody answers
+                                                 questions; replaces: the one that joins takes this device's place, which has failed
 POST pin {device, pin}                           the answer to a line of discover whose stage is pin; empty: the device stays out
+POST exclude {kind?, radio?, duration?}          lines until the window has closed: what device is asked to leaves its network
+GET  expected, POST forget {address}             devices that may join by themselves (SmartStart); let one in no more
+GET  routes                                      neighbours and routes of each device
+POST routes {op, device, repeaters?, speed?, wait?}   op rebuild, prefer, auto: lines until it is done
+GET  native/<ref>, POST native {device, endpoint?, command, values?, wait?}   commands of the radio's own protocol, and their answers
 POST command {device, actions, ttl?}             lines until the Outcome
+POST command {devices, actions, ttl?}            one line for each Outcome; told at the same moment where the radio can
 POST remove {device, force?}                     lines until the device is gone
 POST backup                                      a line for each radio: its network and keys, or why it gives none
 POST restore {radio, network}                    a line once the radio has it
 POST factory-reset                               a line once nothing stops it any more; then the agent ends
 """
 
-import asyncio
-import json
 import secrets
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
-from typing import Any, TypeVar
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
+from agent.console_bodies import (
+    BackupBody,
+    DiscoverBody,
+    DoCommandBody,
+    ExcludeBody,
+    FactoryResetBody,
+    ForgetBody,
+    NativeBody,
+    PinBody,
+    RemoveBody,
+    RestoreBody,
+    RoutesBody,
+    parse,
+)
 from agent.console_ota import ConsoleOta, OtaBody
+from agent.console_radios import ConsoleRadios, watching
 from agent.control import Answer, ApiError, Call
-from agent.driver import Asking, Driver, DriverError, InvalidParameters, NotSupported, Observed
+from agent.driver import DriverError, Observed
 from agent.errors import HubError
 from agent.home import DeviceRecord
 from agent.model import Action
-from agent.requests import LOCAL, CommandRequest, Deprovision, Progress, StartDiscovery, StopDiscovery
+from agent.requests import LOCAL, CommandGroup, CommandRequest, Deprovision, StartDiscovery, StopDiscovery
 from agent.runtime import Runtime
-
-
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-T = TypeVar("T", bound=BaseModel)
-
-
-class DiscoverBody(_Body):
-    kind: str = "ZIGBEE"
-    radio: str = ""
-    auth: str = Field(default="", max_length=512)
-    duration: int = Field(default=120, ge=1, le=254)
-    attended: bool = False
-
-
-class PinBody(_Body):
-    device: str
-    pin: str = Field(default="", max_length=64)
-
-
-class ActionBody(_Body):
-    endpoint: str
-    capability: str
-    name: str
-    parameters: dict[str, Any] = Field(default_factory=dict)
-
-
-class DoCommandBody(_Body):
-    device: str
-    actions: list[ActionBody] = Field(min_length=1, max_length=5)
-    ttl: float = Field(default=30.0, gt=0, le=86400)
-
-
-class RemoveBody(_Body):
-    device: str
-    force: bool = False
-
-
-class BackupBody(_Body):
-    """Nothing: a backup is of all radios."""
-
-
-class FactoryResetBody(_Body):
-    """Nothing: it is of the whole hub."""
-
-
-class RestoreBody(_Body):
-    radio: str
-    network: dict[str, Any]
-
 
 _IDLE: dict[str, Any] = {"inMemory": 0, "onDisk": 0, "counters": {}}
 
@@ -90,25 +56,33 @@ class ConsoleApi:
     def __init__(self, runtime: Runtime, version: str, ota: ConsoleOta) -> None:
         self._runtime = runtime
         self._version = version
+        radios = ConsoleRadios(runtime)
         self._routes: dict[tuple[str, str], Callable[[Call], Answer | Awaitable[Answer]]] = {
             ("GET", "status"): lambda _call: self.status(),
             ("GET", "devices"): self._devices,
             ("GET", "ota"): lambda call: ota.tasks("/".join(call.path[1:])),
-            ("POST", "ota"): lambda call: ota.ask(_parse(OtaBody, call)),
-            ("POST", "discover"): lambda call: self._discover(_parse(DiscoverBody, call)),
-            ("POST", "pin"): lambda call: self._pin(_parse(PinBody, call)),
-            ("POST", "command"): lambda call: self._command(_parse(DoCommandBody, call)),
-            ("POST", "remove"): lambda call: self._remove(_parse(RemoveBody, call)),
-            ("POST", "backup"): lambda call: self._backup(_parse(BackupBody, call)),
+            ("POST", "ota"): lambda call: ota.ask(parse(OtaBody, call)),
+            ("POST", "discover"): lambda call: self._discover(parse(DiscoverBody, call)),
+            ("POST", "pin"): lambda call: radios.pin(parse(PinBody, call)),
+            ("POST", "exclude"): lambda call: radios.exclude(parse(ExcludeBody, call)),
+            ("GET", "expected"): lambda _call: radios.expected(),
+            ("POST", "forget"): lambda call: radios.forget(parse(ForgetBody, call)),
+            ("GET", "routes"): lambda _call: radios.routes(),
+            ("POST", "routes"): lambda call: radios.change_routes(parse(RoutesBody, call)),
+            ("GET", "native"): lambda call: radios.native_commands("/".join(call.path[1:])),
+            ("POST", "native"): lambda call: radios.tell(parse(NativeBody, call)),
+            ("POST", "command"): lambda call: self._command(parse(DoCommandBody, call)),
+            ("POST", "remove"): lambda call: self._remove(parse(RemoveBody, call)),
+            ("POST", "backup"): lambda call: radios.backup(parse(BackupBody, call)),
             ("POST", "rotate"): lambda _call: self._rotate(),
-            ("POST", "factory-reset"): lambda call: self._factory_reset(_parse(FactoryResetBody, call)),
-            ("POST", "restore"): lambda call: self._restore(_parse(RestoreBody, call)),
+            ("POST", "factory-reset"): lambda call: self._factory_reset(parse(FactoryResetBody, call)),
+            ("POST", "restore"): lambda call: radios.restore(parse(RestoreBody, call)),
         }
 
     async def __call__(self, call: Call) -> Answer:
         name = call.path[0] if call.path else ""
         methods = tuple(method for method, known in self._routes if known == name)
-        if not methods or (len(call.path) > 1 and name not in ("devices", "ota")):
+        if not methods or (len(call.path) > 1 and name not in ("devices", "ota", "native")):
             raise ApiError(404, f"no such request: {call.method} /{'/'.join(call.path)}")
         if call.method not in methods:
             raise ApiError(405, f"/{name} is asked with {', '.join(methods)}, not {call.method}", allow=methods)
@@ -125,7 +99,7 @@ class ConsoleApi:
             "hub": hub.hub_id,
             "version": self._version,
             "clock": {"now": now.iso, "quality": now.quality},
-            "networkMode": hub.network_mode,
+            "networkMode": hub.exclusions.mode,
             "radios": {
                 r.name: {
                     "kind": r.kind,
@@ -196,22 +170,21 @@ class ConsoleApi:
 
     # ---- requests ---------------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def _watch(self) -> "Iterator[asyncio.Queue[Progress]]":
-        queue: asyncio.Queue[Progress] = asyncio.Queue()
-        self._runtime.watchers.add(queue.put_nowait)
-        try:
-            yield queue
-        finally:
-            self._runtime.watchers.discard(queue.put_nowait)
-
     async def _discover(self, body: DiscoverBody) -> AsyncGenerator[dict[str, Any]]:
         identifier = f"local-{secrets.token_hex(8)}"
         request = StartDiscovery(
-            identifier, body.kind.upper(), body.duration, LOCAL, body.auth, "", body.radio, attended=body.attended
+            identifier,
+            body.kind.upper(),
+            body.duration,
+            LOCAL,
+            body.auth,
+            "",
+            body.radio,
+            attended=body.attended,
+            replaces=body.replaces,
         )
         finished = False
-        with self._watch() as queue:
+        with watching(self._runtime) as queue:
             self._runtime.dispatch(request)
             try:
                 while not finished:
@@ -224,44 +197,36 @@ class ConsoleApi:
                 if not finished:  # the person went away: nobody watches who joins
                     self._runtime.dispatch(StopDiscovery(identifier))
 
-    def _pin(self, body: PinBody) -> AsyncGenerator[dict[str, Any]]:
-        radio, _, key = body.device.partition("/")
-        driver = self._driver(radio)
-        if not isinstance(driver, Asking):
-            raise ApiError(400, f"the radio {radio!r} asks for no PIN", remedy="the device's code goes with `discover`")
-        return self._answered(driver, body.device, key, body.pin)
-
-    async def _answered(self, driver: Asking, device: str, key: str, pin: str) -> AsyncGenerator[dict[str, Any]]:
-        try:
-            await driver.reply(key, pin)
-        except DriverError as error:
-            yield {**_failed(error), "again": isinstance(error, InvalidParameters)}
-            return
-        yield {"what": "answered", "device": device, "done": True}
-
     def _command(self, body: DoCommandBody) -> AsyncGenerator[dict[str, Any]]:
         """What the hub does not have is said as an error, before any line."""
-        self._find(body.device)
-        return self._outcome(body)
+        for device in body.devices or [body.device]:
+            self._find(device)
+        return self._outcomes(body)
 
-    async def _outcome(self, body: DoCommandBody) -> AsyncGenerator[dict[str, Any]]:
+    async def _outcomes(self, body: DoCommandBody) -> AsyncGenerator[dict[str, Any]]:
         trace_id = f"local-{secrets.token_hex(8)}"
         actions = tuple(Action(a.endpoint, a.capability, a.name, a.parameters) for a in body.actions)
         expires = self._runtime.clock.now().wall + body.ttl
-        with self._watch() as queue:
-            self._runtime.dispatch(CommandRequest(trace_id, body.device, actions, LOCAL, expires))
-            while True:
+        devices = body.devices or [body.device]
+        requests = tuple(
+            CommandRequest(f"{trace_id}-{number}", device, actions, LOCAL, expires)
+            for number, device in enumerate(devices)
+        )
+        waiting = {request.trace_id for request in requests}
+        with watching(self._runtime) as queue:
+            self._runtime.dispatch(requests[0] if len(requests) == 1 else CommandGroup(requests))
+            while waiting:
                 step = await queue.get()
-                if step.what == "outcome" and step.data["traceId"] == trace_id:
-                    yield {"what": "outcome", **step.data, "done": True}
-                    return
+                if step.what == "outcome" and step.data["traceId"] in waiting:
+                    waiting.discard(step.data["traceId"])
+                    yield {"what": "outcome", **step.data, "done": not waiting}
 
     def _remove(self, body: RemoveBody) -> AsyncGenerator[dict[str, Any]]:
         """What the hub does not have is said as an error, before any line."""
         return self._removal(str(self._find(body.device).device.id), force=body.force)
 
     async def _removal(self, device: str, *, force: bool) -> AsyncGenerator[dict[str, Any]]:
-        with self._watch() as queue:
+        with watching(self._runtime) as queue:
             self._runtime.dispatch(Deprovision(device, force, LOCAL))
             while True:
                 step = await queue.get()
@@ -293,60 +258,6 @@ class ConsoleApi:
             yield {"done": True, "what": "failed", "error": f"the state folder: {error.strerror}", "remedy": remedy}
             return
         yield {"done": True, "what": "resetting", "at": at}
-
-    def _backup(self, _body: BackupBody) -> AsyncGenerator[dict[str, Any]]:
-        """The network of each radio, keys included: for the owner of the socket only."""
-        radios = list(self._runtime.hub.radios.values())
-        if not radios:
-            raise ApiError(404, "this hub has no radio to back up", remedy="add a [radios.<name>] table")
-        drivers = [(radio, self._driver(radio.name)) for radio in radios]
-
-        async def lines() -> AsyncGenerator[dict[str, Any]]:
-            for radio, driver in drivers:
-                about = {"what": "backup", "hub": self._runtime.hub.hub_id, "radio": radio.name, "kind": radio.kind}
-                last = {"done": radio is radios[-1]}
-                try:
-                    network = json.loads(await driver.backup())
-                except NotSupported as error:  # it never will; the others do
-                    yield {**about, "network": None, "error": str(error), "remedy": error.remedy, **last}
-                    continue
-                except DriverError as error:
-                    yield _failed(error)
-                    return
-                yield {**about, "network": network, **last}
-
-        return lines()
-
-    def _restore(self, body: RestoreBody) -> AsyncGenerator[dict[str, Any]]:
-        driver = self._driver(body.radio)
-
-        async def lines() -> AsyncGenerator[dict[str, Any]]:
-            try:
-                await driver.restore(json.dumps(body.network).encode())
-            except DriverError as error:
-                yield _failed(error)
-                return
-            yield {"what": "restored", "radio": body.radio, "done": True}
-
-        return lines()
-
-    def _driver(self, radio: str) -> Driver:
-        driver = self._runtime.drivers.get(radio)
-        if driver is None:
-            raise ApiError(503, f"the radio {radio!r} is away", remedy="`agent status` shows the radios and why")
-        return driver
-
-
-def _failed(error: DriverError) -> dict[str, Any]:
-    return {"what": "failed", "error": str(error), "remedy": error.remedy, "done": True}
-
-
-def _parse(model: type[T], call: Call) -> T:
-    try:
-        return model.model_validate(call.body)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise ApiError(400, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
 def _summary(record: DeviceRecord) -> dict[str, Any]:

@@ -90,7 +90,13 @@ class DiscoveryBook:
         effects = self._finish(radio) if held is not None else []
         self._running[radio] = _Running(request, radio, now.mono + request.duration + INTERVIEW_GRACE, open=True)
         discovery = Discovery(
-            request.id, request.kind, request.duration, request.material, request.material_type, request.attended
+            request.id,
+            request.kind,
+            request.duration,
+            request.material,
+            request.material_type,
+            request.attended,
+            request.replaces.partition("/")[2],
         )
         return [
             *effects,

@@ -14,7 +14,7 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -121,6 +121,76 @@ class Asking(Protocol):
 
 
 @runtime_checkable
+class Expecting(Protocol):
+    """A driver that lets devices in by itself, whenever they come, once it was told of them (SmartStart; DriverInfo.expects)."""
+
+    async def expected(self) -> list[str]:
+        """The addresses of devices that have not come yet. Raises DriverError."""
+
+    async def expect_no_more(self, address: str) -> bool:
+        """Let this device in no more; False where it was not expected. Raises DriverError."""
+
+
+@runtime_checkable
+class Excluding(Protocol):
+    """A driver that can take any device off its network, whichever that is (DriverInfo.excludes_network_wide): Exclusion events follow."""
+
+    async def exclude(self, duration: int) -> None:
+        """Open the exclusion window for `duration` seconds, in place of a join window; returns once it is open. It closes by itself.
+
+        `stop_discovery` closes it, and `discover` takes its place. Raises InvalidParameters, DriverError.
+        """
+
+
+@runtime_checkable
+class Routing(Protocol):
+    """A driver whose radio can be told the ways through its mesh; what it knows of them is in `Observed.details`."""
+
+    async def rebuild_routes(
+        self, key: str, progress: Callable[[str], None], *, wait: float
+    ) -> Mapping[str, JsonValue]:
+        """Let a device find its neighbours and routes anew; one that sleeps is waited for, at most `wait` seconds.
+
+        `progress` is told each step; the answer holds what was found. Raises NotNow, UnknownDevice, DeviceUnreachable, NotSupported.
+        """
+
+    async def set_priority_route(self, key: str, repeaters: tuple[str, ...] | None, speed: int) -> None:
+        """Try this route first: through devices by their keys, the first one first, at `speed` bit/s. None: the radio chooses again.
+
+        Raises InvalidParameters, UnknownDevice, NotSupported.
+        """
+
+
+@runtime_checkable
+class Native(Protocol):
+    """A driver whose devices can be told commands of their own protocol, for what no capability covers."""
+
+    def native_commands(self, key: str) -> Mapping[str, Mapping[str, list[str]]]:
+        """Endpoint -> command -> its fields. Raises UnknownDevice, DriverLost."""
+
+    async def native(
+        self, key: str, endpoint: str, command: str, values: Mapping[str, JsonValue], *, wait: float
+    ) -> list[dict[str, JsonValue]]:
+        """Tell a device a command; what it answered, as JSON. One that sleeps is waited for, at most `wait` seconds.
+
+        Raises InvalidParameters, UnknownDevice, NotSupported, NotNow, DeviceRefused, DeviceUnreachable, DriverLost.
+        """
+
+
+@runtime_checkable
+class ActsTogether(Protocol):
+    """A driver that can tell several devices something at the same moment; others are asked for each device."""
+
+    async def execute_together(
+        self, keys: Iterable[str], action: Action, ended: Callable[[str, DriverError | None], None]
+    ) -> None:
+        """Have each device do `action`, which reads nothing; `ended` is told of each by its key, once: None where it was done.
+
+        NotNow there means that nothing reached the device. Raises DriverLost.
+        """
+
+
+@runtime_checkable
 class Observed(Protocol):
     """What a driver may tell besides, for people and for metrics."""
 
@@ -201,7 +271,9 @@ class DriverInfo:
     settings: type[Any]
     open: Callable[[DriverContext], Driver]
     discovery_kinds: tuple[str, ...]
-    excludes_network_wide: bool = False  # whether it knows the network mode NETWORK_WIDE_EXCLUSION
+    excludes_network_wide: bool = False  # whether what it opens is Excluding
+    expects: bool = False  # whether what it opens is Expecting
+    replaces: bool = False  # whether its `discover` knows Discovery.replaces
     updates_firmware: bool = False  # whether what it opens is an UpdatesFirmware
     raw_gatt: bool = False  # whether what it opens is an agent.gatt.OffersGatt
 

@@ -52,6 +52,8 @@ class RadioRecord:
     identity: str = ""
     reason: str = ""
     excludes_network_wide: bool = False
+    expects: bool = False  # it keeps a list of devices that may come at any time
+    replaces: bool = False  # a new device can take the place of one that has failed
     window: int = 0
     details: Mapping[str, str] = field(default_factory=dict)
 

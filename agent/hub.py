@@ -8,13 +8,15 @@ A device that joins while nobody asked for it is *quarantined*: known, shown, bu
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
 from agent.capabilities import CapabilityError, validate_action, validate_event, validate_report
 from agent.clock import Moment
-from agent.command_book import CommandBook
+from agent.command_book import CommandBook, together
 from agent.discovery_book import DiscoveryBook
+from agent.exclusion_book import ExclusionBook
 from agent.home import (
     STARTING,
     DeviceRecord,
@@ -42,6 +44,7 @@ from agent.model import (
     DeviceJoining,
     DeviceLost,
     DriverEvent,
+    Exclusion,
     JoinWindow,
     RadioDown,
     RadioUp,
@@ -50,14 +53,17 @@ from agent.model import (
 from agent.requests import (
     LOCAL,
     CommandEnded,
+    CommandGroup,
     CommandParked,
     CommandRequest,
     Deprovision,
     Effect,
+    ExpectNoMore,
     ForgetDevice,
     Interview,
     Kind,
     Onboard,
+    OpenExclusion,
     OpenWindow,
     PreAssociate,
     Progress,
@@ -72,9 +78,11 @@ from agent.requests import (
     SaveMeta,
     SetNetworkMode,
     StartDiscovery,
+    StartExclusion,
     StateQuery,
     StatusChanged,
     StopDiscovery,
+    StopExclusion,
     Tick,
 )
 from agent.rereads import Rereads
@@ -93,11 +101,11 @@ class Hub:
         self.radios: dict[str, RadioRecord] = {}
         self.devices: dict[DeviceId, DeviceRecord] = {}
         self.rereads = Rereads()
-        self.network_mode = "STANDARD"
-        self.network_mode_error = ""
         self.commands = CommandBook(default_ttl=default_ttl)
         self.discoveries = DiscoveryBook()
+        self.exclusions = ExclusionBook()
         self.own = HubSettings()
+        self._timed = (self.commands, self.discoveries, self.exclusions, self.rereads)
         self.expected: dict[str, str] = {}  # address of a pre-associated device -> managed thing id
         self.counters: dict[str, int] = {}
         self._offered: dict[DeviceId, set[tuple[str, str]]] = {}  # (endpoint, capability) of each device
@@ -113,6 +121,7 @@ class Hub:
             RadioUp: self._radio_up,
             RadioDown: self._radio_down,
             CommandRequest: self._command,
+            CommandGroup: self._group,
             RejectedCommand: self._rejected,
             CommandEnded: lambda e, now: self.commands.ended(e.outcome, now),
             CommandParked: lambda e, now: self.commands.parked(e.trace_id, now),
@@ -121,10 +130,13 @@ class Hub:
             PreAssociate: self._pre_associate,
             Onboard: self._onboard,
             Deprovision: self._deprovision,
-            SetNetworkMode: self._network_mode,
+            StartExclusion: lambda e, now: self.exclusions.start(e, self.radios.values(), now),
+            StopExclusion: lambda e, _now: self.exclusions.stop(e),
+            Exclusion: lambda e, _now: self.exclusions.step(e),
+            SetNetworkMode: lambda e, now: self.exclusions.set_mode(e, self.radios.values(), now),
             StateQuery: self._state_query,
             RadioWorkEnded: self._work_ended,
-            Tick: lambda _e, now: [*self.commands.tick(now), *self.discoveries.tick(now), *self.rereads.tick(now)],
+            Tick: lambda _e, now: [effect for part in self._timed for effect in part.tick(now)],
             **self.own.handlers,
         }
 
@@ -140,8 +152,7 @@ class Hub:
 
     def next_deadline(self) -> float | None:
         """Monotonic seconds at which a Tick is due."""
-        parts = self.commands, self.discoveries, self.rereads
-        return min((due for part in parts if (due := part.next_deadline()) is not None), default=None)
+        return min((due for part in self._timed if (due := part.next_deadline()) is not None), default=None)
 
     def find(self, ref: str) -> DeviceRecord | None:
         """The device with this managed thing id, node id, key, radio/key or address."""
@@ -158,6 +169,7 @@ class Hub:
                 record.availability = Availability.UNKNOWN
             effects.append(Refresh(record.device.id))
             effects += self.commands.ready(record.device.id, now)
+        effects += self.exclusions.radio_up(event.radio, now)
         waiting = self.discoveries.radio_up(event.radio)
         return effects if waiting is None else [*effects, *self._discover(waiting, now)]
 
@@ -166,7 +178,7 @@ class Hub:
         was_up, radio.up, radio.reason, radio.window = radio.up, False, event.reason, 0
         for record in self._of(event.radio):
             record.availability = Availability.RADIO_AWAY
-        effects = self.discoveries.radio_down(event.radio)
+        effects = [*self.discoveries.radio_down(event.radio), *self.exclusions.radio_down(event.radio)]
         if was_up:
             data = {"radio": radio.name, "status": "away", "reason": event.reason}
             effects += [StatusChanged(), Progress("radio", data)]
@@ -375,6 +387,9 @@ class Hub:
         radio = self.radios.get(record.device.id.radio)
         return self.commands.request(request, record.device.id, now, ready=radio is not None and radio.up)
 
+    def _group(self, group: CommandGroup, now: Moment) -> list[Effect]:
+        return together([effect for request in group.requests for effect in self._command(request, now)])
+
     def _rejected(self, event: RejectedCommand, now: Moment) -> list[Effect]:
         if self.commands.known(event.request.trace_id):
             self.commands.duplicates += 1
@@ -382,6 +397,16 @@ class Hub:
         return self.commands.refuse(event.request, event.code, event.reason, now)
 
     def _discover(self, request: StartDiscovery, now: Moment) -> list[Effect]:
+        if request.replaces:
+            record = self.find(request.replaces)
+            if record is None:
+                return self.discoveries.fail(request, "404", f"the hub has no device {request.replaces!r}")
+            of = self.radios[record.device.id.radio]
+            if not of.replaces:
+                return self.discoveries.fail(
+                    request, "501", f"the radio {of.name} cannot put a device in another's place"
+                )
+            request = replace(request, replaces=str(record.device.id), radio=of.name, kind=of.kinds[0])
         radios = [r for r in self.radios.values() if request.kind in r.kinds and request.radio in ("", r.name)]
         if not radios:
             return self.discoveries.fail(request, "404", f"the hub has no radio for {request.kind}")
@@ -416,16 +441,13 @@ class Hub:
         data = {"device": event.device, "error": f"the hub has no device {event.device!r}", "code": 404}
         if event.source == LOCAL:
             return [Progress("remove_failed", data)]
+        asked = bare(event.device)
+        address = next((at for at, thing in self.expected.items() if asked in (at, bare(thing))), "")
+        if address:  # it has not come yet, and may not any more
+            return [ExpectNoMore(address, event.device)]
         # What the hub does not have is deleted already: a cloud that asks again gets the answer that ends its wait.
         body = {"status": "DELETED", "nodeId": event.device, "reason": "the hub has no such device", "at": now.wall}
         return [Publish(Kind.LIFECYCLE, event.device, body)]
-
-    def _network_mode(self, event: SetNetworkMode, _now: Moment) -> list[Effect]:
-        excluding = event.mode == "NETWORK_WIDE_EXCLUSION"
-        able = not excluding or any(radio.excludes_network_wide for radio in self.radios.values())
-        self.network_mode = event.mode if able else "STANDARD"
-        self.network_mode_error = "" if able else "no radio of this hub knows network-wide exclusion"
-        return [SaveMeta("network_mode", self.network_mode), StatusChanged()]
 
     def _work_ended(self, event: RadioWorkEnded, now: Moment) -> list[Effect]:
         effect = event.effect
@@ -436,13 +458,26 @@ class Hub:
             if event.error:
                 return self.discoveries.failed(effect.radio, effect.discovery.id, event.code, event.error)
             self.discoveries.opened(effect.radio, effect.discovery.id)
+        if isinstance(effect, ExpectNoMore):
+            return self._expected_no_more(effect, event, now)
         if not event.error:
             return []
+        if isinstance(effect, OpenExclusion):
+            return self.exclusions.failed(effect, event.code, event.error)
         if isinstance(effect, Interview):
             return self._step(effect.id, "failed", event.error)
         if isinstance(effect, Remove):
             return self._remove_failed(effect, event, now)
         return []
+
+    def _expected_no_more(self, effect: ExpectNoMore, event: RadioWorkEnded, now: Moment) -> list[Effect]:
+        status, reason = ("DELETION_FAILED", event.error) if event.error else ("DELETED", "it is no longer expected")
+        body = {"status": status, "nodeId": effect.device, "reason": reason, "at": now.wall}
+        told = Publish(Kind.LIFECYCLE, effect.device, body)
+        if event.error:
+            return [told]
+        self.expected.pop(effect.address, None)
+        return [SaveMeta("expected", pairs(self.expected)), told]
 
     def _remove_failed(self, effect: Remove, event: RadioWorkEnded, now: Moment) -> list[Effect]:
         record = self.devices.get(effect.id)

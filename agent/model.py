@@ -166,6 +166,20 @@ class JoinWindow:
     seconds: int
 
 
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    """A step of an exclusion window: open (for `seconds`), found, left, failed (`detail` says why), closed.
+
+    Whatever device is asked to leaves its network then. `device`: the one of ours that left; None: one of another network, or of none.
+    """
+
+    radio: str
+    stage: str
+    detail: str = ""
+    seconds: int = 0
+    device: DeviceId | None = None
+
+
 DriverEvent = (
     RadioUp
     | RadioDown
@@ -177,6 +191,7 @@ DriverEvent = (
     | Report
     | DeviceEvent
     | JoinWindow
+    | Exclusion
 )
 
 
@@ -235,7 +250,8 @@ class Outcome:
 class Discovery:
     """A request to open a join window for `duration` seconds, bound to `material` (QR or install code) where there is one.
 
-    `attended`: somebody is there who can be asked (DeviceJoining with `seconds`).
+    `attended`: somebody is there who can be asked (DeviceJoining with `seconds`). `replaces`: the key of a device that has failed, whose
+    place the one that joins takes (agent.driver.DriverInfo.replaces).
     """
 
     id: str
@@ -244,3 +260,4 @@ class Discovery:
     material: str = ""
     material_type: str = ""
     attended: bool = False
+    replaces: str = ""

@@ -58,6 +58,13 @@ class CommandRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class CommandGroup:
+    """The same for several devices: each has its own trace id and Outcome, and they are told at the same moment where their radio can."""
+
+    requests: tuple[CommandRequest, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RejectedCommand:
     """A command that could be read far enough to be answered, and no further."""
 
@@ -78,10 +85,26 @@ class StartDiscovery:
     rediscover: bool = False  # read the capabilities of joined devices anew instead
     device: str = ""  # rediscover only this one
     attended: bool = False  # somebody is there who can be asked for a PIN
+    replaces: str = ""  # the one that joins takes the place of this device, which has failed
 
 
 @dataclass(frozen=True, slots=True)
 class StopDiscovery:
+    id: str  # empty: every one
+
+
+@dataclass(frozen=True, slots=True)
+class StartExclusion:
+    """Take every device that is asked to leave off its network, whichever that is, for `duration` seconds. Empty: any kind, any radio."""
+
+    id: str
+    kind: str
+    duration: int
+    radio: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StopExclusion:
     id: str  # empty: every one
 
 
@@ -136,9 +159,12 @@ class OffboardHub:
 
 Request = (
     CommandRequest
+    | CommandGroup
     | RejectedCommand
     | StartDiscovery
     | StopDiscovery
+    | StartExclusion
+    | StopExclusion
     | PreAssociate
     | Onboard
     | Deprovision
@@ -242,6 +268,13 @@ class Execute:
 
 
 @dataclass(frozen=True, slots=True)
+class ExecuteTogether:
+    """Commands of one radio with the same one action."""
+
+    commands: tuple[Command, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class OpenWindow:
     radio: str
     discovery: Discovery
@@ -250,6 +283,23 @@ class OpenWindow:
 @dataclass(frozen=True, slots=True)
 class CloseWindow:
     radio: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenExclusion:
+    """Open a radio's exclusion window for a request; CloseWindow closes it."""
+
+    radio: str
+    id: str
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectNoMore:
+    """No radio is to let this device in any more; `device` as whoever asked named it."""
+
+    address: str
+    device: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,8 +353,11 @@ Effect = (
     | FinishCommand
     | SaveMeta
     | Execute
+    | ExecuteTogether
     | OpenWindow
     | CloseWindow
+    | OpenExclusion
+    | ExpectNoMore
     | Interview
     | Refresh
     | Remove
@@ -331,11 +384,14 @@ class CommandParked:
     reason: str
 
 
+RadioWork = OpenWindow | CloseWindow | OpenExclusion | Interview | Refresh | Remove
+
+
 @dataclass(frozen=True, slots=True)
 class RadioWorkEnded:
     """A window, interview, refresh or removal ended; `error` is empty when it went well."""
 
-    effect: OpenWindow | CloseWindow | Interview | Refresh | Remove
+    effect: RadioWork | ExpectNoMore
     error: str = ""
     code: int = 200
 

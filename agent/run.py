@@ -28,7 +28,7 @@ from agent.home import STARTING, RadioRecord
 from agent.hub import Hub
 from agent.identity.stores import open_secrets
 from agent.notify import Notifier
-from agent.requests import ApplyLogs, Effect, Kind, Offboard, Publish, SaveCommand, StopDiscovery
+from agent.requests import ApplyLogs, Effect, Kind, Offboard, Publish, SaveCommand, StopDiscovery, StopExclusion
 from agent.runtime import ACQUAINTED, RADIO_STALLED, Runtime
 from agent.runtime_logs import UploadedLogs
 from agent.secret_store import ScopedSecrets
@@ -101,9 +101,15 @@ class Daemon:
     async def start(self) -> None:
         infos = {name: load_driver(radio.kind) for name, radio in self._settings.radios.items()}
         for name, info in infos.items():
-            able = info.excludes_network_wide
-            record = RadioRecord(name, info.kind, info.discovery_kinds, reason=STARTING, excludes_network_wide=able)
-            self.runtime.hub.radios[name] = record
+            self.runtime.hub.radios[name] = RadioRecord(
+                name,
+                info.kind,
+                info.discovery_kinds,
+                reason=STARTING,
+                excludes_network_wide=info.excludes_network_wide,
+                expects=info.expects,
+                replaces=info.replaces,
+            )
         await self._restore()
         await self._updates.start()
         await self._control.start()
@@ -153,6 +159,7 @@ class Daemon:
             async with asyncio.timeout(STOP_LIMIT):
                 await self._control.stop()
                 self.runtime.dispatch(StopDiscovery(""))
+                self.runtime.dispatch(StopExclusion(""))
                 for link in self.runtime.links.values():
                     await link.stop(LINK_STOP)
                 if not self._store.stats.failed:
@@ -179,7 +186,6 @@ class Daemon:
                 hub.restore(record)
         self._earlier_own = hub.own.restore(meta)
         self.runtime.acquainted = set(meta.get(ACQUAINTED, "").split()) & set(self._settings.uplinks)
-        hub.network_mode = meta.get("network_mode", "STANDARD")
         hub.expected = dict(line.split(" ", 1) for line in meta.get("expected", "").splitlines())
         ended = "SELECT trace_id FROM commands WHERE status = 'ended' ORDER BY at DESC LIMIT 10000"
         hub.commands.remember(row[0] for row in reversed(await store.read(lambda db: db.execute(ended).fetchall())))

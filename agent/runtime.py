@@ -14,24 +14,28 @@ from typing import Any
 from agent import records
 from agent.clock import Clock, Moment
 from agent.cloud.uplink import Uplink
-from agent.driver import Driver, DriverError, DriverLost, NotNow
+from agent.driver import ActsTogether, Driver, DriverError, Excluding, Expecting, NotSupported
+from agent.execution import execute, execute_together
 from agent.hub import Hub, HubEvent
-from agent.model import DriverEvent, Outcome, RadioDown, RadioUp
+from agent.model import Command, DriverEvent, RadioDown, RadioUp
 from agent.requests import (
     CloseWindow,
-    CommandEnded,
     CommandParked,
     Effect,
     Execute,
+    ExecuteTogether,
+    ExpectNoMore,
     FinishCommand,
     ForgetDevice,
     Interview,
     Kind,
     Message,
+    OpenExclusion,
     OpenWindow,
     Progress,
     Publish,
     PublishState,
+    RadioWork,
     RadioWorkEnded,
     Refresh,
     Remove,
@@ -188,35 +192,60 @@ class Runtime:
 
     def _start(self, effect: Any) -> None:
         if isinstance(effect, Execute):
-            self.supervisor.spawn(f"command {effect.command.trace_id}", self._execute(effect))
+            self.supervisor.spawn(f"command {effect.command.trace_id}", self._execute(effect.command))
+        elif isinstance(effect, ExecuteTogether):
+            self._start_together(effect.commands)
         elif isinstance(effect, Refresh):
             if effect.id not in self._refreshing:
                 self._refreshing.add(effect.id)
                 self.supervisor.spawn(f"refresh {effect.id}", self._refresh(effect))
+        elif isinstance(effect, ExpectNoMore):
+            self.supervisor.spawn("devices that are expected", self._expect_no_more(effect))
         elif type(effect) in self.own_work:
             self.own_work[type(effect)](effect)
         else:
             self.supervisor.spawn(type(effect).__name__, self._radio_work(effect))
 
-    async def _execute(self, effect: Execute) -> None:
-        command = effect.command
+    def _start_together(self, commands: tuple[Command, ...]) -> None:
+        driver: object = self.drivers.get(commands[0].device.radio)
+        if isinstance(driver, ActsTogether):
+            self.supervisor.spawn(f"command {commands[0].trace_id} and more", self._execute_together(driver, commands))
+            return
+        for command in commands:
+            self._start(Execute(command))
+
+    async def _execute(self, command: Command) -> None:
         driver = self.drivers.get(command.device.radio)
         if driver is None:
             self.dispatch(CommandParked(command.trace_id, "the radio is away"))
             return
-        end = asyncio.get_running_loop().time() + command.deadline - self.clock.now().mono
-        try:
-            with self.pulses[command.device.radio].until(end):
-                async with asyncio.timeout_at(end):
-                    outcome = await driver.execute(command)
-        except (NotNow, DriverLost) as error:
-            self.dispatch(CommandParked(command.trace_id, str(error)))
-            return
-        except TimeoutError:
-            outcome = Outcome(command.trace_id, (), "the deadline passed before the device answered", 408)
-        except DriverError as error:
-            outcome = Outcome(command.trace_id, (), str(error), error.code)
-        self.dispatch(CommandEnded(outcome))
+        end = self._end(command)
+        with self.pulses[command.device.radio].until(end):
+            ended = await execute(driver, command, end)
+        self.dispatch(ended)
+
+    async def _execute_together(self, driver: ActsTogether, commands: tuple[Command, ...]) -> None:
+        end = max(map(self._end, commands))
+        with self.pulses[commands[0].device.radio].until(end):
+            await execute_together(driver, commands, end, self.dispatch)
+
+    def _end(self, command: Command) -> float:
+        """A command's deadline on the loop's clock."""
+        return asyncio.get_running_loop().time() + command.deadline - self.clock.now().mono
+
+    async def _expect_no_more(self, effect: ExpectNoMore) -> None:
+        """On every radio that keeps such a list; one that is away would let it in later."""
+        for name in [radio.name for radio in self.hub.radios.values() if radio.expects]:
+            driver: object = self.drivers.get(name)
+            if not isinstance(driver, Expecting):
+                self.dispatch(RadioWorkEnded(effect, f"the radio {name} is away", 503))
+                return
+            try:
+                await driver.expect_no_more(effect.address)
+            except DriverError as error:
+                self.dispatch(RadioWorkEnded(effect, str(error), error.code))
+                return
+        self.dispatch(RadioWorkEnded(effect))
 
     async def _refresh(self, effect: Refresh) -> None:
         async with self._refresh_slots:
@@ -225,9 +254,9 @@ class Runtime:
             finally:
                 self._refreshing.discard(effect.id)
 
-    async def _radio_work(self, effect: OpenWindow | CloseWindow | Interview | Refresh | Remove) -> None:
+    async def _radio_work(self, effect: RadioWork) -> None:
         """Do it, and tell the hub how it ended."""
-        radio = effect.radio if isinstance(effect, OpenWindow | CloseWindow) else effect.id.radio
+        radio = effect.radio if isinstance(effect, OpenWindow | CloseWindow | OpenExclusion) else effect.id.radio
         driver = self.drivers.get(radio)
         if driver is None:
             self.dispatch(RadioWorkEnded(effect, "the radio is away", 503))
@@ -281,12 +310,14 @@ class Runtime:
             radio.name: {"kind": radio.kind, "status": "online" if radio.up else "away", "identity": radio.identity}
             for radio in self.hub.radios.values()
         }
-        status: dict[str, Any] = {"status": "online", "radios": radios, "networkMode": self.hub.network_mode}
+        status: dict[str, Any] = {"status": "online", "radios": radios, "networkMode": self.hub.exclusions.mode}
         certificate = self.certificate()
         if certificate:
             status["certificate"] = {name: certificate[name] for name in ("daysLeft", "state", "rotation")}
-        if self.hub.network_mode_error:
-            status["error"] = {"code": "501", "message": self.hub.network_mode_error}
+        if self.hub.exclusions.excluded:
+            status["excluded"] = dict(self.hub.exclusions.excluded)
+        if self.hub.exclusions.mode_error:
+            status["error"] = dict(self.hub.exclusions.mode_error)
         for link in self.links.values():
             link.set_status(status)
 
@@ -310,14 +341,18 @@ def _log(progress: Progress) -> None:
             log.info("new device %s: %s", data["nodeId"], data["model"])
         case "quarantined":
             log.info("new device %s: %s; nobody asked for it, so it is quarantined", data["nodeId"], data["model"])
+        case "exclusion" if data["stage"] == "left":
+            log.info("a device was excluded: %s", data["device"] or "one of another network")
         case "removed":
             log.info("device %s is gone: %s", data["nodeId"], data["reason"])
         case _:
             log.debug("%s %s", progress.what, dict(data))
 
 
-async def _do(driver: Driver, effect: OpenWindow | CloseWindow | Interview | Refresh | Remove) -> None:
+async def _do(driver: Driver, effect: RadioWork) -> None:
     match effect:
+        case OpenExclusion():
+            await _excluding(driver).exclude(effect.seconds)
         case OpenWindow():
             await driver.discover(effect.discovery)
         case CloseWindow():
@@ -328,3 +363,9 @@ async def _do(driver: Driver, effect: OpenWindow | CloseWindow | Interview | Ref
             await driver.refresh(effect.id.key)
         case Remove():
             await driver.remove(effect.id.key, force=effect.force)
+
+
+def _excluding(driver: object) -> Excluding:
+    if not isinstance(driver, Excluding):
+        raise NotSupported("this radio cannot exclude devices of other networks")
+    return driver

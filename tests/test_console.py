@@ -78,6 +78,7 @@ def status(text: str) -> dict[str, Any]:
         "uplinks": {text: uplink},
         "devices": 1,
         "openCommands": 0,
+        "networkMode": "NETWORK_WIDE_EXCLUSION",
         "store": {"full": True},
         "certificate": dict.fromkeys(("slot", "source", "state", "rotation", "keyStore", "trouble"), text)
         | {"daysLeft": 1.5, "proved": 0.0},

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from agent.clock import ESTIMATED, Moment
-from agent.home import NOT_IN_THIS_RUN, STARTING, RadioRecord
+from agent.home import NOT_IN_THIS_RUN, STARTING, RadioRecord, bare
 from agent.hub import Hub
 from agent.model import (
     Action,
@@ -35,6 +35,7 @@ from agent.requests import (
     CommandRequest,
     Deprovision,
     Execute,
+    ExpectNoMore,
     FinishCommand,
     ForgetDevice,
     Kind,
@@ -49,7 +50,6 @@ from agent.requests import (
     Remove,
     SaveCommand,
     SaveDevice,
-    SetNetworkMode,
     StartDiscovery,
     StateQuery,
     StopDiscovery,
@@ -445,6 +445,19 @@ def test_deprovisioning_removes_and_a_failure_is_told() -> None:
     assert told(gone, Kind.LIFECYCLE)[0].body["status"] == "DELETED"
 
 
+@pytest.mark.parametrize("error", ["", "the radio zwave is away"])
+def test_a_device_that_is_deleted_before_it_came_is_expected_no_more(error: str) -> None:
+    world = World(bulb=False)
+    world(
+        PreAssociate("thing-9", StartDiscovery("p1", "ZIGBEE", 60, "main", f"Z:{BULB.address.replace(':', '')}$I:83FE"))
+    )
+    (work,) = of(world(Deprovision("thing-9", False, "main")), ExpectNoMore)
+    assert (work.address, work.device) == (bare(BULB.address), "thing-9")
+    (gone,) = told(world(RadioWorkEnded(work, error, 503 if error else 200)), Kind.LIFECYCLE)
+    assert (gone.device, gone.body["status"]) == ("thing-9", "DELETION_FAILED" if error else "DELETED")
+    assert bool(world.hub.expected) is bool(error)
+
+
 def test_availability_is_told_when_it_changes_and_not_at_a_restart() -> None:
     world = World()
     assert not told(world(AvailabilityChanged(BULB_ID, Availability.ONLINE)), Kind.LIFECYCLE)
@@ -461,18 +474,6 @@ def test_a_device_that_could_not_be_read_after_a_crash_is_read_once_it_is_heard(
     world(RadioWorkEnded(Refresh(BULB_ID)))
     world(AvailabilityChanged(BULB_ID, Availability.OFFLINE))
     assert not of(world(AvailabilityChanged(BULB_ID, Availability.ONLINE)), Refresh)
-
-
-def test_network_wide_exclusion_needs_a_radio_that_knows_it() -> None:
-    world = World()
-    world(SetNetworkMode("NETWORK_WIDE_EXCLUSION"))
-    assert world.hub.network_mode == "STANDARD"
-    assert world.hub.network_mode_error
-    world(SetNetworkMode("STANDARD"))
-    assert not world.hub.network_mode_error
-    world.hub.radios["zigbee"].excludes_network_wide = True
-    world(SetNetworkMode("NETWORK_WIDE_EXCLUSION"))
-    assert world.hub.network_mode == "NETWORK_WIDE_EXCLUSION"
 
 
 def test_a_rediscovery_closes_the_window_that_is_open() -> None:

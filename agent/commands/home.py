@@ -26,8 +26,10 @@ def register(commands: Commands) -> None:
     seconds = "seconds that the window is open, up to 254; before it the radio is waited for, after it interviews"
     discover.add_argument("--duration", type=int, default=120, metavar="S", help=seconds)
     discover.add_argument("--radio", default="", help="only this radio")
-    command = commands.add("command", _command, "send a command and wait for its outcome; 0 only on success")
-    command.add_argument("id", metavar="ID")
+    command = commands.add(
+        "command", _command, "send a command to one device or several, and wait for the outcome; 0 only on success"
+    )
+    command.add_argument("ids", nargs="+", metavar="ID", help="several: at the same moment where the radio can")
     command.add_argument("--endpoint", required=True, metavar="E")
     command.add_argument("--capability", required=True, metavar="C", help="matter.OnOff@1.4 or OnOff")
     command.add_argument("--action", required=True, metavar="A")
@@ -41,7 +43,8 @@ def register(commands: Commands) -> None:
     reset.add_argument("--yes", action="store_true", help="do not ask")
 
 
-def _client(arguments: argparse.Namespace) -> Any:
+def client(arguments: argparse.Namespace) -> Any:
+    """The running daemon's."""
     from agent import settings  # noqa: PLC0415
     from agent.client import Client  # noqa: PLC0415
 
@@ -49,7 +52,7 @@ def _client(arguments: argparse.Namespace) -> Any:
 
 
 def _show(arguments: argparse.Namespace, path: str, show: str) -> int:
-    answer = _client(arguments).get(path)
+    answer = client(arguments).get(path)
     if arguments.json:
         print(json.dumps(answer))
         return int(Exit.OK)
@@ -66,7 +69,7 @@ def _status(arguments: argparse.Namespace) -> int:
 def _metrics(arguments: argparse.Namespace) -> int:
     from agent import metrics  # noqa: PLC0415
 
-    sys.stdout.write(metrics.render(_client(arguments).get("status")))
+    sys.stdout.write(metrics.render(client(arguments).get("status")))
     return int(Exit.OK)
 
 
@@ -79,16 +82,21 @@ def _device(arguments: argparse.Namespace) -> int:
 
 
 def _discover(arguments: argparse.Namespace) -> int:
-    attended = not (arguments.json or arguments.no_pin) and sys.stdin.isatty()
     body = {"kind": arguments.kind, "auth": arguments.auth, "duration": arguments.duration, "radio": arguments.radio}
-    client = _client(arguments)
-    lines = client.stream("discover", {**body, "attended": attended})
+    return discovered(arguments, body)
+
+
+def discovered(arguments: argparse.Namespace, body: dict[str, Any]) -> int:
+    """Open a window, show who joins, ask for PINs where somebody is there. Raises HubError where nobody joined."""
+    attended = not (arguments.json or arguments.no_pin) and sys.stdin.isatty()
+    asked = client(arguments)
+    lines = asked.stream("discover", {**body, "attended": attended})
     if arguments.json:
         last = print_lines(lines)
     else:
         from agent import console  # noqa: PLC0415
 
-        last = console.watch_discovery(lines, (lambda line: _ask_pin(client, line)) if attended else None)
+        last = console.watch_discovery(lines, (lambda line: _ask_pin(asked, line)) if attended else None)
     if last.get("error"):
         raise HubError(last["error"]["message"])
     if last.get("status") != "SUCCEEDED":
@@ -129,19 +137,25 @@ def _command(arguments: argparse.Namespace) -> int:
         "name": arguments.action,
         "parameters": parameters,
     }
-    lines = _client(arguments).stream("command", {"device": arguments.id, "actions": [action], "ttl": arguments.ttl})
-    outcome = print_lines(lines) if arguments.json else list(lines)[-1]
-    if not outcome["succeeded"]:
-        reasons = [outcome["error"], *(result["error"] for result in outcome["results"])]
-        raise HubError(next((reason for reason in reasons if reason), "the command failed"))
-    if not arguments.json:
-        values = [result["values"] for result in outcome["results"] if result["values"]]
-        print("succeeded" + "".join(f" {json.dumps(value)}" for value in values))
+    body = {"devices": arguments.ids, "actions": [action], "ttl": arguments.ttl}
+    failures: list[str] = []
+    for outcome in client(arguments).stream("command", body):
+        if arguments.json:
+            print(json.dumps(outcome), flush=True)
+        name = f"{outcome['device']}: " if len(arguments.ids) > 1 else ""
+        if not outcome["succeeded"]:
+            reasons = [outcome["error"], *(result["error"] for result in outcome["results"])]
+            failures.append(name + next((reason for reason in reasons if reason), "the command failed"))
+        elif not arguments.json:
+            values = [result["values"] for result in outcome["results"] if result["values"]]
+            print(f"{name}succeeded" + "".join(f" {json.dumps(value)}" for value in values))
+    if failures:
+        raise HubError("; ".join(failures))
     return int(Exit.OK)
 
 
 def _remove(arguments: argparse.Namespace) -> int:
-    lines = _client(arguments).stream("remove", {"device": arguments.id, "force": arguments.force})
+    lines = client(arguments).stream("remove", {"device": arguments.id, "force": arguments.force})
     last = print_lines(lines) if arguments.json else list(lines)[-1]
     if last["what"] != "removed":
         raise HubError(last["error"], remedy="wake the device and try again, or --force to forget it")

@@ -1,4 +1,4 @@
-"""Backups of the network: the stick's memory, and what the hub must know to use it, the network keys above all.
+"""Backups of the network: the stick's memory, and what the hub must know to use it: the network keys, its nodes, the SmartStart list.
 
 A document is one JSON object; `nvm` in it is the raw image, as Z-Wave JS UI takes it too. Each is one of the radio's secrets, since the keys
 are in it; the newest `backups` are kept. What is read is proved by the node list in it.
@@ -23,6 +23,7 @@ from drivers.zwave.link import CallAborted, StickSilent
 from drivers.zwave.nodes import NodeBook, record_of
 from drivers.zwave.nvm import NvmTrouble, StickMemory
 from drivers.zwave.nvm_parse import NvmError, UnknownLayoutError, parse
+from drivers.zwave.provisioning import Entry, ProvisioningList, listed
 from drivers.zwave.security.classes import KEY_SIZE, SecurityClass
 from drivers.zwave.transmit import Air, Urgency
 
@@ -42,6 +43,7 @@ class Backup:
     firmware: Json
     keys: dict[SecurityClass, bytes]
     records: tuple[Json, ...]
+    smart_start: tuple[Entry, ...] | None = None  # not in backups of before
 
 
 class Backups:
@@ -53,6 +55,7 @@ class Backups:
         air: Air,
         book: NodeBook,
         keys: Mapping[SecurityClass, bytes],
+        provisioning: ProvisioningList,
         secrets: Secrets,
         keep: int,
     ) -> None:
@@ -61,6 +64,7 @@ class Backups:
         self._air = air
         self._book = book
         self._keys = keys
+        self._provisioning = provisioning
         self._secrets = secrets
         self._keep = keep
         self._last: str | None = None  # what the hub knew of the network when the newest one was taken
@@ -83,6 +87,7 @@ class Backups:
             "known": known,
             "keys": {one.name: key.hex() for one, key in self._keys.items()},
             "records": [asdict(record) for record in self._book.nodes.values()],
+            "smart_start": self._provisioning.told(),
             "nvm": base64.b64encode(image).decode(),
         }
         text = json.dumps(document, indent=1).encode()
@@ -117,6 +122,7 @@ class Backups:
             await self._memory.write(backup.image)
             try:
                 keep_keys(self._secrets, backup.keys)
+                self._provisioning.restore(backup.smart_start)
                 book = self._book.other(backup.home_id)
                 for record in backup.records:
                     book.adopt(record)
@@ -152,14 +158,15 @@ class Backups:
         return "its node list"
 
     def _fingerprint(self) -> str:
-        """Changes whenever a node joins, leaves, or is another one than before."""
+        """Changes whenever a node joins, leaves, or is another one than before, and when another device is expected."""
         facts = self._controller.facts
         nodes = [
             (one.id, one.security, one.dsk, one.manufacturer, one.product_type, one.product)
             for one in sorted(self._book.nodes.values(), key=lambda one: one.id)
         ]
         listed = sorted({*facts.nodes, *facts.long_range_nodes})
-        whole = json.dumps([facts.identity, facts.version, listed, nodes])
+        expected = sorted(entry.dsk for entry in self._provisioning.expected)
+        whole = json.dumps([facts.identity, facts.version, listed, nodes, expected])
         return hashlib.sha256(whole.encode()).hexdigest()[:32]
 
     def _newest(self) -> str:
@@ -213,7 +220,9 @@ def read(document: bytes) -> Backup:
         records = tuple(content["records"])
         for record in records:
             record_of(record)
-        backup = Backup(image, home_id, {**version, "protocol": [int(n) for n in told["protocol"]]}, keys, records)
+        firmware = {**version, "protocol": [int(n) for n in told["protocol"]]}
+        smart_start = listed(content["smart_start"]) if "smart_start" in content else None
+        backup = Backup(image, home_id, firmware, keys, records, smart_start)
         nodes = [int(number) for number in content["nodes"]]
     except (ValueError, KeyError, TypeError, AttributeError, binascii.Error, RecursionError) as error:
         raise InvalidParameters(f"not a Z-Wave network backup: {error!r}", remedy=remedy) from error

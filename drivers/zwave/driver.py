@@ -20,8 +20,8 @@ from drivers.zwave.settings import ZwaveSettings, is_server
 if TYPE_CHECKING:
     from drivers.zwave.controller import Controller
     from drivers.zwave.multicast import Together
+    from drivers.zwave.native import Native
     from drivers.zwave.perform import Contract
-    from drivers.zwave.routes import Rebuilt, Route
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +36,7 @@ class ZwaveDriver(SingleUse["Contract"]):
     def __init__(self, context: DriverContext) -> None:
         super().__init__(context)
         self._together: Together | None = None
+        self._native: Native | None = None
 
     async def live(self, sink: Sink) -> None:
         try:
@@ -46,7 +47,7 @@ class ZwaveDriver(SingleUse["Contract"]):
         try:
             await self._serve(controller, sink)
         finally:
-            self._together = None
+            self._together = self._native = None
             controller.link.close()
 
     async def _serve(self, controller: "Controller", sink: Sink) -> None:
@@ -67,6 +68,7 @@ class ZwaveDriver(SingleUse["Contract"]):
             raise DriverLost(error.message, place=error.place, remedy=error.remedy) from error
         contract: Contract = import_module("drivers.zwave.perform").Contract(network)
         self.session, self._together = contract, import_module("drivers.zwave.multicast").Together(network, contract)
+        self._native = import_module("drivers.zwave.native").Native(network, contract)
         await network.serve()
 
     async def _find(self, known: dict[str, str]) -> "Controller":
@@ -112,6 +114,15 @@ class ZwaveDriver(SingleUse["Contract"]):
     async def reply(self, key: str, text: str) -> None:
         self._running.reply(key, text)
 
+    async def expected(self) -> list[str]:
+        return self._running.expected()
+
+    async def expect_no_more(self, address: str) -> bool:
+        return self._running.expect_no_more(address)
+
+    async def exclude(self, duration: int) -> None:
+        await self._running.exclude(duration)
+
     async def reset(self) -> None:
         running = self._running
         await running.reset()
@@ -121,19 +132,34 @@ class ZwaveDriver(SingleUse["Contract"]):
         await self._running.restore(document)
         (self._context.state_dir / STICK).unlink(missing_ok=True)  # the network may be another one now
 
-    # ---- beyond the contract ----------------------------------------------------------------------------------------
-
     async def rebuild_routes(
-        self, key: str, progress: Callable[[str], None] = lambda _step: None, *, wait: float = WAIT
-    ) -> "Rebuilt":
-        """Let a device find its neighbours and routes anew; one that sleeps when it wakes up. Raises DriverError."""
+        self, key: str, progress: Callable[[str], None], *, wait: float = WAIT
+    ) -> Mapping[str, JsonValue]:
         return await self._running.rebuild_routes(key, progress, wait)
 
-    async def execute_together(self, keys: Iterable[str], action: Action) -> Mapping[str, DriverError | None]:
-        """One action for several devices, at the same moment where they can; None for each that has done it. Raises DriverLost."""
+    async def set_priority_route(self, key: str, repeaters: tuple[str, ...] | None, speed: int) -> None:
+        await self._running.set_priority_route(key, repeaters, speed)
+
+    async def execute_together(
+        self, keys: Iterable[str], action: Action, ended: Callable[[str, DriverError | None], None]
+    ) -> None:
         if self._together is None:
             raise DriverLost("the stick is not connected")
-        return await self._together.execute(keys, action)
+        await self._together.execute(keys, action, ended)
+
+    def native_commands(self, key: str) -> Mapping[str, Mapping[str, list[str]]]:
+        return self._natively.offered(key)
+
+    async def native(
+        self, key: str, endpoint: str, command: str, values: Mapping[str, JsonValue], *, wait: float
+    ) -> list[dict[str, JsonValue]]:
+        return await self._natively.do(key, endpoint, command, values, wait)
+
+    @property
+    def _natively(self) -> "Native":
+        if self._native is None:
+            raise DriverLost("the stick is not connected")
+        return self._native
 
     async def firmware(self, key: str) -> tuple[Firmware, ...]:
         """See UpdatesFirmware. The image of the chip, as it said last; what further targets run is told by no command of its own."""
@@ -149,22 +175,6 @@ class ZwaveDriver(SingleUse["Contract"]):
         except OSError as error:
             raise InvalidParameters(f"image cannot be read: {error.strerror}", place=str(image)) from error
         await running.update_firmware(key, content, target, progress)
-
-    async def neighbors(self, key: str) -> tuple[int, ...]:
-        """The nodes that a device hears directly. Raises DriverError."""
-        return await self._running.routes.neighbors(self._running.number(key))
-
-    async def priority_route(self, key: str) -> "Route | None":
-        """The route to a device that the stick tries first. Raises DriverError."""
-        return await self._running.routes.priority_route(self._running.number(key))
-
-    async def set_priority_route(self, key: str, repeaters: tuple[int, ...] | None, speed: int = 3) -> None:
-        """Let the stick try this route first; `repeaters` None: let it choose. Raises InvalidParameters, DriverError."""
-        routes, number = self._running.routes, self._running.number(key)
-        if repeaters is None:
-            await routes.clear_priority_route(number)
-        else:
-            await routes.set_priority_route(number, repeaters, speed)
 
     def figures(self) -> Mapping[str, Mapping[str, float]]:
         return self._running.figures()
@@ -193,5 +203,12 @@ def open_driver(context: DriverContext) -> Driver:
 
 
 INFO = DriverInfo(
-    kind="zwave", settings=ZwaveSettings, open=open_driver, discovery_kinds=("ZWAVE",), updates_firmware=True
+    kind="zwave",
+    settings=ZwaveSettings,
+    open=open_driver,
+    discovery_kinds=("ZWAVE",),
+    excludes_network_wide=True,
+    expects=True,
+    replaces=True,
+    updates_firmware=True,
 )

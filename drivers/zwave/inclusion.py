@@ -8,18 +8,17 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
-from typing import Any
 
 from agent.driver import DeviceRefused, DeviceUnreachable, DriverError, DriverLost, NotSupported
-from agent.model import DeviceId, DeviceJoining, JoinWindow
+from agent.model import DeviceId, DeviceJoining, Exclusion, JoinWindow
+from drivers.zwave.adding import PROTOCOL_TIMEOUT, Adding, Found
 from drivers.zwave.bootstrap import BootstrapError, Credentials
-from drivers.zwave.function_tables import AddMode, AddStatus, Region, UpdateStatus
+from drivers.zwave.function_tables import AddMode, Region, UpdateStatus
 from drivers.zwave.functions import FIRST_LONG_RANGE
 from drivers.zwave.interview import supported
 from drivers.zwave.layout import Values
 from drivers.zwave.life import Life, NetworkBusy
-from drivers.zwave.link import Answer, CallAborted, StickRefused, StickSilent
+from drivers.zwave.link import StickRefused
 from drivers.zwave.nodes import NodeRecord
 from drivers.zwave.provisioning import Entry
 from drivers.zwave.securing import Securing
@@ -28,21 +27,11 @@ from drivers.zwave.security import dsk as dsks
 log = logging.getLogger(__name__)
 
 MAX_SECONDS = 900
-PROTOCOL_TIMEOUT = 60.0  # seconds that a node which was found has to get its id; large networks take long
-STOP_TIMEOUT = 10.0
 REMOVED, NODE_ANSWERS = 1, 0  # status of RemoveFailedNode
-REPLACED, WAITS_FOR_NODE = 4, 3  # status of ReplaceFailedNode
 NO_OPERATION = b"\x00"
 FAILED_TRIES = 2
+INFORMATION_TRIES = 3  # of asking a node that took another's place what it is: nothing else tells it
 LONG_RANGE_REGIONS = (Region.USA_LONG_RANGE, Region.EUROPE_LONG_RANGE)
-
-
-@dataclass(slots=True)
-class _Found:
-    """What the stick said of a node that joins or leaves."""
-
-    node: int = 0
-    info: Values = field(default_factory=dict)
 
 
 class Inclusion:
@@ -54,7 +43,7 @@ class Inclusion:
         self._link = self._controller.link
         self.securing = Securing(life.messages, life.security, self._say)
         self._window: asyncio.Task[None] | None = None
-        self._joining = False  # a device was found: the window closes after it
+        self._adding = Adding(self._link)
         self._closing = False
         self._awaited: dict[str, asyncio.Future[None]] = {}  # DSK of the SmartStart device that a window waits for
         self._network = asyncio.Lock()  # one change of the network at a time
@@ -69,29 +58,46 @@ class Inclusion:
 
     # ---- the window -------------------------------------------------------------------------------------------------
 
-    async def open(self, duration: int, credentials: Credentials, entry: Entry | None = None) -> None:
+    async def open(
+        self, duration: int, credentials: Credentials, entry: Entry | None = None, replaces: int | None = None
+    ) -> None:
         """Open the window, in place of one that is open; returns once devices may join. Raises DriverError.
 
-        A SmartStart `entry` goes to the provisioning list and joins by itself, now or later; the window then only waits for it.
+        A SmartStart `entry` goes to the provisioning list and joins by itself, now or later; the window then only waits for it. The one
+        device that comes takes the place of `replaces`, a node that has failed.
         """
-        await self.close()
-        async with self._network:
-            await self._life.before_change()
-        opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        seconds = min(duration, MAX_SECONDS)
+        if replaces is not None and not self._controller.facts.has("ReplaceFailedNode"):
+            raise NotSupported("the stick cannot replace nodes that have failed")
+        opened, seconds = await self._prepared(), min(duration, MAX_SECONDS)
         if entry is not None:
             self._life.provisioning.put(entry)
             self._window = self._life.spawn(self._listen(seconds, opened, entry), "SmartStart window")
         else:
-            self._window = self._life.spawn(self._hold(seconds, credentials, opened), "join window")
+            self._window = self._life.spawn(self._hold(seconds, credentials, opened, replaces), "join window")
         await opened
+
+    async def open_exclusion(self, duration: int) -> None:
+        """Open the window in which every device that is asked to leaves its network, whichever that is; in place of one that is open.
+
+        Returns once devices may leave. Raises DriverError.
+        """
+        opened = await self._prepared()
+        work = self._let_go(min(duration, MAX_SECONDS), opened)
+        self._window = self._life.spawn(work, "exclusion window")
+        await opened
+
+    async def _prepared(self) -> asyncio.Future[None]:
+        await self.close()
+        async with self._network:
+            await self._life.before_change()
+        return asyncio.get_running_loop().create_future()
 
     async def close(self) -> None:
         """Close the window now, if one is open; a node that is just joining is let in first, unless its PIN is still asked for."""
         window, self._window = self._window, None
         if window is None or window.done():
             return
-        if self._joining and not self._awaited:  # a SmartStart device joins by itself, whoever waits for it
+        if self._adding.busy and not self._awaited:  # a SmartStart device joins by itself, whoever waits for it
             self._closing = True
             self.securing.withdraw()
         else:
@@ -111,37 +117,49 @@ class Inclusion:
             _fail(opened, DriverLost("the join window was closed before it was open"))
             self._life.sink(JoinWindow(self._life.radio, 0))
 
-    async def _hold(self, seconds: int, credentials: Credentials, opened: asyncio.Future[None]) -> None:
+    async def _hold(
+        self, seconds: int, credentials: Credentials, opened: asyncio.Future[None], replaces: int | None
+    ) -> None:
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
-        self._closing = self._joining = False
-        try:
+        async with self._open(opened, "join"):
             while not self._closing and (left := end - loop.time()) > 0:
                 async with self._network:
                     try:
-                        found = await self._add(left, lambda: self._told(opened, seconds), mode=AddMode.ANY)
+                        found = await self._come(left, lambda: self._told(opened, seconds), replaces)
                     except DeviceRefused as error:
-                        if not self._joining:
+                        if not self._adding.busy:
+                            if replaces is not None and opened.done():
+                                self._say(self._life.book.node(replaces), "failed", str(error))
                             raise
                         log.warning("a device came and did not get in: %s", error)
-                        self._joining = False
+                        self._adding.busy = False
                         continue
                     if found is None:
                         break
                     stuck = await self._admit(found, credentials)
-                    self._joining = False
-                    if not stuck and credentials.of_one_device and found.node in self._life.book.nodes:
-                        break  # it is in: nobody else can use what the window was opened with
+                    self._adding.busy = False
                     if stuck and not self._closing:
-                        await self._take_off(end - loop.time())
+                        await self._take_off(end)
+                    used = not stuck and credentials.of_one_device and found.node in self._life.book.nodes
+                    if used or replaces is not None:
+                        break  # nobody else can use what the window was opened with
+
+    @asynccontextmanager
+    async def _open(self, opened: asyncio.Future[None], what: str) -> AsyncIterator[None]:
+        """The life of a window: it is said that it is closed, whatever ends it, and SmartStart goes on."""
+        self._closing = self._adding.busy = False
+        try:
+            yield
         except DriverError as error:
             if opened.done():
-                log.warning("the join window ended early: %s", error)
+                log.warning("the %s window ended early: %s", what, error)
             _fail(opened, error)
         finally:
-            self._joining = False
-            _fail(opened, DriverLost("the join window was closed before it was open"))
-            self._life.sink(JoinWindow(self._life.radio, 0))
+            self._adding.busy = False
+            _fail(opened, DriverLost(f"the {what} window was closed before it was open"))
+            radio = self._life.radio
+            self._life.sink(JoinWindow(radio, 0) if what == "join" else Exclusion(radio, "closed"))
             with suppress(DriverError):
                 await self.arm()
 
@@ -152,61 +170,28 @@ class Inclusion:
 
     # ---- inclusion --------------------------------------------------------------------------------------------------
 
-    async def _add(self, limit: float, ready: Callable[[], None], **mode: Any) -> _Found | None:
-        """Add one node; None where none came within `limit` seconds. Raises DriverError."""
-        found = _Found()
-        try:
-            async with asyncio.timeout(limit) as scope:
-                answer = await self._link.call(
-                    "AddNode",
-                    progress=lambda values: self._progress(values, found, ready, scope),
-                    high_power=1,
-                    network_wide=1,
-                    **mode,
-                )
-        except TimeoutError:
-            await self._stop("AddNode")
+    async def _come(self, left: float, ready: Callable[[], None], replaces: int | None) -> Found | None:
+        """The next node, or the one that takes the place of another; None where none comes. Raises DeviceRefused, DriverError."""
+        if replaces is None:
+            return await self._adding.add(left, ready, mode=AddMode.ANY)
+        radio = self._life.messages.secured.radio
+        with suppress(DeviceUnreachable):  # the stick replaces only nodes that did not acknowledge its last frame
+            await radio.send(replaces, NO_OPERATION)
+        if not await self._adding.replace(replaces, left, ready):
             return None
-        except BaseException:
-            await self._stop("AddNode")
-            raise
-        status = answer.callback["status"]
-        done = await self._stop("AddNode")
-        found.node = found.node or answer.callback.get("node", 0) or done.callback.get("node", 0)
-        if status not in (AddStatus.PROTOCOL_DONE, AddStatus.DONE) or not found.node:
-            raise DeviceRefused("the stick could not add the device: put it into its pairing mode again")
-        return found
+        self._forget(replaces, "another device took its place")
+        for _ in range(INFORMATION_TRIES):
+            with suppress(DeviceUnreachable):
+                return Found(replaces, await radio.node_info(replaces))
+        return Found(replaces)
 
-    def _progress(self, values: Values, found: _Found, ready: Callable[[], None], scope: asyncio.Timeout) -> None:
-        status = values["status"]
-        if status == AddStatus.READY:
-            ready()
-        elif status == AddStatus.NODE_FOUND:
-            self._joining = True  # closing the window waits for it
-            scope.reschedule(asyncio.get_running_loop().time() + PROTOCOL_TIMEOUT)
-        elif status in (AddStatus.END_NODE, AddStatus.CONTROLLER):
-            found.node, found.info = values.get("node", 0), values
-
-    async def _stop(self, name: str) -> Answer:
-        """End adding or removing: once with a callback, and once without, which is what sets every stick idle."""
-        answer = Answer()
-        try:
-            with suppress(StickRefused, StickSilent, CallAborted, TimeoutError):
-                async with asyncio.timeout(STOP_TIMEOUT):
-                    answer = await self._link.call(name, mode=AddMode.STOP, high_power=1, network_wide=1)
-            with suppress(StickRefused, StickSilent):
-                await self._link.call(name, called_back=False, mode=AddMode.STOP)
-        except DriverLost:
-            log.debug("the stick is gone while it was adding or removing")
-        return answer
-
-    async def _take_off(self, left: float) -> None:
+    async def _take_off(self, end: float) -> None:
         """The stick keeps a node that answers; it leaves when its button is pressed once more while the window is open."""
-        gone = await self._remove(left) if left > 0 else None
+        gone = await self._leave(end)
         if gone:
             self._forget(gone, "taken off the network again")
 
-    async def _admit(self, found: _Found, credentials: Credentials, entry: Entry | None = None) -> bool:
+    async def _admit(self, found: Found, credentials: Credentials, entry: Entry | None = None) -> bool:
         """A node got its id: give it keys, or take it off again. True where it must not stay, and does. Raises DriverLost, StickJammed."""
         life, book = self._life, self._life.book
         book.forget(found.node)
@@ -253,6 +238,13 @@ class Inclusion:
         self._life.book.save(record.id)
         return False
 
+    async def begin(self) -> None:
+        """A stick that did not restart may still let devices in or out, as a run asked it that was cut off. Raises DriverError."""
+        if not self._controller.restarts and self._controller.facts.has("AddNode"):
+            async with self._network:
+                await self._adding.end()
+        await self.arm()
+
     # ---- SmartStart -------------------------------------------------------------------------------------------------
 
     async def arm(self) -> None:
@@ -278,7 +270,7 @@ class Inclusion:
         async with self._network:
             try:
                 await self._life.before_change()
-                found = await self._add(
+                found = await self._adding.add(
                     PROTOCOL_TIMEOUT,
                     lambda: None,
                     mode=AddMode.SMART_START,
@@ -289,7 +281,7 @@ class Inclusion:
                 if found is not None:
                     await self._admit(found, entry.credentials(), entry)
             finally:
-                self._joining = False
+                self._adding.busy = False
                 with suppress(DriverError):
                     await self.arm()
 
@@ -297,16 +289,12 @@ class Inclusion:
 
     async def exclude(self, node: int, limit: float) -> None:
         """Wait for `node` to leave by its own button; others that leave meanwhile are told as well. Raises DeviceUnreachable, DriverError."""
-        await self.close()
-        loop = asyncio.get_running_loop()
+        await self._prepared()
+        self._closing = False
+        end = asyncio.get_running_loop().time() + limit
         async with self._network:
-            await self._life.before_change()
-            end = loop.time() + limit
             try:
-                while (left := end - loop.time()) > 0:
-                    gone = await self._remove(left)
-                    if gone is None:
-                        break
+                while (gone := await self._leave(end)) is not None:
                     if gone:
                         self._forget(gone, "removed" if gone == node else "excluded together with another removal")
                     if gone == node:
@@ -318,30 +306,45 @@ class Inclusion:
             "nothing left the network: press the device's pairing button while it is being removed, or use force"
         )
 
-    async def _remove(self, limit: float) -> int | None:
-        """The id that left, 0 for a device of another network, None where none came."""
-        found = _Found()
-        try:
-            async with asyncio.timeout(limit) as scope:
-                answer = await self._link.call(
-                    "RemoveNode",
-                    progress=lambda values: self._progress(values, found, lambda: None, scope),
-                    mode=AddMode.ANY,
-                    high_power=1,
-                    network_wide=1,
-                )
-        except TimeoutError:
-            await self._stop("RemoveNode")
-            return None
-        except BaseException:
-            await self._stop("RemoveNode")
-            raise
-        finally:
-            self._joining = False
-        await self._stop("RemoveNode")
-        if answer.callback["status"] != AddStatus.DONE:
-            return None
-        return found.node or int(answer.callback.get("node", 0))
+    async def _let_go(self, seconds: int, opened: asyncio.Future[None]) -> None:
+        end = asyncio.get_running_loop().time() + seconds
+
+        def ready() -> None:
+            if not opened.done():
+                opened.set_result(None)
+                self._life.sink(Exclusion(self._life.radio, "open", seconds=seconds))
+
+        async with self._open(opened, "exclusion"):
+            while not self._closing:
+                async with self._network:
+                    gone = await self._leave(
+                        end, ready, lambda *told: self._life.sink(Exclusion(self._life.radio, *told))
+                    )
+                if gone is None:
+                    break
+                device = DeviceId(self._life.radio, str(gone)) if gone else None
+                if gone:
+                    self._forget(gone, "its button was pressed while devices were excluded")
+                self._life.sink(Exclusion(self._life.radio, "left", device=device))
+
+    async def _leave(
+        self, end: float, ready: Callable[[], None] = lambda: None, tell: Callable[..., None] = lambda *_: None
+    ) -> int | None:
+        """The id of a node that left, 0 for one of another network or of none; None where none did until `end`. Raises DriverError."""
+        loop = asyncio.get_running_loop()
+        while not self._closing and (left := end - loop.time()) > 0:
+            try:
+                found = await self._adding.remove(left, ready, lambda: tell("found"))
+            except DeviceRefused as error:
+                if not self._adding.busy:
+                    raise
+                log.warning("a device came and did not leave: %s", error)
+                tell("failed", str(error))
+                continue
+            finally:
+                self._adding.busy = False
+            return None if found is None else found.node
+        return None
 
     async def remove_failed(self, node: int) -> None:
         """Take a node that does not answer off the network. Raises DeviceRefused where it does, NotSupported, DriverError."""
@@ -380,29 +383,6 @@ class Inclusion:
             if answer.callback["status"] == REMOVED:
                 return
         raise DeviceRefused("the device answers, so the stick does not take it for failed")
-
-    async def replace_failed(self, node: int, credentials: Credentials, limit: float) -> None:
-        """Let a new device take the id of one that has failed. Raises DeviceRefused, DeviceUnreachable, NotSupported, DriverError."""
-        if not self._controller.facts.has("ReplaceFailedNode"):
-            raise NotSupported("the stick cannot replace nodes that have failed")
-        await self.close()
-        async with self._network:
-            await self._life.before_change()
-            with suppress(DeviceUnreachable):
-                await self._life.messages.secured.radio.send(node, NO_OPERATION)
-            try:
-                async with asyncio.timeout(limit):
-                    answer = await self._link.call("ReplaceFailedNode", node=node)
-            except StickRefused as error:
-                raise DeviceRefused("the device answers, so the stick does not take it for failed") from error
-            except TimeoutError:
-                await self._stop("AddNode")
-                raise DeviceUnreachable("no new device came") from None
-            if answer.callback["status"] != REPLACED:
-                raise DeviceRefused("the stick could not replace the device")
-            self._life.messages.forget(node)
-            info = await self._life.messages.secured.radio.node_info(node)
-            await self._admit(_Found(node, info), credentials)
 
 
 def _fail(opened: asyncio.Future[None], error: DriverError) -> None:

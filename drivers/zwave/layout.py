@@ -192,7 +192,9 @@ class Bytes(Field):
         self.clamp = clamp
 
     def wire(self, value: Any) -> bytes:
-        return bytes(value)
+        if isinstance(value, int):
+            raise TypeError(f"{self.names[0]} is text, or a list of bytes")  # bytes(10**9) is a gigabyte of zeros
+        return value.encode() if isinstance(value, str) else bytes(value)
 
     def value(self, data: bytes) -> Any:
         return data
@@ -378,7 +380,9 @@ class Layout:
             self.group.prepare(wire)
             self.group.prepare(wire)  # decimals share a precision: their sizes are known when all have been seen
             self.group.write(writer, wire)
-        except (TypeError, AttributeError, KeyError) as error:
+        except LayoutError:
+            raise
+        except (TypeError, AttributeError, KeyError, ValueError, OverflowError, ArithmeticError) as error:
             raise LayoutError(f"a value has the wrong type: {error}") from error
         return bytes(writer.out)
 

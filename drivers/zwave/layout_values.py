@@ -9,6 +9,7 @@ from drivers.zwave.layout import Bytes, Field, Group, Int, LayoutError, Reader, 
 
 SIZES = (1, 2, 4)  # bytes of a decimal
 
+MASKED = 0x10000  # numbers of a mask, at most: no message has a longer one
 _BYTE = 8
 
 
@@ -41,8 +42,8 @@ class Mask(Bytes):
 
     def wire(self, value: Any) -> bytes:
         numbers = [number - self.first for number in value]
-        if any(number < 0 for number in numbers):
-            raise LayoutError(f"{self.names[0]}: numbers start at {self.first}")
+        if any(not 0 <= number < MASKED for number in numbers):
+            raise LayoutError(f"{self.names[0]}: numbers start at {self.first}, and end before {MASKED}")
         out = bytearray(max(max(numbers, default=-1) // _BYTE + 1, self.least))
         for number in numbers:
             out[number // _BYTE] |= 1 << number % _BYTE

@@ -73,7 +73,7 @@ class Messages:
         """A command in the version that the node has. Raises LayoutError."""
         record = self.record(node)
         version = 0 if record is None else record.version(Command(name).command_class, endpoint)
-        return make(name, Context(version=version or None), **values)
+        return encode(Command(name, values), Context(version=version or None))
 
     def encode(self, node: int, command: Command, endpoint: int = 0) -> bytes:
         """As `make`. Raises NotSupported."""

@@ -7,7 +7,7 @@ speaks S0 or by Long Range, or is told something else than the others, is told a
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from agent.driver import DriverError, DriverLost
 from agent.model import Action
@@ -31,10 +31,11 @@ class Together:
         self._contract = contract
         self._turn = asyncio.Lock()  # a group's follow-ups end before it is spoken to again
 
-    async def execute(self, keys: Iterable[str], action: Action) -> dict[str, DriverError | None]:
-        """What became of it, by device: None where it was done. Raises DriverLost."""
+    async def execute(
+        self, keys: Iterable[str], action: Action, ended: Callable[[str, DriverError | None], None]
+    ) -> None:
+        """`ended` is told of each device, None where it was done. Raises DriverLost."""
         self._network.check()
-        ended: dict[str, DriverError | None] = {}
         sets: dict[str, tuple[Node, list[ZWaveSet]]] = {}
         for key in keys:
             try:
@@ -42,15 +43,14 @@ class Together:
                 steps = self._network.devices.map(node.id).translate(action)
                 sets[key] = (node, [step for step in steps if isinstance(step, ZWaveSet)])
             except DriverError as error:
-                ended[key] = error
+                ended(key, error)
         async with self._turn:
             for bucket, members in self._buckets(sets).items():
                 group = await self._speak(bucket, [node for node, _ in members.values()])
                 for key, (node, told) in members.items():
-                    ended[key] = await self._make_sure(node, told, group)
+                    ended(key, await self._make_sure(node, told, group))
                 if group is not None:
                     self._network.messages.secured.s2.advance_group(group)
-        return ended
 
     def _buckets(
         self, sets: dict[str, tuple[Node, list[ZWaveSet]]]

@@ -3,9 +3,11 @@
 import asyncio
 import logging
 import os
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
+from agent.clock import TRUSTED
 from agent.driver import DeviceUnreachable, DriverContext, DriverError, DriverLost, NotNow, Sink, UnknownDevice
 from agent.model import (
     Availability,
@@ -16,7 +18,7 @@ from agent.model import (
     RadioUp,
 )
 from drivers.tasks import Tasks
-from drivers.zwave import functions
+from drivers.zwave import clocks, functions
 from drivers.zwave.backup import Backups
 from drivers.zwave.catalog import ZWaveGet
 from drivers.zwave.codec import Command
@@ -75,7 +77,7 @@ class Network:
         self.inclusion = Inclusion(self)
         self.sleepers = Sleepers(self, context.waits)
         air, keep = self.transmitter.air, context.settings.backups
-        self.backups = Backups(controller, air, book, keys, context.secrets, keep)
+        self.backups = Backups(controller, air, book, keys, self.provisioning, context.secrets, keep)
         self.nodes: dict[int, Node] = {}
         self.exclusion_timeout: float = context.settings.exclusion_timeout
         self._context = context
@@ -122,7 +124,7 @@ class Network:
                 self.devices.present(record, known=True)
             if not record.sleepy or not record.done:
                 self._interview_soon(number)
-        self.spawn(self.inclusion.arm(), "SmartStart")
+        self.spawn(self.inclusion.begin(), "SmartStart")
         self.spawn(self._watch(), "liveness")
         self.spawn(self._poll(), "polls")
 
@@ -200,8 +202,22 @@ class Network:
             self.sleepers.woke(node)
         elif command.name == "Device Reset Locally Notification":
             self._soon(self._left_by_reset(received.node), "removal of a device that was reset")
+        elif command.name == "Clock Report" and (now := self._local()) is not None and clocks.wrong(command, now):
+            self._set_clock(node)
         elif node.ready:
             self.devices.tell(node.id, received.endpoint, command, asked=received.asked)
+
+    def _local(self) -> time.struct_time | None:
+        """Local time; None while the hub's clock is not to be trusted."""
+        now = self._context.clock.now()
+        return time.localtime(now.wall) if now.quality == TRUSTED else None
+
+    def _set_clock(self, node: Node) -> None:
+        """A device that shows or follows the time gets it from the hub, where it has it."""
+        now = self._local()
+        if now is not None and node.record.version(clocks.CLOCK) and node.awake(self.now()):
+            payload = self.messages.make(node.id, "Clock Set", **clocks.reading(now))
+            self._soon(self.messages.send(node.id, payload), f"clock of node {node.id}")
 
     def _answer(self, received: Received) -> None:
         """A node may ask the hub what it is."""
@@ -211,6 +227,7 @@ class Network:
             secure=received.security is not None,
             identity=(facts.manufacturer, facts.product_type, facts.product),
             firmware=facts.firmware,
+            now=self._local(),
         )
         if report is not None:
             sending = self.messages.send(
@@ -301,6 +318,7 @@ class Network:
     def _found(self, node: Node) -> None:
         self.devices.changed(node.id)
         self.devices.present(node.record, expected=self.provisioning.lists(node.id))
+        self._set_clock(node)
         if node.record.sleepy and node.awake(self.now()):
             self.sleepers.woke(node)
         if node.state is Availability.ONLINE:

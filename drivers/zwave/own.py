@@ -3,6 +3,7 @@
 Only what is answered here, or opened by the encapsulations, stands in its node information.
 """
 
+import time
 from typing import Any
 
 from drivers.zwave.codec import Command, Raw, make
@@ -15,6 +16,7 @@ OWN_CLASSES = {  # class -> version
     0x6C: 1,  # Supervision
     0x72: 1,  # Manufacturer Specific
     0x86: 2,  # Version
+    0x8A: 1,  # Time
     0x8F: 1,  # Multi Command
     0x98: 1,  # Security 0
     0x9F: 1,  # Security 2
@@ -24,11 +26,17 @@ SECURE = ("Security 2 Commands Supported Get", "Security 0 Commands Supported Ge
 
 
 def answer(
-    command: Command | Raw, *, secure: bool, identity: tuple[int, int, int], firmware: tuple[int, ...]
+    command: Command | Raw,
+    *,
+    secure: bool,
+    identity: tuple[int, int, int],
+    firmware: tuple[int, ...],
+    now: time.struct_time | None = None,
 ) -> bytes | None:
     """The report that answers a node's Get; None for everything else.
 
-    `identity`: manufacturer, product type and product of the stick; `firmware`: major and minor of its protocol.
+    `identity`: manufacturer, product type and product of the stick; `firmware`: major and minor of its protocol. `now`: local time,
+    None while the hub's clock is not to be trusted.
     """
     if not isinstance(command, Command) or (command.name in SECURE and not secure):
         return None
@@ -53,6 +61,11 @@ def answer(
         case "Version Command Class Get":
             asked = command["command_class"]
             return make("Version Command Class Report", command_class=asked, version=OWN_CLASSES.get(asked, 0))
+        case "Time Get":
+            hour, minute, second = (0, 0, 0) if now is None else now[3:6]
+            return make("Time Report", clock_failure=now is None, hour=hour, minute=minute, second=min(second, 59))
+        case "Time Date Get" if now is not None:
+            return make("Time Date Report", year=now.tm_year, month=now.tm_mon, day=now.tm_mday)
         case "Security 2 Commands Supported Get":  # nothing of ours needs security
             return make("Security 2 Commands Supported Report", command_classes=b"")
         case "Security 0 Commands Supported Get":

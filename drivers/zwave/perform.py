@@ -191,8 +191,8 @@ class Contract:
 
     # ---- routes -----------------------------------------------------------------------------------------------------
 
-    async def rebuild_routes(self, key: str, progress: Callable[[str], None], wait: float) -> Rebuilt:
-        """A node that sleeps is waited for, at most `wait` seconds. Raises UnknownDevice, Expired, and as Routes.rebuild."""
+    async def rebuild_routes(self, key: str, progress: Callable[[str], None], wait: float) -> dict[str, JsonValue]:
+        """A node that sleeps is waited for, at most `wait` seconds. Raises UnknownDevice, NotNow, Expired, and as Routes.rebuild."""
         node = self._network.node(key)
         self._network.check()
 
@@ -200,11 +200,28 @@ class Contract:
             async with self._rebuilding:
                 return await self.routes.rebuild(node.id, progress)
 
-        return await self._when_awake(node, "routes", work, wait)
+        rebuilt = await self.when_awake(node, "routes", work, wait)
+        return {"neighbors": list(rebuilt.neighbors), "destinations": list(rebuilt.destinations)}
 
-    async def _when_awake(self, node: Node, kind: str, work: Callable[[], Awaitable[T]], wait: float) -> T:
-        """Do it now, or when the node wakes up, which is sent to sleep afterwards. Raises Expired, NotNow, and what the work raises."""
+    async def set_priority_route(self, key: str, repeaters: tuple[str, ...] | None, speed: int) -> None:
+        """`speed`: bit/s. Raises InvalidParameters, UnknownDevice, NotSupported, DriverError."""
+        number = self.number(key)
+        if repeaters is None:
+            await self.routes.clear_priority_route(number)
+            return
+        numbers = tuple(int(one) if one.isdecimal() else 0 for one in repeaters)
+        await self.routes.set_priority_route(
+            number, numbers, next((n for n, bits in SPEEDS.items() if bits == speed), 0)
+        )
+
+    async def when_awake(self, node: Node, kind: str, work: Callable[[], Awaitable[T]], wait: float) -> T:
+        """Do it now, or when the node wakes up, which is sent to sleep afterwards; `wait` 0: now or never.
+
+        Raises Expired, NotNow, and what the work raises.
+        """
         found: list[T] = []
+        if not wait and not node.awake(self._network.now()):
+            raise NotNow("the device sleeps", remedy="wake it up, or wait for it")
 
         async def attended() -> None:
             async with self._attended(node):
@@ -279,7 +296,7 @@ class Contract:
         try:
             return await update.version((0.0,))
         except DeviceUnreachable:
-            return await self._when_awake(node, "firmware version", update.version, AWAKE_AGAIN)
+            return await self.when_awake(node, "firmware version", update.version, AWAKE_AGAIN)
 
     async def _transferred(self, node: Node, update: FirmwareUpdate, target: int) -> None:
         """The node has the image, and has had time to start it; where its last word was lost, its version shows whether it took it."""
@@ -292,17 +309,44 @@ class Contract:
     # ---- the network ------------------------------------------------------------------------------------------------
 
     async def discover(self, request: Discovery) -> None:
-        """Raises InvalidParameters, DriverError."""
+        """Raises InvalidParameters, UnknownDevice, DriverError."""
         self._network.check()
         if request.duration <= 0:
             raise InvalidParameters("duration must be at least 1 second")
         found = material(request.material)
-        facts = self._network.controller.facts
-        if not facts.primary and not facts.sis:
-            raise NotSupported("the stick is a secondary controller without a SIS: only its primary can include")
+        self._may_change()
         known = found.credentials.of_one_device
         credentials = found.credentials if known else replace(found.credentials, attended=request.attended)
-        await self._network.inclusion.open(request.duration, credentials, found.entry)
+        if not request.replaces:
+            await self._network.inclusion.open(request.duration, credentials, found.entry)
+            return
+        number = int(request.replaces) if request.replaces.isdecimal() else -1
+        if number not in self._network.book.nodes:
+            raise UnknownDevice(f"the radio has no device {request.replaces}")
+        await self._network.inclusion.open(request.duration, credentials, replaces=number)
+
+    def _may_change(self) -> None:
+        facts = self._network.controller.facts
+        if not facts.primary and not facts.sis:
+            raise NotSupported("the stick is a secondary controller without a SIS: only its primary adds and removes")
+
+    async def exclude(self, duration: int) -> None:
+        """Raises InvalidParameters, NotSupported, DriverError."""
+        self._network.check()
+        if duration <= 0:
+            raise InvalidParameters("duration must be at least 1 second")
+        self._may_change()
+        await self._network.inclusion.open_exclusion(duration)
+
+    def expected(self) -> list[str]:
+        """DSKs of SmartStart devices that have not joined. Raises DriverLost."""
+        self._network.check()
+        return [entry.dsk for entry in self._network.provisioning.expected]
+
+    def expect_no_more(self, address: str) -> bool:
+        """Raises DriverLost."""
+        self._network.check()
+        return self._network.provisioning.drop(address)
 
     def reply(self, key: str, text: str) -> None:
         """Raises NotNow, InvalidParameters."""

@@ -4,6 +4,7 @@ The list is among the radio's secrets: whoever has a DSK can pretend to be the d
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -72,13 +73,29 @@ def material(text: str) -> Material:
     return Material(entry.credentials(), entry if code.smart_start else None)
 
 
+def listed(content: Any) -> tuple[Entry, ...]:
+    """A list as `ProvisioningList.told` has written it down. Raises ValueError for what is none."""
+    if not isinstance(content, list):
+        raise ValueError("no SmartStart list: it is none")  # noqa: TRY004  what is read, not who calls
+    try:
+        entries = tuple(Entry(**values) for values in content)
+        for entry in entries:
+            whole = (entry.keys, entry.protocols, 0 if entry.node is None else entry.node)
+            if entry.dsk != dsks.to_text(entry.key) or any(type(one) is not int or one < 0 for one in whole):
+                raise ValueError("an entry of it is none")
+    except (TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"no SmartStart list: {error}") from None
+    if len(entries) > LIMIT:
+        raise ValueError(f"a SmartStart list of {len(entries)} devices")
+    return entries
+
+
 class ProvisioningList:
-    """The SmartStart devices of one radio."""
+    """The SmartStart devices of one radio. Raises what `secrets` raises, ValueError where they are damaged."""
 
     def __init__(self, secrets: Secrets) -> None:
         self._secrets = secrets
-        content: list[dict[str, Any]] = json.loads(secrets.get(NAME) or b"[]")
-        self._entries = {entry.dsk: entry for entry in (Entry(**values) for values in content)}
+        self._entries = {entry.dsk: entry for entry in listed(json.loads(secrets.get(NAME) or b"[]"))}
 
     def put(self, entry: Entry) -> None:
         """Expect this device; one that had joined may join again. Raises InvalidParameters where the list is full."""
@@ -97,9 +114,27 @@ class ProvisioningList:
             self._entries = kept
             self._save()
 
+    def drop(self, dsk: str) -> bool:
+        """Expect this device no more; False where it is not expected."""
+        if dsk not in [entry.dsk for entry in self.expected]:
+            return False
+        del self._entries[dsk]
+        self._save()
+        return True
+
     def lists(self, node: int) -> bool:
         """Whether this node is a device of the list that joined."""
         return any(entry.node == node for entry in self._entries.values())
+
+    def told(self) -> list[dict[str, Any]]:
+        """The whole list, as JSON."""
+        return [asdict(entry) for entry in self._entries.values()]
+
+    def restore(self, entries: Iterable[Entry] | None) -> None:
+        """A network of another time is back, with its list; None: it is not known, and who had joined is not known either."""
+        kept = self.expected if entries is None else entries
+        self._entries = {entry.dsk: entry for entry in kept}
+        self._save()
 
     def clear(self) -> None:
         """The network was left."""
@@ -116,4 +151,4 @@ class ProvisioningList:
         return next((entry for entry in self.expected if dsks.nwi_home_id(entry.key) == nwi_home_id), None)
 
     def _save(self) -> None:
-        self._secrets.put(NAME, json.dumps([asdict(entry) for entry in self._entries.values()]).encode())
+        self._secrets.put(NAME, json.dumps(self.told()).encode())

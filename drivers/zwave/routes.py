@@ -78,9 +78,7 @@ class Routes:
             text = f"repeaters must be at most {REPEATERS} different nodes of the network on the way to node {node}"
             raise InvalidParameters(f"{text}, not {list(repeaters)}")
         if speed not in SPEEDS:
-            raise InvalidParameters(
-                f"speed must be one of {list(SPEEDS)} ({', '.join(map(str, SPEEDS.values()))} bit/s)"
-            )
+            raise InvalidParameters(f"speed must be one of {', '.join(map(str, SPEEDS.values()))} bit/s")
         await self._set(node, repeaters=bytes(repeaters).ljust(REPEATERS, b"\0"), speed=speed)
 
     async def clear_priority_route(self, node: int) -> None:

@@ -3,6 +3,7 @@
 The server keeps its stick, its keys and its nodes; the hub is one more client. Chosen by `port = "ws://host:3000"`.
 
 server_socket: the connection. server_home, server_nodes: who is in the network and what they say. server_joining: who may join, who leaves.
+server_asking: keys and PINs meanwhile.
 server_perform: the contract. Pure: server_json (what may stand in a message), server_facts (a node as the catalogue takes it), server_values
 (values as reports), server_commands (steps as requests).
 """
@@ -43,3 +44,15 @@ class ServerDriver(SingleUse["Contract"]):
             contract: Contract = import_module("drivers.zwave.server_perform").Contract(home)
             self.session = contract
             await home.serve()
+
+    async def reply(self, key: str, text: str) -> None:
+        self._running.reply(key, text)
+
+    async def exclude(self, duration: int) -> None:
+        await self._running.exclude(duration)
+
+    async def expected(self) -> list[str]:
+        return await self._running.expected()
+
+    async def expect_no_more(self, address: str) -> bool:
+        return await self._running.expect_no_more(address)

@@ -5,36 +5,31 @@ zwave-js keeps a node that got no keys: one that our policy does not want is kep
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from dataclasses import replace
 
 from agent.driver import DeviceUnreachable, DriverError, DriverLost, InvalidParameters
-from agent.model import DeviceJoining, JoinWindow
+from agent.model import Exclusion, JoinWindow
+from drivers.zwave.adding import PROTOCOL_TIMEOUT
 from drivers.zwave.bootstrap import Credentials
-from drivers.zwave.inclusion import MAX_SECONDS, PROTOCOL_TIMEOUT
+from drivers.zwave.inclusion import MAX_SECONDS
 from drivers.zwave.provisioning import Entry, material
 from drivers.zwave.security import dsk as dsks
-from drivers.zwave.security.classes import SecurityClass
+from drivers.zwave.server_asking import NUMBERS, Dialogue
 from drivers.zwave.server_home import Home
-from drivers.zwave.server_json import Json, StickBusy, numbers, record, whole
+from drivers.zwave.server_json import Json, StickBusy, record, whole
 
 log = logging.getLogger(__name__)
 
 DEFAULT, SECURE = 0, 4  # InclusionStrategy: the best that a device can, S2 and nothing less
+FAILED = -1
 UNPROVISION = 2  # ExclusionStrategy: the device is no longer expected, else it would be back at once
 BOOTSTRAP = 260.0  # seconds for the keys, with those that a person may take for a PIN
 IDLE = 0
 AT_REST, BUSY = frozenset({IDLE, 4}), frozenset({1, 2, 3})  # InclusionState; 4: waiting for SmartStart
 STATE_TIMEOUT = 5.0  # seconds for a change of it
 ACTIVE = 0  # ProvisioningEntryStatus
-CLASSES = {  # SecurityClass of zwave-js -> ours
-    0: SecurityClass.S2_UNAUTHENTICATED,
-    1: SecurityClass.S2_AUTHENTICATED,
-    2: SecurityClass.S2_ACCESS_CONTROL,
-    7: SecurityClass.S0,
-}
-_NUMBERS = {one: number for number, one in CLASSES.items()}
 _FAILURES = {  # SecurityBootstrapFailure
     0: "no key was granted",
     1: "the server has no network keys: set them in its settings",
@@ -46,7 +41,6 @@ _FAILURES = {  # SecurityBootstrapFailure
     7: "the device took no key",
     8: "the device tried to get less security than it has",
 }
-PIN_BYTES = 2
 _S2 = (0, 1, 2)
 
 
@@ -56,7 +50,7 @@ class Joining:
     def __init__(self, home: Home) -> None:
         self._home = home
         self._window: asyncio.Task[None] | None = None
-        self._credentials = Credentials()
+        self.dialogue = Dialogue(home)
         found = home.controller.get("inclusionState")
         self._state = found if isinstance(found, int) else IDLE
         self._changed = asyncio.Event()
@@ -65,7 +59,7 @@ class Joining:
         self._in = asyncio.Event()  # the device that was found is in, or its inclusion failed
         self._closing = asyncio.Event()
         self._stuck: set[int] = set()  # nodes that must leave again
-        self._refusal = ""  # why a device was granted nothing
+        self._admitted = 0  # the node that was let in last
         self._gone: asyncio.Queue[int] = asyncio.Queue()
         self._network = asyncio.Lock()  # one change of the network at a time
         home.watchers.append(self._heard)
@@ -74,8 +68,11 @@ class Joining:
 
     # ---- the window -----------------------------------------------------------------------------------------------------
 
-    async def open(self, duration: int, code: str) -> None:
-        """Open the window, in place of one that is open; returns once devices may join. Raises InvalidParameters, DriverError."""
+    async def open(self, duration: int, code: str, *, attended: bool = False, replaces: int | None = None) -> None:
+        """Open the window, in place of one that is open; returns once devices may join. Raises InvalidParameters, DriverError.
+
+        `attended`: somebody can be asked for a PIN; `replaces`: a node that has failed, whose place the device that joins takes.
+        """
         if duration <= 0:
             raise InvalidParameters("duration must be at least 1 second")
         found = material(code)
@@ -83,8 +80,24 @@ class Joining:
         opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         seconds = min(duration, MAX_SECONDS)
         entry, known = found.entry, found.credentials
-        work = self._hold(seconds, known, opened) if entry is None else self._listen(entry, seconds, opened)
+        if entry is not None and replaces is None:
+            work = self._listen(entry, seconds, opened)
+        else:
+            known = known if known.of_one_device else replace(known, attended=attended)
+            work = self._hold(seconds, known, opened, replaces)
         self._window = self._home.spawn(work, "join window")
+        await opened
+
+    async def open_exclusion(self, duration: int) -> None:
+        """Open the window in which every device that is asked to leaves its network; returns once devices may leave.
+
+        Raises InvalidParameters, DriverError.
+        """
+        if duration <= 0:
+            raise InvalidParameters("duration must be at least 1 second")
+        await self.close()
+        opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._window = self._home.spawn(self._let_go(min(duration, MAX_SECONDS), opened), "exclusion window")
         await opened
 
     async def close(self) -> None:
@@ -94,6 +107,7 @@ class Joining:
             return
         if self._including and self._found:
             self._closing.set()
+            self.dialogue.withdraw()
             self._home.moved.set()
         else:
             window.cancel()
@@ -102,7 +116,7 @@ class Joining:
     async def _listen(self, entry: Entry, seconds: int, opened: asyncio.Future[None]) -> None:
         """A SmartStart device joins by itself, now or later; the window only waits for it."""
         try:
-            granted = sorted(_NUMBERS[one] for one in entry.credentials().allowed if one in _NUMBERS)
+            granted = sorted(NUMBERS[one] for one in entry.credentials().allowed if one in NUMBERS)
             expected = {"dsk": entry.dsk, "securityClasses": granted, "status": ACTIVE}
             await self._home.socket.call("controller.provision_smart_start_node", entry=expected)
             self._told(opened, seconds)
@@ -112,20 +126,23 @@ class Joining:
         finally:
             self._ended(opened)
 
-    async def _hold(self, seconds: int, credentials: Credentials, opened: asyncio.Future[None]) -> None:
+    async def _hold(
+        self, seconds: int, credentials: Credentials, opened: asyncio.Future[None], replaces: int | None
+    ) -> None:
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
         self._closing.clear()
-        self._credentials = credentials
+        self.dialogue.credentials = credentials
         try:
             while not self._closing.is_set() and (left := end - loop.time()) > 0:
                 async with self._network:
-                    await self._include(left, opened, seconds)
-                    left = end - loop.time()
-                    await self._interviews(left)
+                    await self._include(left, opened, seconds, replaces)
+                    await self._interviews(end - loop.time())
                     left = end - loop.time()
                     if self._stuck and not self._closing.is_set() and left > 0:
                         await self._exclude(left)
+                    if replaces is not None or (credentials.of_one_device and self._admitted):
+                        break  # nobody else can use what the window was opened with
         except DriverError as error:
             if opened.done():
                 log.warning("the join window ended early: %s", error)
@@ -142,14 +159,15 @@ class Joining:
         _fail(opened, DriverLost("the join window was closed before it was open"))
         self._home.sink(JoinWindow(self._home.radio, 0))
 
-    async def _include(self, left: float, opened: asyncio.Future[None], seconds: int) -> None:
+    async def _include(self, left: float, opened: asyncio.Future[None], seconds: int, replaces: int | None) -> None:
         """Let one device in. Raises StickBusy, DriverError."""
-        strategy = SECURE if self._home.settings.security == "s2" else DEFAULT
+        # zwave-js is not told what takes another one's place: it must know which security that has.
+        strategy = SECURE if self._home.settings.security == "s2" or replaces is not None else DEFAULT
         options = {"strategy": strategy, **({} if strategy == SECURE else {"forceSecurity": True})}
-        self._including, self._found = True, False
+        self._including, self._found, self._admitted = True, False, 0
         self._in.clear()
         try:
-            async with self._busy("inclusion", options):
+            async with self._busy("inclusion", options, replaces):
                 self._told(opened, seconds)
                 if not await self._until(AT_REST, left) and self._found:
                     await self._until(AT_REST, PROTOCOL_TIMEOUT + BOOTSTRAP)
@@ -161,12 +179,15 @@ class Joining:
             self._including = self._found = False
 
     @asynccontextmanager
-    async def _busy(self, what: str, options: Json) -> AsyncIterator[None]:
+    async def _busy(self, what: str, options: Json, replaces: int | None = None) -> AsyncIterator[None]:
         """The server adds or removes a device for us, until it is done or this ends. Raises StickBusy, DriverError."""
         socket, begun, busy = self._home.socket, True, False  # it may begin also where its answer is not waited for
         self._home.opens(what)
         try:
-            answer = await socket.call(f"controller.begin_{what}", options=options)
+            if replaces is None:
+                answer = await socket.call(f"controller.begin_{what}", options=options)
+            else:
+                answer = await socket.call("controller.replace_failed_node", nodeId=replaces, options=options)
             begun = answer.get("success") is True
             if not begun:
                 raise StickBusy("the server is just adding or removing a device", remedy="try again when it is done")
@@ -175,6 +196,7 @@ class Joining:
         finally:
             if begun and not socket.lost.done():
                 with suppress(DriverError):
+                    await self.dialogue.leave()
                     if not busy:  # it ignores a stop before it says so
                         await self._until(BUSY, STATE_TIMEOUT)
                     await self._end(what)
@@ -220,9 +242,12 @@ class Joining:
                 self._changed.set()
             case "node found":
                 self._found = self._including
-                self._say(whole(record(event.get("node"), "node").get("nodeId"), "nodeId"), "joined")
+                number = whole(record(event.get("node"), "node").get("nodeId"), "nodeId")
+                self.dialogue.begin(number)
+                self.dialogue.say(number, "joined")
             case "node added":
                 self._in.set()
+                self.dialogue.ended()
                 self._added(event)
             case "inclusion failed":
                 self._in.set()
@@ -231,75 +256,49 @@ class Joining:
                 self._stuck.discard(number)
                 self._gone.put_nowait(number)
             case "grant security classes":
-                self._grant(record(event.get("requested"), "requested"))
+                self.dialogue.grant(record(event.get("requested"), "requested"))
             case "validate dsk and enter pin":
-                self._pin(str(event.get("dsk", "")))
+                self.dialogue.pin(str(event.get("dsk", "")))
             case "inclusion aborted":
+                self.dialogue.ended()
                 log.info("the exchange of keys was aborted")
-
-    def _say(self, number: int, stage: str, detail: str = "") -> None:
-        speaker = self._home.speaker
-        detail = detail or f"node {number}"
-        self._home.sink(DeviceJoining(speaker.id(number), stage, detail, node_id=speaker.node_id(number)))
+            case "exclusion failed":
+                self._gone.put_nowait(FAILED)
 
     def _added(self, event: Json) -> None:
         """A node is in, with the keys that it got: use it, where the policy lets it."""
         state = record(event.get("node"), "node")
         number, result = whole(state.get("nodeId"), "nodeId"), event.get("result")
         if not self._including:
-            self._say(number, "interviewing")
+            self.dialogue.say(number, "interviewing")
             return
         low = isinstance(result, dict) and result.get("lowSecurity") is True
         failure = result.get("lowSecurityReason") if isinstance(result, dict) else None
         reason = self._unwanted(state, low=low, failure=failure if isinstance(failure, int) else -1)
-        self._refusal = ""
         if reason is None:
-            self._say(number, "interviewing")
+            self._admitted = number
+            self.dialogue.say(number, "interviewing")
             return
         advice = "it is not used: press its button once more to take it off, and pair it again"
-        self._say(number, "failed", f"{reason}; {advice}")
+        self.dialogue.say(number, "failed", f"{reason}; {advice}")
         self._stuck.add(number)
         self._home.keep_out(number, reason)
 
     def _unwanted(self, state: Json, *, low: bool, failure: int) -> str | None:
         """Why a node must not stay; None where it may."""
         highest, policy = state.get("highestSecurityClass"), self._home.settings.security
-        if self._credentials.dsk is not None and state.get("dsk") not in (None, dsks.to_text(self._credentials.dsk)):
+        if self.dialogue.credentials.dsk is not None and state.get("dsk") not in (
+            None,
+            dsks.to_text(self.dialogue.credentials.dsk),
+        ):
             return "the device that joined is not the one of the code"
         if low:
-            why = self._refusal or _FAILURES.get(failure, "its keys could not be given to it")
+            why = self.dialogue.refusal or _FAILURES.get(failure, "its keys could not be given to it")
             return None if policy == "none" and failure < 0 else why
         wanted = {"s2": _S2, "s0": (*_S2, 7)}.get(policy)
         if wanted is not None and highest not in wanted:
             return f"the device has no S2, and this radio's policy is security = {policy!r}"
         return None
-
-    def _grant(self, requested: Json) -> None:
-        asked = numbers(requested.get("securityClasses")) or frozenset()
-        classes = [CLASSES[number] for number in sorted(asked) if number in CLASSES]
-        granted = self._credentials.grant(classes)
-        if not granted:
-            names = ", ".join(one.name for one in classes)
-            self._refusal = f"the device wants {names}: give its PIN, DSK or QR code"
-        answer = {"securityClasses": [_NUMBERS[one] for one in granted], "clientSideAuth": False} if granted else False
-        self._answer("controller.grant_security_classes", inclusionGrant=answer)
-
-    def _pin(self, shown: str) -> None:
-        """The server shows the DSK without what its owner must type: with a code, the rest must be the code's."""
-        known, pin = self._credentials.dsk, self._credentials.pin
-        if known is not None:
-            fits = dsks.to_text(known).endswith(shown[-dsks.DIGITS * (dsks.GROUPS - 1) :].lstrip("-"))
-            if not fits:
-                self._refusal = "the device that joined is not the one of the code"
-            pin = known[:PIN_BYTES] if fits else None
-        answer = f"{int.from_bytes(pin, 'big'):05d}" if pin is not None else False
-        self._answer("controller.validate_dsk_and_enter_pin", pin=answer)
-
-    def _answer(self, command: str, **arguments: Any) -> None:
-        async def answer() -> None:
-            await self._home.socket.call(command, **arguments)
-
-        self._home.soon(answer(), command)
 
     # ---- leaving --------------------------------------------------------------------------------------------------------
 
@@ -319,17 +318,45 @@ class Joining:
             "nothing left the network: press the device's pairing button while it is being removed, or use force"
         )
 
-    async def _exclude(self, left: float) -> int | None:
-        """The node that left; None where none did. Raises StickBusy, DriverError."""
+    async def _let_go(self, seconds: int, opened: asyncio.Future[None]) -> None:
+        loop, radio = asyncio.get_running_loop(), self._home.radio
+        end = loop.time() + seconds
+
+        def ready() -> None:
+            if not opened.done():
+                opened.set_result(None)
+                self._home.sink(Exclusion(radio, "open", seconds=seconds))
+
+        try:
+            while (left := end - loop.time()) > 0:
+                async with self._network:
+                    gone = await self._exclude(left, ready)
+                if gone is None:
+                    break
+                if gone == FAILED:
+                    self._home.sink(
+                        Exclusion(radio, "failed", "the server could not remove it: press its button again")
+                    )
+                else:
+                    device = self._home.speaker.id(gone) if gone else None
+                    self._home.sink(Exclusion(radio, "left", device=device))
+        except DriverError as error:
+            if opened.done():
+                log.warning("the exclusion window ended early: %s", error)
+            _fail(opened, error)
+        finally:
+            _fail(opened, DriverLost("the exclusion window was closed before it was open"))
+            self._home.sink(Exclusion(radio, "closed"))
+
+    async def _exclude(self, left: float, ready: Callable[[], None] = lambda: None) -> int | None:
+        """The node that left, 0 for one of another network, FAILED; None where none did. Raises StickBusy, DriverError."""
         self._gone = asyncio.Queue()
         async with self._busy("exclusion", {"strategy": UNPROVISION}):
-            try:
-                async with asyncio.timeout(left):
-                    gone = await self._gone.get()
-            except TimeoutError:
+            ready()
+            if not await self._until(AT_REST, left) and self._gone.empty():
                 return None
-            await self._until(AT_REST, PROTOCOL_TIMEOUT)
-            return gone
+            # zwave-js says who left before it rests, and nothing of a device that it does not know.
+            return 0 if self._gone.empty() else self._gone.get_nowait()
 
     async def remove_failed(self, number: int) -> None:
         """Take a node that does not answer off the network. Raises DriverError where the server keeps it."""

@@ -14,7 +14,7 @@ from drivers.zwave.catalog import ZWaveGet, ZWaveSet
 from drivers.zwave.server_commands import request
 from drivers.zwave.server_home import Home
 from drivers.zwave.server_joining import Joining
-from drivers.zwave.server_json import Json, Malformed, StickRestarts, done, whole
+from drivers.zwave.server_json import Json, Malformed, StickRestarts, done, records, whole
 from drivers.zwave.server_nodes import ServerNode
 from drivers.zwave.server_values import told
 
@@ -116,9 +116,40 @@ class Contract:
     # ---- the network ------------------------------------------------------------------------------------------------------
 
     async def discover(self, request_: Discovery) -> None:
+        """Raises InvalidParameters, UnknownDevice, DriverError."""
+        self._home.check()
+        replaces = None
+        if request_.replaces:
+            replaces = _number(request_.replaces)
+            if not self._home.has(replaces):
+                raise UnknownDevice(f"the radio has no device {request_.replaces}")
+        attended = request_.attended
+        await self._joining.open(request_.duration, request_.material, attended=attended, replaces=replaces)
+
+    async def exclude(self, duration: int) -> None:
         """Raises InvalidParameters, DriverError."""
         self._home.check()
-        await self._joining.open(request_.duration, request_.material)
+        await self._joining.open_exclusion(duration)
+
+    async def expected(self) -> list[str]:
+        """DSKs of SmartStart devices that have not joined. Raises DriverError, DriverLost."""
+        home = self._home
+        home.check()
+        answer = await home.socket.call("controller.get_provisioning_entries")
+        entries = [one for one in records(answer.get("entries"), "entries") if one.get("nodeId") is None]
+        return [str(one["dsk"]) for one in entries if isinstance(one.get("dsk"), str)]
+
+    async def expect_no_more(self, address: str) -> bool:
+        """Raises DriverError, DriverLost."""
+        if address not in await self.expected():
+            return False
+        await self._home.socket.call("controller.unprovision_smart_start_node", dskOrNodeId=address)
+        return True
+
+    def reply(self, key: str, text: str) -> None:
+        """Raises NotNow, InvalidParameters."""
+        self._home.check()
+        self._joining.dialogue.answer(_number(key), text)
 
     async def stop_discovery(self) -> None:
         await self._joining.close()
@@ -127,7 +158,7 @@ class Contract:
         """Wait for the device's button; with `force`, take it off without the device. Raises UnknownDevice, DriverError."""
         home = self._home
         home.check()
-        number = int(key) if key.isdecimal() and key.isascii() and len(key) < 6 else -1  # noqa: PLR2004
+        number = _number(key)
         if not home.has(number):
             if not force:
                 raise UnknownDevice(f"the radio has no device {key}")
@@ -185,6 +216,11 @@ class Contract:
             now, total = whole(event.get("bytesWritten"), "bytesWritten"), whole(event.get("total"), "total")
             self._ends = now > 0 and 2 * now - self._written >= total
             self._written = now
+
+
+def _number(key: str) -> int:
+    """The node id that a device's key is; -1 for what is none."""
+    return int(key) if key.isdecimal() and key.isascii() and len(key) < 6 else -1  # noqa: PLR2004
 
 
 def _image(document: bytes) -> str:

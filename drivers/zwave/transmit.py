@@ -211,7 +211,7 @@ class Transmitter:
         return answer
 
     async def recover(self, reason: str) -> None:
-        """Abort what hangs, then restart the chip; where that fails too the port is given up, and opened anew by whoever runs us.
+        """Abort what hangs, then restart the chip, where it may be; where that fails too the port is given up, and whoever runs us opens it.
 
         Raises DriverLost.
         """
@@ -221,7 +221,7 @@ class Transmitter:
         try:
             if self.controller.facts.has("SendDataAbort"):
                 await link.call("SendDataAbort")
-            if self.controller.facts.has("SoftReset"):
+            if self.controller.restarts:
                 await self.controller.soft_reset()
                 await self.controller.configure()
         except (StickSilent, StickRefused, CallAborted) as error:

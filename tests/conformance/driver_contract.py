@@ -141,13 +141,20 @@ class DriverContract:
 
     async def test_nothing_can_be_asked_before_the_run_and_after_it(self, rig: Rig) -> None:
         driver = rig.driver()
-        taker: Any = driver  # an UpdatesFirmware, where it is one
-        more = ()
-        if hasattr(driver, "update_firmware"):
-            more = (
-                lambda: taker.firmware(rig.key),
-                lambda: taker.update_firmware(rig.key, Path("it"), progress=lambda *_: None),
-            )
+        taker: Any = driver  # what some drivers can besides
+        optional: dict[str, Callable[[], Any]] = {
+            "firmware": lambda: taker.firmware(rig.key),
+            "update_firmware": lambda: taker.update_firmware(rig.key, Path("it"), progress=lambda *_: None),
+            "reply": lambda: taker.reply(rig.key, ""),
+            "expected": lambda: taker.expected(),  # noqa: PLW0108  not every driver has it
+            "expect_no_more": lambda: taker.expect_no_more("11111-22222"),
+            "exclude": lambda: taker.exclude(10),
+            "rebuild_routes": lambda: taker.rebuild_routes(rig.key, lambda _: None, wait=0),
+            "set_priority_route": lambda: taker.set_priority_route(rig.key, None, 0),
+            "execute_together": lambda: taker.execute_together([rig.key], rig.good, lambda *_: None),
+            "details": lambda: taker.details(rig.key),
+        }
+        more = [call for name, call in optional.items() if hasattr(driver, name)]
 
         async def nothing_works() -> None:
             calls = (

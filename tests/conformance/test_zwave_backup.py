@@ -22,6 +22,7 @@ from drivers.sim.zwave.nvm import Memory
 from drivers.zwave.backup import FORMAT, PREFIX
 from drivers.zwave.life import NetworkBusy
 from drivers.zwave.nvm import NvmTrouble
+from drivers.zwave.security import dsk, qr
 from tests.conformance.driver_contract import Watched, command, joined, running
 from tests.conformance.zwave_sim_rig import SimRig, hasten
 
@@ -65,6 +66,43 @@ async def test_a_restored_network_has_its_nodes_and_keys_again(rig: SimRig) -> N
         assert again.device == found.device
         assert again.device.secure
         assert (await watched.driver.execute(command(rig, rig.good))).succeeded
+
+
+async def expect(rig: SimRig, watched: Watched, device: str) -> None:
+    """Put a SmartStart device on the list."""
+    code = qr.compose(0x03, dsk.from_text(await rig.label(device)), [])
+    await watched.driver.discover(Discovery("d1", "ZWAVE", 60, code))
+    await watched.driver.stop_discovery()
+
+
+async def test_devices_that_are_expected_are_in_the_backup_and_join_after_it_was_restored(rig: SimRig) -> None:
+    rig.settings["backups"] = 9
+    async with running(rig.driver()) as watched:
+        await expect(rig, watched, "smart")
+        await watched.driver.discover(Discovery("d2", "ZWAVE", 60))
+        await watched.driver.stop_discovery()
+        taken = [[entry["dsk"] for entry in one["smart_start"]] for one in kept(rig)]
+        assert taken == [[], [await rig.label("smart")]], "a new list is a new backup"
+        document = await watched.driver.backup()
+        for wrong in ({}, [1], [{"dsk": "1"}], [{"dsk": await rig.label("smart"), "keys": "all"}]):
+            with pytest.raises(InvalidParameters, match="SmartStart"):
+                await watched.driver.restore(json.dumps({**json.loads(document), "smart_start": wrong}).encode())
+        await watched.driver.reset()
+        await ended(watched)
+    async with running(rig.driver()) as watched:
+        await expect(rig, watched, "dimmer")  # of the network that is given up for the backup's
+        await watched.driver.restore(document)
+        await ended(watched)
+    async with running(rig.driver()) as watched:
+        (entry,) = watched.driver._running._network.provisioning.told()  # type: ignore[attr-defined]
+        assert entry["dsk"] == await rig.label("smart")
+        await rig.join("smart")
+        assert (await watched.wait(DeviceFound, timeout=60)).expected
+        older = {name: value for name, value in json.loads(document).items() if name != "smart_start"}
+        await watched.driver.restore(json.dumps(older).encode())
+        await ended(watched)
+    async with running(rig.driver()) as watched:
+        assert watched.driver._running._network.provisioning.told() == []  # type: ignore[attr-defined]
 
 
 async def test_there_is_a_backup_before_each_change_unless_nothing_has_changed(rig: SimRig) -> None:
@@ -184,6 +222,7 @@ async def test_agent_backup_takes_the_memory_of_the_stick_and_gives_it_back(rig:
         taken = await in_thread(backup.take, settings, daemon.client, file, None)
         network = backup.load(file, None).radios[rig.radio].network
         assert (taken.without, network["format"], network["home_id"]) == ({}, FORMAT, "C0FFEE01")
+        assert network["smart_start"] == []
         await in_thread(backup.write_networks, daemon.client, taken.whole, file, rig.radio)
         with pytest.raises(DriverLost, match="restored"):
             await life

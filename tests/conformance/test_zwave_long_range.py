@@ -42,7 +42,7 @@ async def test_a_device_joins_by_long_range_and_is_used(rig: SimRig) -> None:
         await rig.control("set", "smart", name="temperature", value=-3.5)
         await watched.wait(Report, lambda r: r.properties.get("MeasuredValue") == -350, after=before)
         with pytest.raises(NotSupported, match="Long Range"):
-            await driver.rebuild_routes(key)
+            await driver.rebuild_routes(key, print)
         document = await driver.backup()
         assert f"{FIRST_LONG_RANGE}\n ]" in document.decode()
         await rig.control("power", "smart", on=False)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from conftest import until
 
-from agent.driver import DeviceUnreachable, DriverLost, UnknownDevice
+from agent.driver import ActsTogether, DeviceUnreachable, DriverError, DriverLost, UnknownDevice
 from agent.model import Action
 from drivers.zwave.driver import ZwaveDriver
 from drivers.zwave.keys import CLASSES, network_keys
@@ -39,6 +39,14 @@ async def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     await rig.close()
 
 
+async def together(driver: ZwaveDriver, keys: str, action: Action) -> dict[str, DriverError | None]:
+    """What each device said, in the order of their ends."""
+    assert isinstance(driver, ActsTogether)
+    ended: dict[str, DriverError | None] = {}
+    await driver.execute_together(list(keys), action, ended.__setitem__)
+    return ended
+
+
 def states(rig: SimRig) -> list[bool]:
     return [bool(node.root.values["switch"]) for node in rig.simulation.network.nodes.values()]
 
@@ -47,11 +55,11 @@ async def test_all_are_told_at_once_and_each_is_made_sure_of(rig: SimRig, monkey
     driver = rig.driver()
     assert isinstance(driver, ZwaveDriver)
     with pytest.raises(DriverLost):
-        await driver.execute_together(["2"], ON)
+        await together(driver, "2", ON)
     async with running(driver):
         secured = driver._running._network.messages.secured
         for action, wanted in ((ON, True), (OFF, False)):
-            assert await driver.execute_together(["2", "3", "4", "5"], action) == dict.fromkeys("2345")
+            assert await together(driver, "2345", action) == dict.fromkeys("2345")
             assert states(rig) == [wanted] * 4
         frames: list[tuple[int, ...]] = []
         multicast = secured.radio.multicast
@@ -66,7 +74,7 @@ async def test_all_are_told_at_once_and_each_is_made_sure_of(rig: SimRig, monkey
         # Members know the state of their group by now: the multicast alone does it.
         monkeypatch.setattr(secured.radio, "multicast", counted)
         monkeypatch.setattr(driver._running, "do", unheard)
-        ended = await driver.execute_together(["2", "3", "4", "5", "9"], ON)
+        ended = await together(driver, "23459", ON)
         assert frames == [(2, 3), (4, 5)]
         assert all(isinstance(ended[key], DeviceUnreachable) for key in "2345")
         assert isinstance(ended["9"], UnknownDevice)
@@ -78,7 +86,7 @@ async def test_one_that_is_away_does_not_hold_up_the_others(rig: SimRig) -> None
     assert isinstance(driver, ZwaveDriver)
     async with running(driver):
         await rig.control("power", "left", on=False)
-        ended = await driver.execute_together(["2", "3", "4"], ON)
+        ended = await together(driver, "234", ON)
         assert isinstance(ended["2"], DeviceUnreachable)
         assert (ended["3"], ended["4"]) == (None, None)
         assert states(rig) == [False, True, True, False]

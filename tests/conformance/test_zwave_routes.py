@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import until
 
-from agent.driver import DeviceUnreachable, InvalidParameters, NotSupported, Observed
+from agent.driver import DeviceUnreachable, InvalidParameters, NotNow, NotSupported, Observed, Routing
 from agent.model import DeviceAwake
 from drivers.zwave.driver import ZwaveDriver
 from drivers.zwave.figures import LinkFigures
@@ -53,23 +53,28 @@ async def test_routes_are_rebuilt_and_told(rig: SimRig) -> None:
         network.routes[3] = {1, 4}
         steps: list[str] = []
         rebuilt = await driver.rebuild_routes(STRIP, steps.append)
-        assert (rebuilt.neighbors, rebuilt.destinations) == ((1, 2), (2,))
+        assert rebuilt == {"neighbors": [1, 2], "destinations": [2]}
         assert network.routes[3] == {1, 2}
         assert steps[0] == "neighbors"
-        assert await driver.neighbors(STRIP) == (1, 2)
-
-        assert await driver.priority_route(STRIP) is None
-        await driver.set_priority_route(STRIP, (2,), 3)
-        assert await driver.priority_route(STRIP) == Route((2,), 3, 16)
-        for repeaters, speed in (((3,), 3), ((9,), 3), ((2, 2), 3), ((2,), 7)):
+        assert isinstance(driver, Observed)
+        assert isinstance(driver, Routing)
+        assert "priorityRoute" not in await driver.details(STRIP)
+        await driver.set_priority_route(STRIP, ("2",), 100_000)
+        assert await driver._running.routes.priority_route(3) == Route((2,), 3, 16)
+        for repeaters, speed in (
+            (("3",), 40_000),
+            (("9",), 40_000),
+            (("two",), 40_000),
+            (("2", "2"), 9600),
+            (("2",), 7),
+        ):
             with pytest.raises(InvalidParameters):
                 await driver.set_priority_route(STRIP, repeaters, speed)
-        assert isinstance(driver, Observed)
         details = await driver.details(STRIP)
         assert details["priorityRoute"] == {"repeaters": [2], "speed": 100_000}
         assert details["neighbors"] == [1, 2]
-        await driver.set_priority_route(STRIP, None)
-        assert await driver.priority_route(STRIP) is None
+        await driver.set_priority_route(STRIP, None, 0)
+        assert "priorityRoute" not in await driver.details(STRIP)
 
         assert (await driver.execute(command(rig, rig.good, key=PLUG))).succeeded
         figures = driver.figures()
@@ -79,13 +84,15 @@ async def test_routes_are_rebuilt_and_told(rig: SimRig) -> None:
 
         await rig.silence(True)
         with pytest.raises(DeviceUnreachable):
-            await driver.rebuild_routes(PLUG)
+            await driver.rebuild_routes(PLUG, steps.append)
 
 
 async def test_a_sleeping_device_gets_its_routes_when_it_wakes_up(rig: SimRig) -> None:
     driver = await driver_of(rig)
     async with running(driver) as watched:
-        waiting = asyncio.create_task(driver.rebuild_routes("4", wait=-1))
+        with pytest.raises(NotNow):
+            await driver.rebuild_routes("4", print, wait=0)
+        waiting = asyncio.create_task(driver.rebuild_routes("4", print, wait=-1))
         await asyncio.sleep(0)
         await rig.control("wake", "motion")
         with pytest.raises(Expired):
@@ -93,11 +100,11 @@ async def test_a_sleeping_device_gets_its_routes_when_it_wakes_up(rig: SimRig) -
         motion, loop = rig.simulation.network.nodes["motion"], asyncio.get_running_loop()
         await until(lambda: not motion.awake(loop.time()))  # it was sent to sleep again
         before = len(watched.events)
-        rebuilding = asyncio.create_task(driver.rebuild_routes("4"))
+        rebuilding = asyncio.create_task(driver.rebuild_routes("4", print))
         await asyncio.sleep(0)
         await rig.control("wake", "motion")
         await watched.wait(DeviceAwake, after=before)
-        assert (await rebuilding).neighbors == (1, 2, 3)
+        assert (await rebuilding)["neighbors"] == [1, 2, 3]
 
 
 async def test_a_stick_without_routing_says_so(tmp_path: Path) -> None:
@@ -109,7 +116,7 @@ async def test_a_stick_without_routing_says_so(tmp_path: Path) -> None:
     try:
         async with running(driver):
             with pytest.raises(NotSupported):
-                await driver.rebuild_routes(PLUG)
+                await driver.rebuild_routes(PLUG, print)
             assert "GetRoutingInfo" in str((await driver.details(PLUG))["routes"])
     finally:
         await rig.close()

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from conftest import until, until_async
 
-from agent.driver import DriverLost, InvalidParameters, NotNow
+from agent.driver import Asking, DriverError, DriverLost, Excluding, Expecting, InvalidParameters, NotNow, UnknownDevice
 from agent.model import (
     Action,
     AvailabilityChanged,
@@ -22,6 +22,7 @@ from agent.model import (
     DeviceJoining,
     DeviceLost,
     Discovery,
+    Exclusion,
     JoinWindow,
     RadioUp,
     Report,
@@ -172,10 +173,74 @@ async def test_a_smart_start_device_joins_by_itself(rig: ServerRig) -> None:
         await watched.wait(JoinWindow, lambda e: e.seconds > 0)
         await watched.driver.stop_discovery()
         await until_async(lambda: rig.server.host.call("state"), lambda state: state == SMART_START)
+        driver, label = watched.driver, await rig.label("smart")
+        assert isinstance(driver, Expecting)
+        assert await driver.expected() == [label]
+        assert [await driver.expect_no_more(label) for _ in range(2)] == [True, False]
+        await watched.driver.discover(Discovery("d2", "ZWAVE", 60, code))
+        await watched.driver.stop_discovery()
         await rig.join("smart")
         found = (await watched.wait(DeviceFound, timeout=60)).device
         assert found.sleepy
         assert found.secure
+        assert await driver.expected() == []
+
+
+async def test_a_person_is_asked_for_the_pin_of_a_lock(rig: ServerRig) -> None:
+    async with running(rig.driver()) as watched:
+        asking = watched.driver
+        assert isinstance(asking, Asking)
+        await watched.driver.discover(Discovery("d1", "ZWAVE", 60, attended=True))
+        await rig.join("lock")
+        question = await watched.wait(DeviceJoining, lambda e: e.stage == "pin", timeout=30)
+        label = await rig.label("lock")
+        assert question.seconds == 240
+        assert question.detail == f"the 5 digits before {label[dsk.DIGITS :]}, underlined on its label"
+        with pytest.raises(InvalidParameters, match="five digits"):
+            await asking.reply(question.id.key, "1234")
+        with pytest.raises(NotNow):
+            await asking.reply("77", label[:5])
+        await asking.reply(question.id.key, label[:5])
+        found = await watched.wait(DeviceFound, timeout=60)
+        assert found.device.address == label
+        said = {e.stage: e.detail for e in watched.events if isinstance(e, DeviceJoining)}
+        assert said["securing"] == "the device asks for S2 Access Control; it may have S2 Access Control"
+        with pytest.raises(NotNow):
+            await asking.reply(question.id.key, label[:5])
+
+
+async def test_a_device_takes_the_place_of_a_failed_one_and_whatever_is_asked_to_leaves(rig: ServerRig) -> None:
+    async with running(rig.driver()) as watched:
+        driver, devices = watched.driver, rig.server.simulation.network.nodes
+        assert isinstance(driver, Excluding)
+        old = await join(rig, watched, "plug")
+        with pytest.raises(DriverError, match="responded"):
+            await driver.discover(Discovery("d2", "ZWAVE", 60, replaces=old.id.key))
+        with pytest.raises(UnknownDevice):
+            await driver.discover(Discovery("d3", "ZWAVE", 60, replaces="77"))
+        await rig.silence(True)
+        before = len(watched.events)
+        await driver.discover(Discovery("d4", "ZWAVE", 60, replaces=old.id.key))
+        await rig.join("dimmer")
+        found = await watched.wait(DeviceFound, after=before, timeout=60)
+        lost = await watched.wait(DeviceLost, after=before)
+        assert (lost.id, lost.reason) == (old.id, "another device took its place")
+        assert found.device.id == old.id
+        assert found.device.address == await rig.label("dimmer")
+        await watched.wait(JoinWindow, lambda e: not e.seconds, after=watched.events.index(found))
+        used = devices["old switch"]
+        used.home_id, used.id = bytes.fromhex("deadbeef"), 9
+        before = len(watched.events)
+        await driver.exclude(60)
+        await rig.join("old switch")
+        assert (await watched.wait(Exclusion, lambda e: e.stage == "left", after=before)).device is None
+        assert used.id == 0
+        await rig.join("dimmer")
+        left = await watched.wait(Exclusion, lambda e: e.device is not None, after=before)
+        assert left.device == found.device.id
+        assert [e.id for e in watched.events[before:] if isinstance(e, DeviceLost)] == [found.device.id]
+        await watched.driver.stop_discovery()
+        await watched.wait(Exclusion, lambda e: e.stage == "closed", after=before)
 
 
 async def test_a_wrong_pin_keeps_a_device_out(rig: ServerRig) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.driver import NotNow
+from agent.driver import Asking, DeviceRefused, Expecting, NotNow, UnknownDevice
 from agent.model import (
     AvailabilityChanged,
     DeviceAwake,
@@ -16,7 +16,6 @@ from agent.model import (
     JoinWindow,
 )
 from drivers.zwave import interview
-from drivers.zwave.bootstrap import Credentials
 from drivers.zwave.security import dsk, qr
 from tests.conformance.driver_contract import DriverContract, Watched, command, running
 from tests.conformance.zwave_sim_rig import SimRig, hasten
@@ -70,18 +69,49 @@ async def test_a_wrong_pin_keeps_a_device_out(rig: SimRig) -> None:
 
 
 async def test_another_device_takes_the_place_of_one_that_has_failed(rig: SimRig) -> None:
-    rig.settings["security"] = "none"
-    driver = rig.driver()
-    async with running(driver) as watched:
+    """With S2 and a PIN that is asked for; the window is over then, and nothing of the old one is left."""
+    async with running(rig.driver()) as watched:
+        driver = watched.driver
+        assert isinstance(driver, Asking)
+        await join(rig, watched, "plug")
+        for key, error in (("2", DeviceRefused), ("9", UnknownDevice)):
+            with pytest.raises(error):
+                await watched.driver.discover(Discovery("d2", "ZWAVE", 30, replaces=key))
+        await rig.silence(True)
+        before = len(watched.events)
+        await watched.driver.discover(Discovery("d3", "ZWAVE", 30, attended=True, replaces="2"))
+        assert not [e for e in watched.events[before:] if isinstance(e, DeviceLost)], (
+            "it has its place until another comes"
+        )
+        await rig.control("pair", "lock")
+        question = await watched.wait(DeviceJoining, lambda e: e.stage == "pin", after=before, timeout=20)
+        await driver.reply(question.id.key, (await rig.label("lock"))[:5])
+        found = await watched.wait(DeviceFound, after=before, timeout=60)
+        assert (found.device.id.key, found.device.address) == ("2", await rig.label("lock"))
+        assert (await watched.wait(DeviceLost, after=before)).reason == "another device took its place"
+        await watched.wait(JoinWindow, lambda e: not e.seconds, after=watched.events.index(question))
+        assert (await rig.control("truth"))["nodes"] == {"2": "lock"}
+
+
+async def test_a_device_that_gets_no_keys_does_not_keep_the_place_of_another(rig: SimRig) -> None:
+    async with running(rig.driver()) as watched:
         await join(rig, watched, "plug")
         await rig.silence(True)
-        inclusion = driver._running._network.inclusion  # type: ignore[attr-defined]
         before = len(watched.events)
+        await rig.control("fault", kind="inclusion")
+        await watched.driver.discover(Discovery("d2", "ZWAVE", 30, replaces="2"))
         await rig.control("pair", "old switch")
-        await inclusion.replace_failed(2, Credentials(), 30)
-        found = await watched.wait(DeviceFound, after=before, timeout=30)
-        assert found.device.id.key == "2"
-        assert (await rig.control("truth"))["nodes"] == {"2": "old switch"}
+        failed = await watched.wait(DeviceJoining, lambda e: e.stage == "failed", after=before)
+        assert "could not replace" in failed.detail
+        await watched.wait(JoinWindow, lambda e: not e.seconds, after=before)
+        assert not [e for e in watched.events[before:] if isinstance(e, DeviceLost)]
+        before = len(watched.events)
+        await watched.driver.discover(Discovery("d3", "ZWAVE", 30, replaces="2"))
+        await rig.control("pair", "old switch")
+        assert "has no S2" in (await watched.wait(DeviceJoining, lambda e: e.stage == "failed", after=before)).detail
+        await rig.control("pair", "old switch")  # once more: it must not stay
+        await watched.wait(JoinWindow, lambda e: not e.seconds, after=before)
+        assert (await rig.control("truth"))["nodes"] == {}
 
 
 async def test_devices_without_s2_join_by_policy(rig: SimRig) -> None:
@@ -106,6 +136,17 @@ async def test_a_smart_start_device_joins_by_itself(rig: SimRig) -> None:
         assert found.expected
         assert found.device.sleepy
         assert found.device.secure
+
+
+async def test_a_device_that_is_expected_no_more_stays_out(rig: SimRig) -> None:
+    async with running(rig.driver()) as watched:
+        driver, label = watched.driver, await rig.label("smart")
+        assert isinstance(driver, Expecting)
+        await watched.driver.discover(Discovery("d1", "ZWAVE", 60, qr.compose(0x03, dsk.from_text(label), [])))
+        await watched.driver.stop_discovery()
+        assert await driver.expected() == [label]
+        assert [await driver.expect_no_more(label) for _ in range(2)] == [True, False]
+        assert await driver.expected() == []
 
 
 async def test_a_device_that_is_not_expected_does_not_start_by_itself(rig: SimRig) -> None:

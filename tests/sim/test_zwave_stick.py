@@ -190,7 +190,7 @@ def test_an_inclusion_can_fail() -> None:
     bench = Bench("switch", joined=False)
     bench.stick.inclusion.failing = 1
     bench.do("pair", device="switch")
-    assert statuses(bench.ask("AddNode", 1.0, mode=1)) == [AddStatus.READY, AddStatus.FAILED]
+    assert statuses(bench.ask("AddNode", 1.0, mode=1)) == [AddStatus.READY, AddStatus.NODE_FOUND, AddStatus.FAILED]
 
 
 def test_a_smart_start_device_announces_itself_and_is_added_by_its_dsk() -> None:

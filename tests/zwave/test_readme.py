@@ -34,7 +34,7 @@ state_dir = "{folder}/state"
 runtime_dir = "{folder}/run"
 {section}
 """
-PATIENCE = 60.0
+PATIENCE, STOPPED = 60.0, 15.0
 
 
 def wait_for(condition: Callable[[], object], what: str) -> None:
@@ -73,6 +73,12 @@ class Run:
     def end(self, *, code: int = 0, stop: int = 0) -> str:
         if stop:
             self.process.send_signal(stop)
+            try:
+                self.process.wait(STOPPED)
+            except (
+                subprocess.TimeoutExpired
+            ):  # a signal that comes just before Python waits for a line is seen with the next one
+                self.process.send_signal(stop)
         assert self.process.wait(PATIENCE) == code, self.said
         self._reader.join()
         os.close(self._main)
@@ -173,17 +179,62 @@ def test_the_commands_pair_use_and_unpair(tmp_path: Path) -> None:
 
         assert "Door Lock" in place.run(line("agent devices")).end()
         assert "LockState=1" in place.run(line("agent device ID"), {"ID": place.ref(lock)}).end()
-        assert "succeeded" in place.run(line("agent command ID"), {"ID": place.ref(lock)}).end()
+        assert "succeeded" in place.run(line("agent command ID "), {"ID": place.ref(lock)}).end()
         assert place.label(lock)["state"]["0"]["lock"] != 0xFF
 
+        together_and_routes(place, dimmer, light)
+        spare = replaced(place, dimmer)
         removing = place.run(line("agent remove ID  "), {"ID": place.ref(light)})
         wait_for(lambda: place.sim("truth")["adding"]["session"], "the stick removes")
         place.sim("pair", light)
         assert "removed" in removing.end()
-        broken = place.ref(dimmer)
-        place.sim("power", dimmer, on=False)
+        excluded(place)
+        broken = place.ref(spare)
+        place.sim("power", spare, on=False)
         assert "removed" in place.run(line("agent remove ID --force"), {"ID": broken}).end()
         assert place.sim("truth")["nodes"].keys() == {place.ref(one).partition("/")[2] for one in (lock, sensor)}
+
+
+def together_and_routes(place: Home, dimmer: str, light: str) -> None:
+    refs = {"ID1": place.ref(dimmer), "ID2": place.ref(light)}
+    assert place.run(line("agent command ID1 ID2"), refs).end().count("succeeded") == 2
+    assert place.label(light)["state"]["0"]["switch"]
+    assert place.ref(light) in place.run(line("agent routes show")).end()
+    rebuilt = place.run(line("agent routes rebuild ID"), {"ID": place.ref(light)}).end()
+    assert "hears 1, 3" in rebuilt
+    assert "taken" in place.run(line("agent routes prefer"), refs).end()
+    assert (
+        "Configuration Set: default, parameter, size, value"
+        in place.run(line("agent native ID  "), {"ID": refs["ID1"]}).end()
+    )
+    place.run(line('agent native ID "Configuration Set"'), {"ID": refs["ID1"]}).end()
+    said = place.run(line('agent native ID "Configuration Get"'), {"ID": refs["ID1"]}).end()
+    assert "Configuration Report: parameter 1, size 1, value 2" in said
+
+
+def replaced(place: Home, old: str) -> str:
+    """The name of the device that has the place of another now."""
+    new, ref = "reading lamp", place.ref(old)
+    place.sim("power", old, on=False)
+    replacing = place.run(line("agent replace ID"), {"ID": ref}, terminal=True)
+    replacing.until("put devices in pairing mode")
+    place.sim("pair", new)
+    replacing.until("PIN (empty")
+    replacing.type(place.label(new)["pin"] + "\n")
+    assert "ready" in replacing.end()
+    assert place.ref(new) == ref
+    return new
+
+
+def excluded(place: Home) -> None:
+    used = "used plug"
+    excluding = place.run(line("agent exclude zwave"))
+    excluding.until("press the button of each device")
+    place.sim("pair", used)
+    excluding.until("of another network, or of none, has left it")
+    excluding.end(code=75, stop=signal.SIGINT)
+    wait_for(lambda: place.sim("truth")["adding"]["session"] is None, "the window is closed")
+    assert place.label(used)["node"] == 0
 
 
 def programs(place: Home, device: str) -> None:

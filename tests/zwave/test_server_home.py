@@ -10,7 +10,7 @@ import pytest
 from conftest import until
 from zwave.server_rig import Json, Said, everything, home
 
-from agent.driver import DeviceRefused, DeviceUnreachable, DriverLost, UnknownDevice
+from agent.driver import DeviceRefused, DeviceUnreachable, DriverLost, NotNow, UnknownDevice
 from agent.model import (
     Availability,
     AvailabilityChanged,
@@ -18,6 +18,7 @@ from agent.model import (
     DeviceJoining,
     DeviceLost,
     Discovery,
+    Exclusion,
     JoinWindow,
     Report,
 )
@@ -175,6 +176,61 @@ async def test_keys_are_granted_and_pins_given_for_the_device_of_the_code_alone(
             await until(lambda pin=pin: ("controller.validate_dsk_and_enter_pin", {"pin": pin}) in asked)  # type: ignore[misc]
         changes(made, 1, 0)
         await contract.stop_discovery()
+
+
+async def test_a_question_ends_with_the_window_and_with_the_exchange_of_keys(tmp_path: Path) -> None:
+    asked = Asked()
+    attended = Discovery("d1", "ZWAVE", 60, attended=True)
+
+    def ask(made: Home) -> None:
+        made._on_event({"source": "controller", "event": "node found", "node": {"nodeId": 5}})
+        made._on_event({"source": "controller", "event": "validate dsk and enter pin", "dsk": "-22222-33333"})
+
+    async def open_window(made: Home, contract: Contract) -> None:
+        opening = asyncio.create_task(contract.discover(attended))
+        await until(lambda: made.left_open)
+        changes(made, 1)
+        await opening
+
+    async with serving(tmp_path, asked) as (made, contract, said):
+        await open_window(made, contract)
+        ask(made)
+        assert said.of(DeviceJoining)[-1].stage == "pin"
+        closing = asyncio.create_task(contract.stop_discovery())
+        await until(lambda: ("controller.validate_dsk_and_enter_pin", {"pin": False}) in asked)
+        result = {"lowSecurity": True, "lowSecurityReason": 2}
+        made._on_event({"source": "controller", "event": "node added", "node": STATE, "result": result})
+        assert "nobody gave the device's PIN" in said.of(DeviceJoining)[-1].detail
+        changes(made, 0)
+        await closing
+        await open_window(made, contract)
+        ask(made)
+        made._on_event({"source": "controller", "event": "inclusion aborted"})
+        with pytest.raises(NotNow):
+            contract.reply("5", "12345")
+        ask(made)
+        asked.clear()
+        window = contract._joining._window
+        assert window is not None
+        window.cancel()  # the hub stops: the server is not left with the question
+        await until(lambda: ("controller.validate_dsk_and_enter_pin", {"pin": False}) in asked)
+        changes(made, 0)
+        await asyncio.wait({window})
+
+
+async def test_a_device_that_the_server_could_not_remove_is_told(tmp_path: Path) -> None:
+    async with serving(tmp_path, Asked()) as (made, contract, said):
+        opening = asyncio.create_task(contract.exclude(60))
+        await until(lambda: made.left_open)
+        changes(made, 2)
+        await opening
+        made._on_event({"source": "controller", "event": "exclusion failed"})
+        changes(made, 0)
+        await until(lambda: len(said.of(Exclusion)) > 1)
+        assert [one.stage for one in said.of(Exclusion)] == ["open", "failed"]
+        changes(made, 2, 0)
+        await contract.stop_discovery()
+        assert said.of(Exclusion)[-1].stage == "closed"
 
 
 async def test_a_node_that_another_client_lets_in_is_taken_as_it_is(tmp_path: Path) -> None:

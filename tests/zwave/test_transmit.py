@@ -132,6 +132,15 @@ async def test_a_jam_that_stays_restarts_the_stick(peer: Peer, radio: Transmitte
     assert not radio.jammed
 
 
+async def test_a_stick_that_must_not_be_restarted_is_not_and_the_jam_is_said(peer: Peer, radio: Transmitter) -> None:
+    radio.controller._may_reset = False
+    before = peer.count("SoftReset")
+    sends(peer, TransmitStatus.FAIL)
+    with pytest.raises(StickJammed):
+        await radio.send(2, b"\x25\x02")
+    assert (peer.count("SendDataAbort"), peer.count("SoftReset")) == (1, before)
+
+
 async def test_a_jam_that_outlives_a_restart_is_no_nodes_fault(peer: Peer, radio: Transmitter) -> None:
     sends(peer, TransmitStatus.FAIL)
     with pytest.raises(StickJammed):

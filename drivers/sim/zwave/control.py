@@ -103,7 +103,11 @@ def _truth(stick: "Stick", _request: Mapping[str, Any]) -> Act:
             "region": int(stick.region),
         }
         session = stick.inclusion.session
-        adding = {"session": session.kind.value if session else None, "listening": stick.inclusion.listening}
+        adding = {
+            "session": session.kind.value if session else None,
+            "listening": stick.inclusion.listening,
+            **stick.inclusion.asked,
+        }
         counters = {"frames_in": link.frames_in, "frames_out": link.frames_out, "given_up": link.given_up}
         return {**own, **radio, "nodes": nodes, "adding": adding, "counters": counters, "unknown": dict(stick.unknown)}
 

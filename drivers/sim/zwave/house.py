@@ -13,6 +13,12 @@ profile = "lock"
 node = 5                     # it is in the network from the start, with this id; without, it waits to be added
 granted = ["S2_ACCESS_CONTROL"]
 pairing = false              # nobody has pressed its button yet
+
+[[radios.zwave.devices]]
+name = "used plug"
+profile = "plug"
+node = 9                     # in somebody else's network: it joins none before it is excluded
+home_id = "deadbeef"
 """
 
 from collections.abc import Mapping
@@ -28,7 +34,9 @@ from drivers.sim.zwave.sticks import STICKS
 from drivers.zwave.security.classes import KEY_SIZE, SecurityClass
 
 RADIO_KEYS = frozenset({"kind", "stick", "home_id", "port", "devices", "keys", "reenumerates"})
-DEVICE_KEYS = frozenset({"name", "profile", "pairing", "node", "granted", "count", "script", "repeat", "wake_up"})
+DEVICE_KEYS = frozenset(
+    {"name", "profile", "pairing", "node", "granted", "count", "script", "repeat", "wake_up", "home_id"}
+)
 HOME_ID = "c0ffee01"
 _HOME_ID_SIZE = 4
 _EXAMPLE = "see config/examples/home.toml"
@@ -80,6 +88,9 @@ def _place(network: Network, node: Node, entry: home.Entry, keys: Mapping[Securi
     if "node" not in values:
         return
     number = int(home.number(values, "node", 0, 2, LAST_NODE, place, whole=True)) + entry.copy
+    if "home_id" in values:
+        node.home_id, node.id, node.learning = _hex(values["home_id"], _HOME_ID_SIZE, f"{place}.home_id"), number, False
+        return
     if network.member(number) is not None or number > LAST_NODE:
         raise ConfigError(
             f"there is no node id {number} left", place=place, remedy="give each device a node of its own"

@@ -41,7 +41,8 @@ class Inclusion:
         self.session: Session | None = None
         self.listening = False
         self.long_range = False  # the stick has Long Range
-        self.failing = 0  # so many of the next inclusions end in failure
+        self.failing = 0  # so many of the next inclusions and exclusions end in failure
+        self.asked: dict[str, bool] = {}  # how the host asked for the last session: high_power, network_wide
         self._round = 0
 
     def start(
@@ -64,7 +65,6 @@ class Inclusion:
         self.listening = False
         session = self.session = Session(Kind.REPLACE, callback_id, None, long_range=False)
         session.replaced = node.id
-        self.network.leave(node, now)
         self._after(STEP, session, lambda _: self._status(session, REPLACE_WAITS), now)
         self._after(2 * STEP, session, self._look, now)
 
@@ -117,8 +117,11 @@ class Inclusion:
         if self.failing:
             self.failing -= 1
             node.learning = False
-            failure = REPLACE_FAILED if session.kind is Kind.REPLACE else AddStatus.FAILED
-            self._status(session, failure)
+            if session.kind is Kind.REPLACE:
+                self._status(session, REPLACE_FAILED)
+            else:
+                self._status(session, AddStatus.NODE_FOUND)
+                self._status(session, AddStatus.FAILED)
             self.session = None
         elif session.kind is Kind.REMOVE:
             self._remove(session, node, now)
@@ -136,6 +139,8 @@ class Inclusion:
         self._after(STEP + SETTLE, session, partial(self._joined, session, node, number), now)
 
     def _joined(self, session: Session, node: Node, number: int, now: float) -> None:
+        if session.kind is Kind.REPLACE and (failed := self.network.member(number)) is not None:
+            self.network.leave(failed, now)
         self.network.join(node, number, now)
         if session.kind is Kind.REPLACE:
             self._status(session, REPLACED)

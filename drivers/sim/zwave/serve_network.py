@@ -89,6 +89,7 @@ _NO_INFORMATION = {"command_classes": b"", "basic": 0, "generic": 0, "specific":
 
 def add_node(stick: "Stick", values: Values, now: float) -> None:
     mode, callback_id = values["mode"], values["callback_id"]
+    _asked(stick, values)
     inclusion = stick.inclusion
     if mode in (AddMode.STOP, AddMode.STOP_REPLICATION):
         inclusion.stop(Kind.ADD, callback_id, now)
@@ -101,7 +102,13 @@ def add_node(stick: "Stick", values: Values, now: float) -> None:
         inclusion.start(Kind.ADD, callback_id, now)
 
 
+def _asked(stick: "Stick", values: Values) -> None:
+    if values["mode"] not in (AddMode.STOP, AddMode.STOP_REPLICATION):
+        stick.inclusion.asked = {name: bool(values[name]) for name in ("high_power", "network_wide")}
+
+
 def remove_node(stick: "Stick", values: Values, now: float) -> None:
+    _asked(stick, values)
     if values["mode"] in (AddMode.STOP, AddMode.STOP_REPLICATION):
         stick.inclusion.stop(Kind.REMOVE, values["callback_id"], now)
     else:
