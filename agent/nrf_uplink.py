@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from agent.cloud.nrf_rest_link import NrfRestLink
     from agent.identity.hub_identity import HubIdentity
     from agent.identity.tokens import DeviceAuthorization
+    from agent.ota.sources.nrf_ble_fota import NrfBleFota
 
 Attach = Callable[[logging.Handler], Callable[[], None]]
 LEVELS = {1: "ERROR", 2: "WARN", 3: "INFO", 4: "DEBUG"}  # logLvl -> what a store of lines is asked for
@@ -64,9 +65,7 @@ class NrfParts:
         self._supervisor, self._updates = supervisor, updates
         self._takes = uplink.jobs and updates.engine is not None
         info = {"appName": "hub-agent", "appVersion": version("hub-agent"), "hwVer": platform.machine()}
-        self._takes_ble = self._takes and uplink.gateway and uplink.transport == "mqtt"
-        firmware = ("APP",) if self._takes else ()
-        about = About(info | {"board": boards()[0]}, firmware, uplink.keep_alive, self._takes_ble)
+        about = About(info | {"board": boards()[0]}, ("APP",) if self._takes else (), uplink.keep_alive)
         self.conversation = Conversation(uplink.client_id, about)
         self.dialect = NrfCloud(name, self.conversation, largest=uplink.max_payload)
         folder = settings.hub.state_dir / "logs" / name
@@ -80,11 +79,15 @@ class NrfParts:
             wire = MqttWire(channel)
             session.on_paired.append(wire.paired)
             self._updates.take_nrf_jobs(self._name, wire)
-        if self._takes_ble:
-            ble = BleWire(channel, partial(_connected, self._runtime))
-            session.on_paired.append(ble.paired)
-            self._updates.take_nrf_ble_jobs(self._name, ble)
+        if self._takes and self._uplink.gateway != "off":
+            self._take_ble_jobs(session, channel)
         return session
+
+    def _take_ble_jobs(self, session: NrfSession, channel: Channel) -> "NrfBleFota | None":
+        """Have the firmware jobs of the BLE devices behind this hub done."""
+        wire = BleWire(channel, partial(_connected, self._runtime))
+        session.on_paired.append(wire.paired)
+        return self._updates.take_nrf_ble_jobs(self._name, wire)
 
     def rest_link(self, identity: "HubIdentity | None", policy: LinkPolicy, outbox: Outbox) -> "NrfRestLink":
         """The uplink by calls. Raises ConfigError where the hub has no key for tokens."""

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from agent.ota.engine import Engine
     from agent.ota.health import Check, Health
     from agent.ota.plan import Task
+    from agent.ota.sources.nrf_ble_fota import NrfBleFota
 
 log = logging.getLogger(__name__)
 
@@ -179,15 +180,17 @@ class Updates:
             source = NrfFota(name, wire, self.engine, time.monotonic)
             self._supervisor.add(Unit(f"updates of {name}", source.live))
 
-    def take_nrf_ble_jobs(self, name: str, wire: "BleWire") -> None:
-        """Have nRF Cloud's firmware jobs for the BLE devices behind this hub done."""
-        if self.engine is not None:
-            from agent.ota.sources.nrf_ble_fota import NrfBleFota  # noqa: PLC0415  as the engine
+    def take_nrf_ble_jobs(self, name: str, wire: "BleWire") -> "NrfBleFota | None":
+        """Have nRF Cloud's firmware jobs for the BLE devices behind this hub done. None where the hub takes no updates."""
+        if self.engine is None:
+            return None
+        from agent.ota.sources.nrf_ble_fota import NrfBleFota  # noqa: PLC0415  as the engine
 
-            radios = self._runtime.hub.radios
-            source = NrfBleFota(name, wire, self.engine, time.monotonic, lambda radio: radios[radio].kind == "ble")
-            self._runtime.listeners.add(source.heard)
-            self._supervisor.add(Unit(f"updates of {source.name}", source.live))
+        radios = self._runtime.hub.radios
+        source = NrfBleFota(name, wire, self.engine, time.monotonic, lambda radio: radios[radio].kind == "ble")
+        self._runtime.listeners.add(source.heard)
+        self._supervisor.add(Unit(f"updates of {source.name}", source.live))
+        return source
 
     def refusing(self) -> dict[str, Handler]:
         """What is done with such jobs where the hub takes no updates."""

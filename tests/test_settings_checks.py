@@ -34,14 +34,6 @@ def test_others_do(home: Home, host: str) -> None:
     assert "tls = true" in remedy
 
 
-def test_only_nrf_cloud_has_gateways(home: Home) -> None:
-    place, message, remedy = home.problem(f"{UPLINK}gateway = true\n")
-    assert (place, remedy) == ("agent.toml:2", "leave it out")
-    assert message.startswith("uplinks.a.gateway: only nRF Cloud")
-    home.write(f"{UPLINK}dialect = 'nrf-cloud'\nclient_id = 'hub-1'\ngateway = true\n")
-    assert home.load().uplinks["a"].gateway
-
-
 def test_files_must_be_readable_and_keys_private(home: Home) -> None:
     ca, certificate, key = (home.write("PEM", name) for name in ("ca.pem", "hub.crt", "hub.key"))
     key.chmod(0o640)

@@ -70,9 +70,6 @@ def _transport(path: KeyPath, uplink: UplinkSettings) -> Iterator[Finding]:
     if uplink.transport == "rest" and uplink.dialect != "nrf-cloud":
         reason = f"{uplink.dialect} needs a connection"
         yield Finding((*path, "transport"), reason, 'set it to "mqtt"', ((*path, "dialect"),))
-    if uplink.gateway and (uplink.dialect, uplink.transport) != ("nrf-cloud", "mqtt"):
-        reason = "only nRF Cloud has gateways, and tells them of their devices over MQTT"
-        yield Finding((*path, "gateway"), reason, "leave it out", ((*path, "dialect"),))
     if not uplink.tls and not values.is_loopback(uplink.host):
         remedy = "set tls = true, or use a broker on this machine (127.0.0.1, ::1, localhost)"
         reason = f"without TLS everyone on the way to {uplink.host} reads and sends commands"

@@ -132,7 +132,12 @@ async def test_jobs_of_ble_devices_are_done_one_at_a_time_and_told_of(cloud: Clo
 
         bundle = fleet.image(mcuboot(body(6000)))
         away, job = fleet.job_for(AWAY, bundle), fleet.job_for(SMP, bundle)
+        assert fleet.source is not None
+        assert not fleet.source.updates(SMP)
+        await until(lambda: fleet.source is not None and fleet.source.updates(SMP), 10.0)
+        assert not fleet.source.updates(AWAY)
         await until(lambda: fleet.status_of(SMP, job) == "SUCCEEDED", 15.0)
+        assert not fleet.source.updates(SMP)
         rows = [row for row in fleet.said if row[1] == job]
         _progressed(rows, job)
         assert fleet.told(AWAY, away) is None, "it is not connected: its job was passed over"

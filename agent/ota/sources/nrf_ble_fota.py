@@ -11,7 +11,7 @@ from collections.abc import Callable
 from agent.cloud.nrf_ble_wire import BleWire
 from agent.model import Availability, AvailabilityChanged, DeviceFound, DriverEvent
 from agent.ota.engine import Engine
-from agent.ota.plan import State, Task
+from agent.ota.plan import State, Task, device_of
 from agent.ota.sources.nrf_fota import STEP, NrfFota
 from agent.wire.nrf import FotaStatus
 
@@ -41,9 +41,21 @@ class NrfBleFota(NrfFota):
 
     def _arrived(self, radio: str, key: str) -> None:
         if self._is_ble(radio):
-            self._ble.arrived(key)
-            self._ask_at = self._now()
-            self._attention.set()
+            self.connected(key)
+
+    # ---- what a gateway of BLE devices calls ------------------------------------------------------------------------
+
+    def connected(self, address: str) -> None:
+        """A device is connected and discovered: its job may be asked for."""
+        self._ble.arrived(address)
+        self._ask_at = self._now()
+        self._attention.set()
+
+    def updates(self, address: str) -> bool:
+        """Whether the device is being given firmware now."""
+        return any(task.state == State.ACTIVATING and device_of(task) == address for task in self._open())
+
+    # ---- what is told -----------------------------------------------------------------------------------------------
 
     def ending(self, task: Task) -> str:
         """Nothing, where all is well."""
