@@ -71,9 +71,7 @@ class NrfParts:
         self._supervisor, self._updates = supervisor, updates
         self._takes = uplink.jobs and updates.engine is not None
         info = {"appName": "hub-agent", "appVersion": version("hub-agent"), "hwVer": platform.machine()}
-        takes_ble = self._takes and uplink.gateway != "off"
-        firmware = ("APP",) if self._takes else ()
-        about = About(info | {"board": boards()[0]}, firmware, uplink.keep_alive, takes_ble)
+        about = About(info | {"board": boards()[0]}, ("APP",) if self._takes else (), uplink.keep_alive)
         self.conversation = Conversation(uplink.client_id, about)
         self._gateway = dialect_of(uplink.gateway, uplink.client_id) if uplink.gateway != "off" else None
         self._gatt = gatt_radio(settings) if self._gateway is not None else ""

@@ -98,7 +98,7 @@ def test_a_paired_device_reports_its_topics_subscribes_and_is_ready() -> None:
         "device": {
             "deviceInfo": {"appName": "hub-agent"},
             "connectionInfo": {"protocol": "MQTT"},
-            "serviceInfo": {"fota_v2": ["APP"], "fota_v2_ble": None, "ui": None},
+            "serviceInfo": {"fota_v2": ["APP"], "ui": None},
         },
         "hub": None,
     }

@@ -43,15 +43,11 @@ class Control:
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What the shadow tells of the device: deviceInfo, the firmware types that it takes ([] withdraws them), and the keep-alive.
-
-    `ble`: it takes firmware for the BLE devices behind it.
-    """
+    """What the shadow tells of the device: deviceInfo, the firmware types that it takes ([] withdraws them), and the keep-alive."""
 
     info: Mapping[str, str] = field(default_factory=dict)
     firmware: tuple[str, ...] = ()
     keep_alive: int = 60
-    ble: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,11 +232,7 @@ class Conversation:
             "deviceInfo": dict(self.about.info),
             # `method` has no word for Ethernet, and Nordic's three do not fit it
             "connectionInfo": {"protocol": protocol},
-            "serviceInfo": {
-                "fota_v2": list(self.about.firmware) or None,
-                "fota_v2_ble": self.about.ble or None,
-                "ui": None,
-            },
+            "serviceInfo": {"fota_v2": list(self.about.firmware) or None, "ui": None},
         }
 
     def _unassociated(self) -> list[Step]:

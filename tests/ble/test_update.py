@@ -183,7 +183,7 @@ async def test_a_device_may_vanish_in_every_step(tmp_path: Path, key: str) -> No
         path = rig.file(mcuboot(body(600)) if key == SMP else package(application(size=300)))
         for step in steps:
             rig.spoil(BOOT if step.startswith("dfu") and step != "dfu-jump" else key, step)
-        for tries in range(1, len(steps) + 2):  # noqa: B007  printed
+        for tries in range(1, 3 * len(steps)):  # noqa: B007  printed
             with suppress(DeviceUnreachable):
                 await driver.update_firmware(key, path, progress=nobody)
                 break

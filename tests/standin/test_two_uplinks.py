@@ -223,7 +223,6 @@ async def test_the_account_has_log_lines_and_gives_firmware_jobs(home: Home, clo
     await until(lambda: execution(cloud, home.id, made)[0] == "REJECTED", what="the rejection")
     assert "nobody has signed it" in (execution(cloud, home.id, made)[1] or "")
     await home.join("BLE", 1)
-    assert state(cloud, home.id)["reported"]["device"]["serviceInfo"]["fota_v2_ble"] is True
     assert ask(cloud, "PUT", f"/devices/{home.id}/{LAMP}").status == 204
     child = job(cloud, LAMP)  # the same for the lamp behind the hub
     await until(lambda: execution(cloud, LAMP, child)[0] == "REJECTED", what="the rejection for the lamp")

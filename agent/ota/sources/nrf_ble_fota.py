@@ -9,10 +9,9 @@ holds the image of that device alone.
 from collections.abc import Callable
 
 from agent.cloud.nrf_ble_wire import BleWire
-from agent.cloud.nrf_jobs import ble_id
 from agent.model import Availability, AvailabilityChanged, DeviceFound, DriverEvent
 from agent.ota.engine import Engine
-from agent.ota.plan import State, Task
+from agent.ota.plan import State, Task, device_of
 from agent.ota.sources.nrf_fota import STEP, NrfFota
 from agent.wire.nrf import FotaStatus
 
@@ -44,16 +43,19 @@ class NrfBleFota(NrfFota):
         if self._is_ble(radio):
             self.connected(key)
 
+    # ---- what a gateway of BLE devices calls ------------------------------------------------------------------------
+
     def connected(self, address: str) -> None:
-        """See agent.gateway.gateway.Firmware."""
+        """A device is connected and discovered: its job may be asked for."""
         self._ble.arrived(address)
         self._ask_at = self._now()
         self._attention.set()
 
     def updates(self, address: str) -> bool:
-        """See agent.gateway.gateway.Firmware."""
-        begun = (task.job for task in self._open() if task.state == State.ACTIVATING)
-        return any(job.startswith(ble_id(address, "")) for job in begun)
+        """Whether the device is being given firmware now."""
+        return any(task.state == State.ACTIVATING and device_of(task) == address for task in self._open())
+
+    # ---- what is told -----------------------------------------------------------------------------------------------
 
     def ending(self, task: Task) -> str:
         """Nothing, where all is well."""
