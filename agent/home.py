@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from agent.clock import Moment
 from agent.model import Availability, Device, JsonValue
@@ -126,7 +126,7 @@ def address_in(material: str) -> str:
 def _coap_address(material: str) -> str:
     try:
         parts = urlsplit(material)
-        host, port = parts.hostname or "", parts.port or _COAP_PORTS.get(parts.scheme)
+        host, port = unquote(parts.hostname or ""), parts.port or _COAP_PORTS.get(parts.scheme)
     except ValueError:
         return ""
     if not host or port is None or parts.scheme not in _COAP_PORTS:

@@ -245,9 +245,10 @@ def test_bad_material_fails_the_discovery_with_the_drivers_words() -> None:
         ("90" + "0112345" + "003" + DSK.replace("-", "") + "0010", DSK),
         ("a4:c1:38:00:00:07=123456", "A4:C1:38:00:00:07"),
         ("coap://192.0.2.1:15683?secret=00&sender=01&recipient=02", "192.0.2.1:15683"),
+        ("coap://192%2E0%2E2%2E1", "192.0.2.1:5683"),
         ("coaps://[2001:DB8::1]?identity=hub&psk=00", "[2001:db8::1]:5684"),
     ],
-    ids=["zigbee", "zwave", "ble", "coap", "coaps"],
+    ids=["zigbee", "zwave", "ble", "coap", "dots", "coaps"],
 )
 def test_a_pre_associated_device_gets_the_managed_thing_id_that_was_meant_for_it(material: str, address: str) -> None:
     world = World("cloud", bulb=False)
