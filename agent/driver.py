@@ -8,7 +8,8 @@
 - `execute(command)` returns exactly one Outcome before the command's deadline. It may raise NotNow when *nothing reached the device*
   (asleep, radio just gone): the hub parks the command and calls again on DeviceAwake or RadioUp.
 - Between RadioUp and the end of `run`, every method may be called; before or after, they raise DriverLost.
-- A driver whose devices take new firmware says so in its DriverInfo, and is an UpdatesFirmware.
+- A driver whose devices take new firmware says so in its DriverInfo, and is an UpdatesFirmware; one that speaks GATT is an OffersGatt
+  (agent.gatt).
 """
 
 import asyncio
@@ -187,6 +188,7 @@ class DriverInfo:
     discovery_kinds: tuple[str, ...]
     excludes_network_wide: bool = False  # whether it knows the network mode NETWORK_WIDE_EXCLUSION
     updates_firmware: bool = False  # whether what it opens is an UpdatesFirmware
+    raw_gatt: bool = False  # whether what it opens is an agent.gatt.OffersGatt
 
 
 def load_driver(kind: str) -> DriverInfo:

@@ -1,19 +1,22 @@
-"""The parts of one uplink to nRF Cloud, by MQTT or by calls: dialect, pairing, log lines as the account sets them, firmware jobs."""
+"""The parts of one uplink to nRF Cloud, by MQTT or by calls: dialect, pairing, log lines as the account sets them, jobs, BLE gateway."""
 
 import logging
 import platform
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from agent.cloud.channel import Channel
 from agent.cloud.lane import LinkPolicy
 from agent.cloud.nrf import NrfCloud
+from agent.cloud.nrf_gateway import GatewayDialect, dialect_of
 from agent.cloud.nrf_pairing import About, Control, Conversation
 from agent.cloud.nrf_session import NrfSession
 from agent.cloud.nrf_wires import MqttWire
+from agent.driver import load_driver
 from agent.errors import ConfigError
+from agent.gatt import OffersGatt, RawGatt
 from agent.outbox import Outbox
 from agent.requests import ApplyLogs, Kind, Publish
 from agent.runtime import Runtime
@@ -64,7 +67,9 @@ class NrfParts:
         info = {"appName": "hub-agent", "appVersion": version("hub-agent"), "hwVer": platform.machine()}
         about = About(info | {"board": boards()[0]}, ("APP",) if self._takes else (), uplink.keep_alive)
         self.conversation = Conversation(uplink.client_id, about)
-        self.dialect = NrfCloud(name, self.conversation, largest=uplink.max_payload)
+        self._gateway = dialect_of(uplink.gateway, uplink.client_id) if uplink.gateway != "off" else None
+        self._gatt = gatt_radio(settings, name) if self._gateway is not None else ""
+        self.dialect = NrfCloud(name, self.conversation, largest=uplink.max_payload, gateway=self._gateway)
         folder = settings.hub.state_dir / "logs" / name
         self.logs = AccountLogs(UploadedLogs(folder, attach, partial(_publish_logs, runtime, name), supervisor))
 
@@ -76,7 +81,25 @@ class NrfParts:
             wire = MqttWire(channel)
             session.on_paired.append(wire.paired)
             self._updates.take_nrf_jobs(self._name, wire)
+        if self._gateway is not None:
+            self._open_gateway(self._gateway, session, channel)
         return session
+
+    def _open_gateway(self, dialect: GatewayDialect, session: NrfSession, channel: Channel) -> None:
+        from agent.gateway.gateway import Gateway  # noqa: PLC0415  few hubs are one
+        from agent.gateway.outlet import Outlet  # noqa: PLC0415
+
+        def count(what: str) -> None:
+            session.counters[what] += 1
+
+        runtime = self._runtime
+        outlet = Outlet(dialect, channel, partial(_publish_event, runtime, self._name), runtime.clock, count)
+        radio = partial(_raw_gatt, runtime, self._gatt)
+        gateway = Gateway(dialect, channel, outlet, radio, self._supervisor.spawn)
+        session.taps.append(gateway.hear)
+        session.on_paired.append(gateway.paired)
+        channel.on_up.append(gateway.up)
+        self._supervisor.spawn(f"BLE gateway of {self._name}", gateway.live())
 
     def rest_link(self, identity: "HubIdentity | None", policy: LinkPolicy, outbox: Outbox) -> "NrfRestLink":
         """The uplink by calls. Raises ConfigError where the hub has no key for tokens."""
@@ -114,6 +137,24 @@ class NrfParts:
         key, own = Stored(slots.keys, slots.key(slot)), self._runtime.hub.own
         tokens = Tokens(key, self._uplink.client_id, self._runtime.clock, bound=lambda: own.token_seconds)
         return DeviceAuthorization(tokens)
+
+
+def gatt_radio(settings: Settings, uplink: str) -> str:
+    """The first radio that speaks raw GATT. Raises ConfigError."""
+    for name, radio in settings.radios.items():
+        if load_driver(radio.kind).raw_gatt:
+            return name
+    remedy = 'add a [radios.ble], or set gateway = "off"'
+    raise ConfigError("there is no radio for BLE devices", place=f"uplinks.{uplink}.gateway", remedy=remedy)
+
+
+async def _raw_gatt(runtime: Runtime, radio: str) -> RawGatt:
+    """Once the radio is up. Raises DriverLost."""
+    return cast("OffersGatt", await runtime.driver_up(radio)).gatt  # its DriverInfo has said so
+
+
+def _publish_event(runtime: Runtime, name: str, device: str, body: dict[str, Any], written: Callable[[], None]) -> None:
+    runtime.apply([Publish(Kind.GATEWAY, device, body, uplink=name)], runtime.clock.now(), written)
 
 
 def _publish_logs(runtime: Runtime, name: str, lines: list[Any], done: Callable[[], None]) -> None:

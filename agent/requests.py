@@ -22,6 +22,7 @@ class Kind(StrEnum):
     OUTCOME = "outcome"
     LIFECYCLE = "lifecycle"
     EVENT = "event"
+    GATEWAY = "gateway"  # what a gateway of BLE devices tells one uplink, in nRF Cloud's form
     STATE = "state"
     LOG = "log"
 
@@ -35,6 +36,7 @@ LANES: Mapping[Kind, int] = {
     Kind.OUTCOME: LANE_DIALOGUE,
     Kind.LIFECYCLE: LANE_DIALOGUE,
     Kind.EVENT: LANE_EVENT,
+    Kind.GATEWAY: LANE_EVENT,
     Kind.STATE: LANE_STATE,
     Kind.LOG: LANE_LOG,
 }

@@ -13,6 +13,7 @@ from agent.cloud.lane import LinkPolicy
 from agent.cloud.link import Link
 from agent.cloud.mqtt import Endpoint
 from agent.cloud.nrf import NrfCloud
+from agent.cloud.nrf_gateway import GatewayDialect
 from agent.cloud.nrf_pairing import About, Conversation
 from agent.cloud.nrf_session import NrfSession
 from agent.cloud.tls import tls_context
@@ -33,7 +34,9 @@ def onboarded(cloud: Cloud, folder: Path, name: str, sub_type: str = "") -> File
 class NrfHub(Rig):
     """`name` is the device's id. The address is looked up for each connection: the stand-in has another after a restart."""
 
-    def __init__(self, folder: Path, cloud: Cloud, name: str, files: Files) -> None:
+    def __init__(
+        self, folder: Path, cloud: Cloud, name: str, files: Files, gateway: GatewayDialect | None = None
+    ) -> None:
         policy = LinkPolicy(publishes_per_second=0, spool_after=0.3, protocol="3.1.1")
         super().__init__(folder, 1, policy)
         context = tls_context(ca=cloud.told["ca"], certificate=str(files[0]), key=str(files[1]))
@@ -45,7 +48,7 @@ class NrfHub(Rig):
         self.cloud, self.name = cloud, name
         self.channel = Channel("nrf")
         conversation = Conversation(name, ABOUT)
-        self.dialect = NrfCloud("main", conversation)
+        self.dialect = NrfCloud("main", conversation, gateway=gateway)
         self.session = NrfSession(self.dialect, conversation, self.channel)
         self.link = Link(
             "main",

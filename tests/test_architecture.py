@@ -35,6 +35,7 @@ PURE = (
     "agent/cloud/rest_request.py",
     "agent/cloud/managed_integrations.py",
     "agent/cloud/nrf.py",
+    "agent/cloud/nrf_gateway",
     "agent/cloud/nrf_jobs.py",
     "agent/cloud/nrf_pairing.py",
     *(

@@ -24,9 +24,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from agent.clock import parse_iso
+from agent.clock import iso, parse_iso
 from agent.cloud.dialect import MalformedMessage, Publication
-from agent.cloud.nrf_pairing import Control, Conversation, Pairing
+from agent.cloud.nrf_gateway import GatewayDialect
+from agent.cloud.nrf_pairing import Control, Conversation, Pairing, first_wrong
 from agent.model import Action
 from agent.requests import CommandRequest, Kind, Message, RejectedCommand, Request, StateQuery
 from agent.wire.nrf_mqtt import CloudMessage, DeviceCommand, StateAsked
@@ -58,8 +59,15 @@ _QUIETEST = 4
 class NrfCloud:
     """The dialect for one uplink and one device of nRF Cloud. `pairing` is there while messages may flow."""
 
-    def __init__(self, uplink: str, conversation: Conversation, *, largest: int = LARGEST) -> None:
-        self._uplink, self._conversation, self._largest = uplink, conversation, largest
+    def __init__(
+        self,
+        uplink: str,
+        conversation: Conversation,
+        *,
+        largest: int = LARGEST,
+        gateway: GatewayDialect | None = None,
+    ) -> None:
+        self._uplink, self._conversation, self._largest, self._gateway = uplink, conversation, largest, gateway
         self.pairing: Pairing | None = None
         self.control = Control()
         self._bodies: Mapping[Kind, Callable[[Message, float], Iterator[Body]]] = {
@@ -71,6 +79,9 @@ class NrfCloud:
             Kind.DISCOVERY_STATUS: lambda message, shift: _one("DISCOVERY", message, shift, message.body),
             Kind.OUTCOME: _outcome,
             Kind.LOG: self._log,
+            Kind.GATEWAY: lambda _message, _shift: iter(
+                ()
+            ),  # it has an envelope of its own, or nobody wants it any more
         }
 
     @property
@@ -86,6 +97,9 @@ class NrfCloud:
     def encode(self, message: Message, message_id: str, shift: float) -> list[Publication]:
         if self.pairing is None:
             raise RuntimeError("messages are asked for once the device is paired")  # a bug of the link
+        if message.kind is Kind.GATEWAY and self._gateway is not None:
+            told = self._gateway.envelope(message.body["event"], iso(message.wall + shift), message.body["number"])
+            return [Publication(self._gateway.events(self.pairing), encoded(told))]
         publications = self._packed(self.pairing, [encoded(body) for body in self.bodies(message, message_id, shift)])
         return publications + [Publication(self.pairing.d2c, encoded(alert)) for alert in self.alerts(message, shift)]
 
@@ -123,7 +137,7 @@ class NrfCloud:
             named = isinstance(trace, str) and 0 < len(trace) <= 128  # noqa: PLR2004  as the model has it
             trace_id = str(trace) if named else f"nrf-{sha256(payload).hexdigest()[:32]}"
             ref = device[:128] if isinstance(device, str) else ""
-            return RejectedCommand(CommandRequest(trace_id, ref, (), self._uplink), 400, _first(error))
+            return RejectedCommand(CommandRequest(trace_id, ref, (), self._uplink), 400, first_wrong(error))
         action = Action(told.endpoint, told.capability, told.action, told.params)
         expires = None if told.expires_at is None else told.expires_at / 1000
         return CommandRequest(told.trace_id, told.device, (action,), self._uplink, expires, retained)
@@ -248,21 +262,14 @@ def _read(model: type[CloudMessage], topic: str, payload: bytes) -> CloudMessage
     try:
         return model.model_validate_json(payload)
     except ValidationError as error:
-        raise MalformedMessage(f"{topic}: {_first(error)}") from None
+        raise MalformedMessage(f"{topic}: {first_wrong(error)}") from None
 
 
 def _valid(model: type[StateAsked], topic: str, data: Any) -> StateAsked:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise MalformedMessage(f"{topic}: {_first(error)}") from None
-
-
-def _first(error: ValidationError) -> str:
-    """The first thing wrong, by its place; the values themselves are a stranger's and stay out of logs."""
-    detail = error.errors(include_url=False, include_input=False)[0]
-    place = ".".join(str(part) for part in detail["loc"]) or "message"
-    return f"{place}: {detail['msg']}"[:300]
+        raise MalformedMessage(f"{topic}: {first_wrong(error)}") from None
 
 
 def is_disconnect(payload: bytes) -> bool:

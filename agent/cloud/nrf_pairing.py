@@ -154,9 +154,9 @@ class Conversation:
     def heard(self, topic: str, payload: bytes) -> list[Step]:
         """What follows from a message on a control topic. Raises MalformedMessage."""
         if topic == self._told:
-            return self._answered(_read(TransformReply, topic, payload))
+            return self._answered(read(TransformReply, topic, payload))
         if topic == self._delta:
-            return self._changed(topic, _read(Delta, topic, payload).state)
+            return self._changed(topic, read(Delta, topic, payload).state)
         if topic == self._delta_error:  # larger than nRF Cloud tells: what matters of it is asked for
             return [self._question()]
         if topic == self._rejected:
@@ -305,10 +305,16 @@ def _c2d(pairing: PairingState | None) -> str:
     return pairing.topics.c2d if pairing is not None and pairing.topics is not None else ""
 
 
-def _read(model: type[Body], topic: str, payload: bytes) -> Body:
+def read(model: type[Body], topic: str, payload: bytes) -> Body:
+    """Raises MalformedMessage."""
     try:
         return model.model_validate_json(payload)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "message"
-        raise MalformedMessage(f"{topic}: {where}: {first['msg']}"[:300]) from None
+        raise MalformedMessage(f"{topic}: {first_wrong(error)}") from None
+
+
+def first_wrong(error: ValidationError) -> str:
+    """The first thing wrong, by its place; the values themselves are a stranger's and stay out of logs."""
+    detail = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(str(part) for part in detail["loc"]) or "message"
+    return f"{place}: {detail['msg']}"[:300]

@@ -32,7 +32,10 @@ _NO_ANSWER = "nRF Cloud does not say whose this device is"
 
 
 class NrfSession:
-    """An agent.cloud.opening.Opening. `on_control` hears what the account sets, `on_paired` the topics of each connection that is open."""
+    """An agent.cloud.opening.Opening. `on_control` hears what the account sets, `on_paired` the topics of each connection that is open.
+
+    `taps` hear every message first; True: it was for them alone.
+    """
 
     def __init__(self, dialect: NrfCloud, conversation: Conversation, channel: Channel) -> None:
         self._dialect, self._conversation, self._channel = dialect, conversation, channel
@@ -41,6 +44,7 @@ class NrfSession:
         self.leave: Callable[[MqttLost], None] = _nobody
         self.on_control: list[Callable[[Control], None]] = []
         self.on_paired: list[Callable[[Pairing], None]] = []
+        self.taps: list[Callable[[Inbound], bool]] = []
         self._steps: asyncio.Queue[Step | MqttLost] = asyncio.Queue()
         self._early: list[Inbound] = []
         self._connection: MqttConnection | None = None
@@ -74,7 +78,8 @@ class NrfSession:
         """See Opening."""
         if inbound.topic in self._conversation.topics:
             inbound.acknowledge()
-            self._told(inbound)
+            if not self._tapped(inbound):
+                self._told(inbound)
             return True
         if is_disconnect(inbound.payload):
             inbound.acknowledge()
@@ -84,7 +89,13 @@ class NrfSession:
             if len(self._early) < EARLY:
                 self._early.append(inbound)
             return True
+        if self._tapped(inbound):
+            inbound.acknowledge()
+            return True
         return False
+
+    def _tapped(self, inbound: Inbound) -> bool:
+        return any(tap(inbound) for tap in self.taps)
 
     def held(self) -> list[Inbound]:
         """See Opening."""

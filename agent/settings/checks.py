@@ -70,6 +70,10 @@ def _transport(path: KeyPath, uplink: UplinkSettings) -> Iterator[Finding]:
     if uplink.transport == "rest" and uplink.dialect != "nrf-cloud":
         reason = f"{uplink.dialect} needs a connection"
         yield Finding((*path, "transport"), reason, 'set it to "mqtt"', ((*path, "dialect"),))
+    if uplink.gateway != "off" and (uplink.transport == "rest" or uplink.dialect != "nrf-cloud"):
+        reason = "only an uplink to nRF Cloud over MQTT has operations for BLE devices"
+        rests_on = ((*path, "dialect"), (*path, "transport"))
+        yield Finding((*path, "gateway"), reason, 'set it to "off"', rests_on)
     if not uplink.tls and not values.is_loopback(uplink.host):
         remedy = "set tls = true, or use a broker on this machine (127.0.0.1, ::1, localhost)"
         reason = f"without TLS everyone on the way to {uplink.host} reads and sends commands"

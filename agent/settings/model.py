@@ -80,6 +80,9 @@ class UplinkSettings(Section):
     in_flight: int = Field(100, ge=1, le=65535, description="messages sent and not yet acknowledged")
     max_payload: Size = Field(131072, ge=4096, le=268_435_455, description="bytes of one message")
     jobs: bool = Field(True, description="take the cloud's jobs for this hub: AWS IoT jobs, nRF Cloud's FOTA")
+    gateway: Literal["off", "gateway", "lte"] = Field(
+        "off", description="nRF Cloud's account may use BLE devices here: as Nordic's gateways or its LTE gateway do"
+    )
     topics: TopicSettings = Field(default_factory=TopicSettings, description="topic table")
 
     @property

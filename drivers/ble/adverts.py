@@ -28,6 +28,7 @@ class Advert:
     manufacturer: Mapping[int, bytes] = field(default_factory=dict)  # company -> data
     service_data: Mapping[str, bytes] = field(default_factory=dict)  # UUID -> data
     services: tuple[str, ...] = ()  # UUIDs
+    address_type: str = ""  # public or random, as BlueZ has it
 
     def data_of(self, service: int) -> bytes | None:
         """The data of a 16-bit service."""

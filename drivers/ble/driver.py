@@ -113,4 +113,4 @@ async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
         raise
 
 
-INFO = DriverInfo(kind="ble", settings=BleSettings, open=BleDriver, discovery_kinds=("BLE", "CUSTOM"))
+INFO = DriverInfo(kind="ble", settings=BleSettings, open=BleDriver, discovery_kinds=("BLE", "CUSTOM"), raw_gatt=True)

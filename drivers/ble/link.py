@@ -135,7 +135,8 @@ class Link:
     async def subscribe(self, handle: int, listener: Notified) -> None:
         """Hear of changes, in this connection and the next ones. Raises DriverError."""
         listeners = self._listeners.setdefault(handle, [])
-        listeners.append(listener)
+        if listener not in listeners:
+            listeners.append(listener)
         try:
             await self._notify(handle)
         except BaseException:

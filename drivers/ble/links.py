@@ -38,6 +38,9 @@ class Life(Protocol):
     async def connected(self, link: Link) -> None:
         """Make use of a new connection. Raises DriverError."""
 
+    def ready(self, link: Link) -> None:
+        """A connection can be used."""
+
     def dropped(self, link: Link) -> None: ...
 
 
@@ -73,6 +76,9 @@ class Links:
         self._wanted.discard(address)
         link = self._links.pop(address, None)
         if link is not None:
+            if link.attempt is not None:  # it would connect a device that nobody knows any more
+                link.attempt.cancel()
+                await asyncio.wait({link.attempt})
             await self._end(link)
 
     def heard(self, address: str) -> None:
@@ -88,6 +94,10 @@ class Links:
         if link is None:
             link = self._links[address] = Link(address, self._requests, self._settings.answer_timeout, self._broken)
         return link
+
+    @property
+    def places(self) -> int:
+        return self._settings.connections
 
     def addresses(self) -> tuple[str, ...]:
         """Who is connected."""
@@ -143,6 +153,7 @@ class Links:
         await self._life.connected(link)
         await link.resubscribe()
         link.prepared = True
+        self._life.ready(link)
 
     async def _open(self, link: Link, sighting: Sighting) -> None:
         for turn in range(BUSY_TRIES):

@@ -4,10 +4,11 @@ A connection that was asked for here is kept, counted among `connections`, and c
 """
 
 import asyncio
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from agent.driver import UnknownDevice
+from agent.gatt import Filter
 from drivers.ble.adverts import Advert
 from drivers.ble.gatt import Services
 from drivers.ble.link import Link, Notified
@@ -16,25 +17,36 @@ from drivers.ble.session import Session
 Characteristic = str | int  # UUID or handle
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which adverts a scan tells: from `rssi` dBm on, with `name` in their name."""
-
-    rssi: int = -127
-    name: str = ""
-
-    def admits(self, advert: Advert) -> bool:
-        return advert.rssi >= self.rssi and self.name in advert.name
+RECENT = 30.0  # seconds; BlueZ tells a repetition only where the signal has changed
 
 
 class RawGatt:
-    """The raw side of one running radio. All methods raise DriverError."""
+    """The raw side of one running radio (agent.gatt.RawGatt, and more). All methods raise DriverError."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    async def scan(self, seconds: float, heard: Callable[[Advert], None], only: Filter | None = None) -> None:
-        """Tell all that is heard within `seconds`, repetitions included; what was heard before is told first."""
+    @property
+    def places(self) -> int:
+        """How many devices the radio connects at once, adopted ones among them."""
+        return self._session.links.places
+
+    def check(self) -> None:
+        """Raises DriverLost when the radio is gone."""
+        self._session.requests.check()
+
+    async def scan(
+        self,
+        seconds: float,
+        heard: Callable[[Advert], None],
+        only: Filter | None = None,
+        *,
+        active: bool = False,
+    ) -> None:
+        """Tell all that is heard within `seconds`, repetitions included; what was heard just before is told first.
+
+        `active` asks devices for their names where the radio's own scan is passive by choice of `scan = "auto"`.
+        """
         self._session.requests.check()
         wanted = only or Filter()
 
@@ -42,14 +54,36 @@ class RawGatt:
             if wanted.admits(advert):
                 heard(advert)
 
-        for sighting in self._session.seen.again():
-            listen(sighting.advert)
+        for sighting in self._session.seen.all():
+            if self._session.now() - sighting.at <= RECENT:
+                listen(sighting.advert)
         self._session.devices.listeners.append(listen)
         try:
-            await asyncio.sleep(seconds)
+            if active:
+                await self._actively(seconds)
+            else:
+                await asyncio.sleep(seconds)
         finally:
             self._session.devices.listeners.remove(listen)
         self._session.requests.check()
+
+    async def _actively(self, seconds: float) -> None:
+        await self._session.scanner.actively(True)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            await self._session.scanner.actively(False)
+
+    def watch(self, told: Callable[[str, bool], None]) -> Callable[[], None]:
+        """Hear who is connected (True) and who is so no more (False); the answer ends that."""
+        watchers = self._session.watchers
+        watchers.append(told)
+        return lambda: watchers.remove(told)
+
+    def want(self, address: str) -> None:
+        """Connect it once it is heard and there is a place, and keep it so, until `disconnect`."""
+        self._session.requests.check()
+        self._session.links.want(address)
 
     async def connect(self, address: str) -> Services:
         """Connect, and keep connected; its services."""
@@ -111,6 +145,16 @@ class RawGatt:
     async def mtu(self, address: str) -> int:
         """The ATT MTU of the connection."""
         return (await self._link(address)).mtu
+
+    def silent_for(self, address: str) -> float:
+        """Seconds since it was heard; infinite for one that never was."""
+        found = self._session.seen.get(address)
+        return math.inf if found is None else self._session.now() - found.at
+
+    def address_type(self, address: str) -> str:
+        """Public or random; empty for one that was not heard."""
+        found = self._session.seen.get(address)
+        return "" if found is None else found.advert.address_type
 
     def rssi(self, address: str) -> int:
         """Of the last advert, in dBm; BlueZ tells none of a connection. Raises UnknownDevice."""

@@ -38,6 +38,8 @@ class Scanner:
         self._passive = settings.scan == "passive" or (settings.scan == "auto" and passive)
         self._could_passive = self._passive
         self._scanner: BleakScanner | None = None
+        self._active = 0  # who wants it active
+        self._changing = asyncio.Lock()
 
     @property
     def mode(self) -> str:
@@ -99,13 +101,16 @@ class Scanner:
         await self.stop()
         await self.start()
 
-    async def actively(self, on: bool) -> None:  # noqa: FBT001  the state of a window
-        """A passive scan becomes an active one while a window is open: names stand in answers that only an active one asks for."""
-        if self._settings.scan != "auto" or not self._could_passive or self._passive is not on:
-            return
-        await self.stop()
-        self._passive = not on
-        await self.start()
+    async def actively(self, on: bool) -> None:  # noqa: FBT001  as Window.changed has it
+        """A passive scan becomes an active one while anybody wants it: names stand in answers that only an active one asks for."""
+        self._active += 1 if on else -1
+        async with self._changing:
+            passive = self._active == 0
+            if self._settings.scan != "auto" or not self._could_passive or self._passive is passive:
+                return
+            await self.stop()
+            self._passive = passive
+            await self.start()
 
     def _detected(self, device: "BLEDevice", data: "AdvertisementData") -> None:
         if data.rssi < self._settings.rssi:
@@ -117,8 +122,15 @@ class Scanner:
             data.manufacturer_data,
             data.service_data,
             tuple(data.service_uuids),
+            _address_type(device),
         )
         self._heard(advert, device)
+
+
+def _address_type(device: "BLEDevice") -> str:
+    """BlueZ's property; bleak hands all of them on."""
+    facts = device.details.get("props", {}) if isinstance(device.details, dict) else {}
+    return str(facts.get("AddressType", ""))
 
 
 def wanted(settings: BleSettings, advert: Advert) -> bool:

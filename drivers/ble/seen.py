@@ -60,6 +60,9 @@ class Seen:
     def get(self, address: str) -> Sighting | None:
         return self._table.get(address)
 
+    def all(self) -> list[Sighting]:
+        return list(self._table.values())
+
     def again(self) -> list[Sighting]:
         """All of the table, for a window that has just opened: what is said next counts as new."""
         for sighting in self._table.values():

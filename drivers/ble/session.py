@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from agent.driver import (
@@ -55,6 +55,7 @@ class Session:
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._saved_at = self.now()
         self.bluez, self.book = bluez, book
+        self.watchers: list[Callable[[str, bool], None]] = []  # of connections
         self.requests = Requests(bluez)
         self.seen = Seen(settings.known)
         self.presence = Presence(settings.absent_after)
@@ -176,8 +177,14 @@ class Session:
     async def connected(self, link: Link) -> None:
         await self.devices.connected(link)
 
+    def ready(self, link: Link) -> None:
+        for watcher in list(self.watchers):
+            watcher(link.address, True)
+
     def dropped(self, link: Link) -> None:
         self.devices.dropped(link)
+        for watcher in list(self.watchers):
+            watcher(link.address, False)
 
     # ---- the contract -----------------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """Gateways of BLE devices: operations to them, what they tell, and the BLE devices that the account knows through them. PURE.
 
-Messages: protocol notes, sections 5.2 to 5.4. A gateway that reports its pairing, as the SDK does, hears operations among its messages.
+Messages: protocol notes, sections 5.2 to 5.4. Operations go where the gateway began to listen: the JavaScript gateways
+ask for their shadow on a topic of their own, the LTE gateway asks for its connections by a transform.
 """
 
 import json
@@ -35,8 +36,19 @@ class Gateways:
         """Send an operation; its answer is an event."""
         message = {"type": "operation", "id": uuid.uuid4().hex, "operation": operation}
         state = self._devices.state(gateway)["state"]
-        topic = c2d_topic(gateway, state) if is_paired(state) else f"{gateway['prefix']}gateways/{gateway['id']}/c2g"
-        self._publish(topic, json.dumps(message).encode())
+        own = f"{gateway['prefix']}gateways/{gateway['id']}/c2g"
+        self._publish(
+            own if self._hears_apart(gateway, state) else c2d_topic(gateway, state), json.dumps(message).encode()
+        )
+
+    def hears(self, gateway: Record, *, apart: bool) -> None:
+        """How it began: `apart` is the JavaScript gateways' way, with topics of their own."""
+        self._records.put("nrf-gateway-way", gateway["id"], {"apart": apart})
+
+    def _hears_apart(self, gateway: Record, state: Body) -> bool:
+        """A gateway of which nobody knows how it began hears apart if it does not report its pairing."""
+        known = self._records.get("nrf-gateway-way", gateway["id"])
+        return bool(known["apart"]) if known is not None else not is_paired(state)
 
     def scan(self, gateway: Record, config: Body) -> None:
         """Start a scan; its results replace those of the last one. Raises NrfError."""
@@ -83,6 +95,7 @@ class Gateways:
         self._records.delete("nrf-scan", gateway["id"])
         if gateway["type"] == "Gateway":
             self.operate(gateway, {"type": "delete_yourself"})
+            self._records.delete("nrf-gateway-way", gateway["id"])
 
     def _wish(self, gateway: Record, address: str, *, there: bool) -> None:
         wished = self._devices.state(gateway)["state"].get("desired", {}).get("desiredConnections")

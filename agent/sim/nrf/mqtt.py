@@ -90,6 +90,8 @@ class NrfMqtt:
             case ["$aws", "things", _, "shadow", operation]:
                 self._shadows.request(name, (operation,), payload)
             case [_, "shadow", *words]:
+                if words == ["get"] and topic.startswith(device["prefix"]) and device["type"] == "Gateway":
+                    self._gateways.hears(device, apart=True)
                 self._shadow(device, words, payload)
             case ["m", "d", _, "d2c", *form]:
                 self._message(self._devices.find(name), form, payload)
@@ -152,6 +154,8 @@ class NrfMqtt:
                 refused = {"code": 400, "message": 'a transform is {"t": JSONata, "l": bytes}'}
                 self._tell(f"{device['id']}/shadow/get/rejected", {**refused, "timestamp": int(self._devices.now())})
                 return
+        if device["type"] == "Gateway" and "desiredConnections" in expression:
+            self._gateways.hears(device, apart=False)
         self._tell(f"{device['id']}/shadow/get/accepted/tf", reply)
 
     def _delta(self, thing: str, name: str, message: Body) -> None:
