@@ -39,3 +39,19 @@ def switch(account: Account, hub: str, trace: str, light: str, endpoint: str, ac
 def results(account: Account, hub: str, trace: str) -> list[str]:
     answers = [message["data"] for message in messages(account, hub, "DEVICE")]
     return [answer["result"] for answer in answers if answer["traceId"] == trace]
+
+
+def connect(account: Account, gateway: str, address: str) -> None:
+    call(account, "PUT", f"devices/{gateway}/{address}")
+
+
+def write(account: Account, address: str, characteristic: str, octets: list[int]) -> None:
+    call(account, "PUT", f"devices/{address}/characteristics/{characteristic}", octets)
+
+
+def read(account: Account, address: str, characteristic: str) -> Any:
+    return call(account, "GET", f"devices/{address}/characteristics/{characteristic}?read=true")
+
+
+def services(account: Account, address: str) -> dict[str, Any]:
+    return dict(call(account, "GET", f"devices/{address}")["state"])

@@ -74,6 +74,7 @@ ca = "{ca}"
 certificate = "{folder}/nrf.pem"
 key = "{folder}/nrf.key"
 client_id = "{nrf_hub}"
+gateway = "gateway"
 
 [identity]
 serial = "{serial}"

@@ -15,6 +15,7 @@ SHOWN = (
     *(owner.expect, owner.discover_by_pin, owner.lock, owner.heat),
     *(owner.discover_custom, owner.expect_custom),
     *(nrf_owner.call, nrf_owner.onboard, nrf_owner.temperatures, nrf_owner.switch),
+    *(nrf_owner.connect, nrf_owner.write, nrf_owner.read),
 )
 
 
@@ -35,6 +36,7 @@ def test_the_demo_shows_the_story_and_the_code_that_it_ran() -> None:
         "it woke up, and took its setpoint",
         "11.25 degrees, from an advertisement, are in both clouds",
         "on by AWS's command, and is off by nRF Cloud's",
+        "nRF Cloud wrote 1 to characteristic 2A56 through the gateway, and read 0 from it",
         "4.5 degrees are in both clouds",
         "not one message to it was in clear",
         "16 devices",
