@@ -68,7 +68,7 @@ class NrfParts:
         about = About(info | {"board": boards()[0]}, ("APP",) if self._takes else (), uplink.keep_alive)
         self.conversation = Conversation(uplink.client_id, about)
         self._gateway = dialect_of(uplink.gateway, uplink.client_id) if uplink.gateway != "off" else None
-        self._gatt = gatt_radio(settings, name) if self._gateway is not None else ""
+        self._gatt = gatt_radio(settings) if self._gateway is not None else ""
         self.dialect = NrfCloud(name, self.conversation, largest=uplink.max_payload, gateway=self._gateway)
         folder = settings.hub.state_dir / "logs" / name
         self.logs = AccountLogs(UploadedLogs(folder, attach, partial(_publish_logs, runtime, name), supervisor))
@@ -139,13 +139,9 @@ class NrfParts:
         return DeviceAuthorization(tokens)
 
 
-def gatt_radio(settings: Settings, uplink: str) -> str:
-    """The first radio that speaks raw GATT. Raises ConfigError."""
-    for name, radio in settings.radios.items():
-        if load_driver(radio.kind).raw_gatt:
-            return name
-    remedy = 'add a [radios.ble], or set gateway = "off"'
-    raise ConfigError("there is no radio for BLE devices", place=f"uplinks.{uplink}.gateway", remedy=remedy)
+def gatt_radio(settings: Settings) -> str:
+    """The first radio that speaks raw GATT; the check of the settings has seen that there is one."""
+    return next(name for name, radio in settings.radios.items() if load_driver(radio.kind).raw_gatt)
 
 
 async def _raw_gatt(runtime: Runtime, radio: str) -> RawGatt:

@@ -28,7 +28,8 @@ def fake_driver(kind: str) -> DriverInfo:
     models: dict[str, type[BaseModel]] = {"zigbee": StickSettings, "lax": LaxSettings}
     if kind not in models:
         raise ConfigError(f"no driver for radios of kind {kind!r}", remedy="installed kinds: lax, zigbee")
-    return DriverInfo(kind, models[kind], open=lambda _context: pytest.fail("nothing is opened"), discovery_kinds=())
+    opened = lambda _context: pytest.fail("nothing is opened")  # noqa: E731
+    return DriverInfo(kind, models[kind], open=opened, discovery_kinds=(), raw_gatt=kind == "lax")
 
 
 class Home:

@@ -34,6 +34,17 @@ def test_others_do(home: Home, host: str) -> None:
     assert "tls = true" in remedy
 
 
+def test_ble_devices_through_nrf_cloud_need_that_cloud_and_a_radio(home: Home) -> None:
+    nrf = f"{UPLINK}gateway = 'lte'\ndialect = 'nrf-cloud'\n"
+    place, message, remedy = home.problem(nrf)
+    assert (place, message) == ("agent.toml:2", "uplinks.a.gateway: there is no radio for BLE devices")
+    assert "[radios.ble]" in remedy
+    home.write(f"{nrf}[radios.lax]\nneeded = 1\n")
+    assert home.load().uplinks["a"].gateway == "lte"
+    for other in ("gateway = 'gateway'\n", "gateway = 'lte'\ndialect = 'nrf-cloud'\ntransport = 'rest'\n"):
+        assert "over MQTT" in home.problem(f"{UPLINK}{other}[radios.lax]\nneeded = 1\n")[1]
+
+
 def test_files_must_be_readable_and_keys_private(home: Home) -> None:
     ca, certificate, key = (home.write("PEM", name) for name in ("ca.pem", "hub.crt", "hub.key"))
     key.chmod(0o640)

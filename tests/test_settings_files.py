@@ -92,7 +92,7 @@ def test_the_aws_example_with_its_credentials(tmp_path: Path, monkeypatch: pytes
     for name in ("ca.pem", "hub.crt", "hub.key"):
         tmp_path.joinpath(name).write_text("PEM", encoding="ascii")
     env = {"STATE_DIRECTORY": str(tmp_path), "CREDENTIALS_DIRECTORY": str(tmp_path)}
-    info = type("Info", (), {"settings": ZigbeeSettings})
+    info = type("Info", (), {"settings": ZigbeeSettings, "raw_gatt": False})
     monkeypatch.setattr("agent.settings.loader.load_driver", lambda _kind: info)
     uplink = load(CONFIG / "examples" / "aws-iot.toml", env).uplinks["aws"]
     assert (uplink.tls, uplink.ca, uplink.key) == (True, str(tmp_path / "ca.pem"), str(tmp_path / "hub.key"))

@@ -46,7 +46,7 @@ class GatewayDialect:
 
     def operations(self, pairing: Pairing) -> str:
         """Where operations come."""
-        return f"{pairing.messages}/c2d/r"
+        return messages_topic(pairing)
 
     def events(self, pairing: Pairing) -> str:
         """Where events go."""
@@ -157,6 +157,11 @@ class JsGateway(GatewayDialect):
 
     def _code(self, code: int) -> int | None:
         return code
+
+
+def messages_topic(pairing: Pairing) -> str:
+    """Where the cloud's ordinary messages come."""
+    return f"{pairing.messages}/c2d/r"
 
 
 def is_operation(payload: bytes) -> bool:

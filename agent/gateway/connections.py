@@ -145,8 +145,8 @@ class Connections:
         if chosen is not None:
             self._trying, self._until, self._last = chosen, now + self._timing.attempt, chosen.address
             chosen.connecting = True
-            gatt.want(chosen.address)
             self._changed()
+            gatt.want(chosen.address)
 
     def _next(self, gatt: RawGatt) -> Peer | None:
         """The one after who was tried last, of those that can be."""

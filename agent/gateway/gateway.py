@@ -13,7 +13,7 @@ from typing import Protocol
 from agent.cloud.channel import Channel
 from agent.cloud.dialect import MalformedMessage
 from agent.cloud.mqtt import Inbound
-from agent.cloud.nrf_gateway import GatewayDialect, RefusedOperation, is_operation
+from agent.cloud.nrf_gateway import GatewayDialect, RefusedOperation, is_operation, messages_topic
 from agent.cloud.nrf_pairing import Pairing
 from agent.driver import DeviceUnreachable, DriverError, NotNow
 from agent.gateway.connections import Connections, Timing
@@ -27,7 +27,6 @@ from agent.wire.nrf_gateway import DeleteYourself, GatewayStatus, OfDevice, Oper
 
 log = logging.getLogger(__name__)
 
-PAUSE = 1.0  # seconds; a radio that is going away is still there for a moment
 Radio = Callable[[], Awaitable[RawGatt]]
 
 
@@ -54,13 +53,13 @@ class Gateway:
         timing: Timing | None = None,
     ) -> None:
         self._dialect, self._channel, self._outlet = dialect, channel, outlet
-        self._radio, self._spawn = radio, spawn
+        self._radio, self._spawn, self._timing = radio, spawn, timing or Timing()
         self._pairing: Pairing | None = None
-        self._shadow = Shadow(dialect, channel, outlet.count)
-        self._shadow.on_connections, self._shadow.on_beacons = self._desire, self._watch
+        self.shadow = Shadow(dialect, channel, outlet.count)
+        self.shadow.on_connections, self.shadow.on_beacons = self.desire, self._watch
         self._scans = Scans(dialect, outlet)
         self._operations = Operations(dialect, outlet)
-        self._connections = Connections(dialect, outlet, self._operations, self._changed, timing or Timing())
+        self._connections = Connections(dialect, outlet, self._operations, self._changed, self._timing)
         self._connections.scanning = lambda: self._scans.running
         self._connections.updates = lambda address: self.firmware is not None and self.firmware.updates(address)
         self._work: dict[str, asyncio.Task[None]] = {}
@@ -73,7 +72,7 @@ class Gateway:
                 await self._connections.keep(await self._radio())
             except DriverError as error:
                 log.info("the BLE gateway waits for its radio: %s", error)
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(self._timing.look)  # a radio that is going away is still there for a moment
 
     # ---- what the uplink calls --------------------------------------------------------------------------------------
 
@@ -84,21 +83,21 @@ class Gateway:
                 self._channel.unlisten(self._dialect.operations(self._pairing))
             self._channel.listen(self._dialect.operations(pairing), self._operation)
         self._pairing = self._outlet.pairing = pairing
-        self._shadow.paired(pairing)
+        self.shadow.paired(pairing)
 
     def up(self) -> None:
         """A connection to the cloud is open."""
-        self._shadow.begin(firmware=self.firmware is not None, statuses=self._statuses())
+        self.shadow.begin(firmware=self.firmware is not None, statuses=self.statuses())
 
     def hear(self, inbound: Inbound) -> bool:
         """Whether a message on the uplink's own topics was for the gateway alone."""
         if not self._channel.up or self._pairing is None:
             return False
-        own = self._dialect.told_once and inbound.topic == self._dialect.operations(self._pairing)
-        if own and is_operation(inbound.payload):
+        # also for the JavaScript gateways: the cloud may not know yet which dialect this is
+        if inbound.topic == messages_topic(self._pairing) and is_operation(inbound.payload):
             self._operation(inbound)
             return True
-        return self._shadow.hear(inbound)
+        return self.shadow.hear(inbound)
 
     # ---- operations -------------------------------------------------------------------------------------------------
 
@@ -120,7 +119,7 @@ class Gateway:
             case Scan():
                 self._scans.start(self._spawn, self._connections, operation)
             case GatewayStatus():
-                self._shadow.tell_anew(self._statuses())
+                self.shadow.tell_anew(self.statuses())
             case DeleteYourself():
                 self._retire()
             case _:
@@ -139,20 +138,21 @@ class Gateway:
         log.info("nRF Cloud has removed this gateway: its BLE devices are let go")
         self._scans.cancel()
         self._watch(())
-        self._desire(())
+        self.desire(())
 
     # ---- devices ----------------------------------------------------------------------------------------------------
 
-    def _statuses(self) -> dict[str, PeerStatus]:
+    def statuses(self) -> dict[str, PeerStatus]:
         return {address: peer.status for address, peer in self._connections.peers.items()}
 
     def _changed(self) -> None:
-        self._shadow.tell(self._statuses())
+        self.shadow.tell(self.statuses())
 
     def _watch(self, beacons: tuple[str, ...]) -> None:
         self._connections.beacons = beacons
 
-    def _desire(self, addresses: tuple[str, ...]) -> None:
+    def desire(self, addresses: tuple[str, ...]) -> None:
+        """Have these devices connected, and no others."""
         peers = self._connections.peers
         for address in [known for known in peers if known not in addresses]:
             peer = peers.pop(address)

@@ -37,6 +37,7 @@ class Shadow:
         self._pairing: Pairing | None = None
         self._told: dict[str, PeerStatus] = {}
         self._questions = 0
+        self._odd: dict[str, Any] = {}  # what was found fault with already
         self.on_connections: Wished = _nobody
         self.on_beacons: Wished = _nobody
 
@@ -132,7 +133,9 @@ class Shadow:
 
     def _listed(self, name: str, given: Any) -> tuple[str, ...]:
         found = addresses(given)
-        if given is not None and (not isinstance(given, list) or len(found) != len(given)):
+        odd = given is not None and (not isinstance(given, list) or len(found) != len(given))
+        if odd and self._odd.get(name) != given:  # a delta comes again with each change
+            self._odd[name] = given
             self._count("gateway_malformed")
             log.warning("%s in the shadow has entries that are no addresses, too many of them, or some twice", name)
         return found

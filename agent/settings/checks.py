@@ -31,11 +31,12 @@ class Finding:
     rests_on: tuple[KeyPath, ...] = ()
 
 
-def check(settings: Settings, credentials: Path | None) -> Iterator[Finding]:
-    """Everything that makes `settings` unusable on this machine."""
+def check(settings: Settings, credentials: Path | None, *, raw_gatt: bool = False) -> Iterator[Finding]:
+    """Everything that makes `settings` unusable on this machine. `raw_gatt`: one of the radios speaks it."""
     yield from _folder(settings.hub.state_dir)
     for name, uplink in settings.uplinks.items():
         yield from _transport(("uplinks", name), uplink)
+        yield from _gateway(("uplinks", name, "gateway"), uplink, raw_gatt=raw_gatt)
         yield from _files(("uplinks", name), uplink, credentials)
     yield from _key_store(settings.identity)
     yield from _claim(settings)
@@ -70,10 +71,6 @@ def _transport(path: KeyPath, uplink: UplinkSettings) -> Iterator[Finding]:
     if uplink.transport == "rest" and uplink.dialect != "nrf-cloud":
         reason = f"{uplink.dialect} needs a connection"
         yield Finding((*path, "transport"), reason, 'set it to "mqtt"', ((*path, "dialect"),))
-    if uplink.gateway != "off" and (uplink.transport == "rest" or uplink.dialect != "nrf-cloud"):
-        reason = "only an uplink to nRF Cloud over MQTT has operations for BLE devices"
-        rests_on = ((*path, "dialect"), (*path, "transport"))
-        yield Finding((*path, "gateway"), reason, 'set it to "off"', rests_on)
     if not uplink.tls and not values.is_loopback(uplink.host):
         remedy = "set tls = true, or use a broker on this machine (127.0.0.1, ::1, localhost)"
         reason = f"without TLS everyone on the way to {uplink.host} reads and sends commands"
@@ -92,6 +89,18 @@ def _transport(path: KeyPath, uplink: UplinkSettings) -> Iterator[Finding]:
     if uplink.password and not uplink.username:
         yield Finding(
             (*path, "password"), "a password without a user name", "give `username` too", ((*path, "username"),)
+        )
+
+
+def _gateway(path: KeyPath, uplink: UplinkSettings, *, raw_gatt: bool) -> Iterator[Finding]:
+    if uplink.gateway == "off":
+        return
+    if uplink.transport == "rest" or uplink.dialect != "nrf-cloud":
+        reason = "only an uplink to nRF Cloud over MQTT has operations for BLE devices"
+        yield Finding(path, reason, 'set it to "off"', ((*path[:-1], "dialect"), (*path[:-1], "transport")))
+    elif not raw_gatt:
+        yield Finding(
+            path, "there is no radio for BLE devices", 'add a [radios.ble], or set it to "off"', (("radios",),)
         )
 
 

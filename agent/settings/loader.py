@@ -77,6 +77,7 @@ class _Loader:
         self._deep = deep
         self._context = {"credentials": credentials, "read_secrets": deep}
         self._partial = bool(sources.problems)
+        self._raw_gatt = False  # whether a radio speaks it
 
     def run(self) -> Settings | None:
         named = frozenset(_paths(self._sources.values))
@@ -117,6 +118,7 @@ class _Loader:
         except ConfigError as error:
             self._add((*path, "kind"), error.message, error.remedy)
             return None
+        self._raw_gatt = self._raw_gatt or info.raw_gatt
         model: type[BaseModel] = info.settings
         given = {key: value for key, value in table.items() if key != "kind"}
         if model.model_config.get("extra", "ignore") == "ignore":
@@ -162,7 +164,7 @@ class _Loader:
                 if not removed:
                     return
                 spoilt += removed
-        for finding in check(settings, self._credentials):
+        for finding in check(settings, self._credentials, raw_gatt=self._raw_gatt):
             if not any(_overlap(one, path) for one in (finding.path, *finding.rests_on) for path in spoilt):
                 self._add(finding.path, finding.reason, finding.remedy)
 

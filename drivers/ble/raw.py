@@ -6,8 +6,9 @@ A connection that was asked for here is kept, counted among `connections`, and c
 import asyncio
 import math
 from collections.abc import Callable
+from contextlib import suppress
 
-from agent.driver import UnknownDevice
+from agent.driver import DriverError, UnknownDevice
 from agent.gatt import Filter
 from drivers.ble.adverts import Advert
 from drivers.ble.gatt import Services
@@ -72,7 +73,8 @@ class RawGatt:
         try:
             await asyncio.sleep(seconds)
         finally:
-            await self._session.scanner.actively(False)
+            with suppress(DriverError):  # the radio's end must not hide a cancellation; `check` tells of it
+                await self._session.scanner.actively(False)
 
     def watch(self, told: Callable[[str, bool], None]) -> Callable[[], None]:
         """Hear who is connected (True) and who is so no more (False); the answer ends that."""
