@@ -39,6 +39,7 @@ async def tell(stage: Stage) -> None:
     say("2. The hub starts with its claim certificate, makes a key, and gets its own certificate")
     stage.start_hub()
     await until("the hub ACTIVATED", lambda: status(api, hub) == "ACTIVATED")
+    await _online(stage)  # a discovery at a radio that is away fails at once
     say(f"   hub {hub} is ACTIVATED")
     say("3. Devices are discovered, and added")
     things = await _join(stage, api, hub)
