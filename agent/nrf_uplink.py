@@ -15,20 +15,24 @@ from agent.cloud.nrf_pairing import About, Control, Conversation
 from agent.cloud.nrf_session import NrfSession
 from agent.cloud.nrf_wires import MqttWire
 from agent.driver import load_driver
-from agent.errors import ConfigError
+from agent.errors import ConfigError, install_extra
 from agent.gatt import OffersGatt, RawGatt
 from agent.outbox import Outbox
 from agent.requests import ApplyLogs, Kind, Publish
 from agent.runtime import Runtime
 from agent.runtime_logs import UploadedLogs
 from agent.settings import Settings, UplinkSettings
+from agent.settings.values import coap_place
 from agent.supervise import Supervisor, Unit
 from agent.updates import Updates, boards
 
 if TYPE_CHECKING:
-    from agent.cloud.nrf_rest_link import NrfRestLink
+    from contextlib import AbstractAsyncContextManager
+
+    from agent.cloud.nrf_calls import NrfCalls
+    from agent.cloud.nrf_calls_link import NrfCallsLink
     from agent.identity.hub_identity import HubIdentity
-    from agent.identity.tokens import DeviceAuthorization
+    from agent.identity.tokens import Profile, Tokens
 
 Attach = Callable[[logging.Handler], Callable[[], None]]
 LEVELS = {1: "ERROR", 2: "WARN", 3: "INFO", 4: "DEBUG"}  # logLvl -> what a store of lines is asked for
@@ -101,33 +105,56 @@ class NrfParts:
         channel.on_up.append(gateway.up)
         self._supervisor.spawn(f"BLE gateway of {self._name}", gateway.live())
 
-    def rest_link(self, identity: "HubIdentity | None", policy: LinkPolicy, outbox: Outbox) -> "NrfRestLink":
-        """The uplink by calls. Raises ConfigError where the hub has no key for tokens."""
-        from agent.cloud.nrf_rest_link import NrfRestLink  # noqa: PLC0415  only such an uplink needs an HTTP client
-        from agent.cloud.nrf_rest_wire import RestWire  # noqa: PLC0415
-        from agent.cloud.rest import Rest  # noqa: PLC0415
+    def calls_link(self, identity: "HubIdentity | None", policy: LinkPolicy, outbox: Outbox) -> "NrfCallsLink":
+        """The uplink by calls. Raises ConfigError where the hub has no key for tokens, or lacks a library."""
+        from agent.cloud.nrf_calls_link import NrfCallsLink  # noqa: PLC0415  only such an uplink needs a client of its own
+        from agent.cloud.nrf_calls_wire import CallsWire  # noqa: PLC0415
 
-        uplink, clock = self._uplink, self._runtime.clock
-        link = NrfRestLink(
+        uplink = self._uplink
+        client, nrf = self._by_coap(identity) if uplink.transport == "coap" else self._by_rest(identity)
+        link = NrfCallsLink(
             self._name,
-            Rest(uplink.url, authorize=self._authorization(identity), ca=uplink.ca),
+            client,
+            nrf,
             policy,
             self.dialect,
             self.conversation,
             outbox,
-            clock,
-            place=uplink.url,
+            self._runtime.clock,
+            place=uplink.service,
             interval=uplink.interval,
         )
         link.on_control.append(self.logs.apply)
         if self._takes:
-            self._updates.take_nrf_jobs(self._name, RestWire(link.nrf, ready=link.ready.wait))
+            self._updates.take_nrf_jobs(self._name, CallsWire(nrf, ready=link.ready.wait))
         self._supervisor.spawn(f"client of {self._name}", link.hold())
         self._supervisor.add(Unit(f"uplink {self._name}", link.run, first=1.1, longest=300.0))
         return link
 
-    def _authorization(self, identity: "HubIdentity | None") -> "DeviceAuthorization":
-        from agent.identity.tokens import DeviceAuthorization, Stored, Tokens  # noqa: PLC0415
+    def _by_rest(self, identity: "HubIdentity | None") -> "tuple[AbstractAsyncContextManager[object], NrfCalls]":
+        from agent.cloud.nrf_rest import NrfRest  # noqa: PLC0415
+        from agent.cloud.rest import Rest  # noqa: PLC0415
+        from agent.identity.tokens import DeviceAuthorization  # noqa: PLC0415
+
+        uplink = self._uplink
+        rest = Rest(uplink.service, authorize=DeviceAuthorization(self._tokens(identity)), ca=uplink.ca)
+        return rest, NrfRest(rest, uplink.client_id)
+
+    def _by_coap(self, identity: "HubIdentity | None") -> "tuple[AbstractAsyncContextManager[object], NrfCalls]":
+        from agent.identity.tokens import NRF_CLOUD_COAP  # noqa: PLC0415
+
+        try:
+            from agent.cloud.coap import Coap  # noqa: PLC0415
+            from agent.cloud.nrf_coap import Login, NrfCoap  # noqa: PLC0415
+        except ImportError as error:
+            text = f"CoAP needs {error.name}, which is not installed"
+            raise ConfigError(text, place=f"uplinks.{self._name}", remedy=install_extra("coap")) from error
+        uplink, tokens = self._uplink, self._tokens(identity, NRF_CLOUD_COAP)
+        coap = Coap(coap_place(uplink.service), self._runtime.clock, enter=Login(tokens), ca=uplink.ca)
+        return coap, NrfCoap(coap)
+
+    def _tokens(self, identity: "HubIdentity | None", profile: "Profile | None" = None) -> "Tokens":
+        from agent.identity.tokens import NRF_CLOUD, Stored, Tokens  # noqa: PLC0415
 
         slots = identity.slots if identity is not None else None
         slot = (slots.record.current or slots.record.asked) if slots is not None else None
@@ -135,8 +162,8 @@ class NrfParts:
             remedy = "make one with `agent identity csr`, and register it: `agent onboard nrf-device --self`"
             raise ConfigError("the hub has no key for its tokens", place=f"uplinks.{self._name}", remedy=remedy)
         key, own = Stored(slots.keys, slots.key(slot)), self._runtime.hub.own
-        tokens = Tokens(key, self._uplink.client_id, self._runtime.clock, bound=lambda: own.token_seconds)
-        return DeviceAuthorization(tokens)
+        clock, device = self._runtime.clock, self._uplink.client_id
+        return Tokens(key, device, clock, bound=lambda: own.token_seconds, profile=profile or NRF_CLOUD)
 
 
 def gatt_radio(settings: Settings) -> str:

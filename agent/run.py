@@ -5,6 +5,7 @@ Stop (SIGTERM, SIGINT): windows closed, offline said, what is in flight awaited,
 """
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -237,9 +238,11 @@ class Daemon:
     async def _housekeeping(self) -> None:
         self._resume()
         self.runtime.tell_status()
-        written = self._clock.now().mono
+        written, pause = self._clock.now().mono, min(HOUSEKEEPING, self._settings.store.state_flush)
+        await asyncio.sleep(pause)
+        gc.collect()
+        gc.freeze()  # what is there now stays: to go through it for garbage again and again holds up everything for 0.05 s and more
         while True:
-            await asyncio.sleep(min(HOUSEKEEPING, self._settings.store.state_flush))
             now = self._clock.now()
             if now.mono - written >= self._settings.store.state_flush:
                 self.runtime.flush_state()
@@ -248,6 +251,7 @@ class Daemon:
                 await self._store.shed_older_than(now.wall - self._settings.store.max_age)
                 old = now.wall - self._settings.commands.retention
                 await self._store.submit([records.forget_commands(old)])
+            await asyncio.sleep(pause)
 
     async def _watchdog(self, interval: float) -> None:
         """Feed systemd's watchdog while every part makes progress: the loop turns, the writer writes, no unit hangs."""

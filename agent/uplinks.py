@@ -71,7 +71,7 @@ class Uplinks:
     def add(self, name: str, uplink: UplinkSettings) -> None:
         """Start an uplink now, or once the hub has the certificate that it needs."""
         identity = self._identity
-        if uplink.transport == "rest":
+        if uplink.calls:
             self._start_calls(name, self._named(uplink))
         elif identity is None or not uplink.takes_identity:
             self._start(name, uplink, None)
@@ -188,7 +188,7 @@ class Uplinks:
 
     def _start_calls(self, name: str, uplink: UplinkSettings) -> None:
         """An uplink without a connection."""
-        link = self._nrf_cloud(name, uplink).rest_link(self._identity, _policy(uplink), Outbox(self._store))
+        link = self._nrf_cloud(name, uplink).calls_link(self._identity, _policy(uplink), Outbox(self._store))
         self._runtime.links[name] = link
         self._introduce(name)
 

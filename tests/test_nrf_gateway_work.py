@@ -23,11 +23,12 @@ from agent.gateway.connections import MOST_CONNECTED, Timing
 from agent.gateway.gateway import Gateway
 from agent.gateway.outlet import MOST_OPEN, Outlet
 from agent.gateway.peers import MOST_WAITING
-from agent.gateway.scans import MOST_FOUND
+from agent.gateway.scans import MOST_FOUND, TOGETHER
 from agent.gatt import Advert, Filter, Service
 from agent.supervise import Supervisor
 from agent.wire.nrf_gateway import ScanResults
-from tests.test_nrf_gateway import JSON, Char, Heard, Serv, full
+from tests.test_nrf_gateway import JSON
+from tests.test_nrf_gateway_values import Char, Heard, Serv, full
 
 PAIRING = Pairing("hub-1", "prod/t/")
 DELTA = {"gateway": "prod/t/hub-1/shadow/update/delta", "lte": "hub-1/shadow/update/delta/trim"}
@@ -221,6 +222,9 @@ async def test_who_cannot_be_connected_has_its_turn_after_the_others() -> None:
         assert {PEERS[3], PEERS[4]}.isdisjoint(radio.wanted), "one is being updated, one was not heard"
         status = made.gateway.statuses()
         assert [status[address].status.connected for address in PEERS[:5]] == [False, True, False, False, False]
+        errors = made.kinds("error")
+        assert [one["device"]["deviceAddress"] for one in errors] == [PEERS[0], PEERS[2]], "once each"
+        assert "was not connected within" in errors[0]["error"]["description"]
         made.busy.clear()
         await until(lambda: PEERS[3] in radio.linked)
         await until(
@@ -302,7 +306,7 @@ async def test_an_lte_gateway_clears_the_shadow_and_asks_by_a_transform() -> Non
         assert made.count["gateway_malformed"] == 1
 
 
-@examples(2)
+@examples(1)
 @given(
     st.lists(st.tuples(st.integers(0, 4), JSON | st.binary(max_size=20)), max_size=6),
     st.sampled_from(["gateway", "lte"]),
@@ -341,34 +345,51 @@ async def test_events_that_the_disk_does_not_take_have_an_end_and_are_counted() 
         assert made.outlet.say(over)
 
 
-async def test_a_scan_has_an_end_of_what_it_tells_and_keeps_what_no_connection_took() -> None:
+@pytest.mark.parametrize(("reporting", "sizes"), [("instant", [1] * MOST_FOUND), ("batch", [TOGETHER] * 5)])
+async def test_a_scan_has_an_end_of_what_it_tells(reporting: str, sizes: list[int]) -> None:
     radio = Radio()
-    radio.air = [Heard(address=f"C0:00:00:00:{n >> 8:02X}:{n & 255:02X}", name="x") for n in range(MOST_FOUND + 5)]
+    radio.air = [Heard(address=f"C0:00:00:00:{n >> 8:02X}:{n & 255:02X}") for n in range(MOST_FOUND + 5)] * 2
     async with bench(radio=radio) as made:
-        await until(lambda: radio.connected() == () and made.gateway.statuses() == {})
-        made.operate({"type": "scan", "scanTimeout": 1})
-        await until(lambda: made.kinds("scan_result"))
-        hits = [body for topic, body in made.line.sent if topic.endswith("/g2c")]
-        assert ([len(one["event"]["devices"]) for one in hits], made.count["gateway_scan_overflow"]) == (
-            [1] * MOST_FOUND,
-            5,
-        )
-        assert [one["messageId"] for one in hits] == list(range(1, MOST_FOUND + 1))
-        assert [one["devices"] for one in made.kinds("scan_result")] == [[]]
-        made.line.open = False
-        made.said.clear()
-        made.line.hear(
-            Inbound(
-                OPERATIONS["gateway"],
-                json.dumps({"type": "operation", "id": "2", "operation": {"type": "scan"}}).encode(),
-                retained=False,
-                acknowledge=lambda: None,
-            )
-        )
+        await until(lambda: made.gateway.ready)
+        made.operate({"type": "scan", "scanTimeout": 1, "scanReporting": reporting})
         await until(lambda: any(one["timeout"] for one in made.kinds("scan_result")))
         told = made.kinds("scan_result")
-        assert sum(len(one["devices"]) for one in told) == MOST_FOUND, "through the outbox"
-        assert [one["timeout"] for one in told] == [False] * (len(told) - 1) + [True]
+        assert [len(one["devices"]) for one in told] == [*sizes, 0]
+        assert [one["timeout"] for one in told] == [False] * len(sizes) + [True]
+        assert made.count["gateway_scan_overflow"] == 10
+
+
+async def test_a_name_that_comes_later_is_told_and_what_was_told_is_not_told_again() -> None:
+    radio = Radio()
+    radio.air = [Heard(), Heard(rssi=-40), Heard(name="hall"), Heard(), Heard(name="hall", rssi=-90)]
+    async with bench(radio=radio) as made:
+        await until(lambda: made.gateway.ready)
+        made.operate({"type": "scan", "scanTimeout": 1, "filter": {"rssi": -60, "name": None}})
+        await until(lambda: any(one["timeout"] for one in made.kinds("scan_result")))
+        assert [one.get("name") for event in made.kinds("scan_result") for one in event["devices"]] == [None, "hall"]
+
+
+async def test_beacons_and_how_devices_are_heard_are_told_each_minute_without_the_outbox() -> None:
+    radio = Radio()
+    radio.air = [Heard(address=PEERS[1], rssi=-70), Heard(address=PEERS[2], rssi=-70)]
+    async with bench(radio=radio, watch=0.02) as made:
+        made.tell(DELTA["gateway"], {"state": {"beacons": [PEERS[1]], "desiredConnections": [PEERS[0]]}})
+
+        def hints() -> list[Any]:
+            return [body for topic, body in made.line.sent if topic.endswith("/g2c")]
+
+        def heard() -> set[tuple[str, str]]:
+            places = [one["address"] for body in hints() for one in body["event"]["devices"]]
+            return {(place["address"], place["type"]) for place in places}
+
+        await until(lambda: heard() == {(PEERS[1], "public"), (PEERS[0], "")})
+        numbers = [body["messageId"] for body in hints()]
+        assert numbers == sorted(set(numbers))
+        assert not made.kinds("scan_result")
+        made.line.open = False
+        sent = len(made.line.sent)
+        await until(lambda: made.outlet.hint(ScanResults(devices=[], timeout=False)) is False)
+        assert len(made.line.sent) == sent
 
 
 async def test_a_retained_operation_is_refused() -> None:

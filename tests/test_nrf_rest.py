@@ -19,7 +19,8 @@ from raw_http import Asked, RawHttp, Write, answer
 from rest_rig import Pauses, cut, endless, silent
 
 from agent.clock import ESTIMATED
-from agent.cloud.nrf_rest import ConflictError, MessageTooLargeError, NrfRest, difference
+from agent.cloud.nrf_calls import MessageTooLargeError, difference
+from agent.cloud.nrf_rest import ConflictError, NrfRest
 from agent.cloud.rest import Policy, RestError, UnavailableError, UnusableError
 from agent.cloud.rest_answer import Answer, failure
 from agent.errors import HubError, TryAgainError, UsageError

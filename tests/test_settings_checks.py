@@ -108,3 +108,19 @@ def test_the_state_folder_must_be_usable(home: Home, monkeypatch: pytest.MonkeyP
     assert not home.state.exists()
     monkeypatch.setattr(os, "access", lambda _path, _mode: False)
     assert "cannot be written" in home.problem("")[1]
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [("coap://cloud.example.com", "without DTLS"), ("https://cloud.example.com", "no address of CoAP")],
+)
+def test_an_uplink_by_coap_goes_to_an_address_of_coap(home: Home, url: str, reason: str) -> None:
+    text = f"{UPLINK}dialect = 'nrf-cloud'\ntransport = 'coap'\n"
+    place, message, remedy = home.problem(f"{text}url = '{url}'\n")
+    assert (place, reason in message) == ("agent.toml:4", True)
+    assert "coaps://coap.nrfcloud.com:5684" in remedy
+    assert "needs a connection" in home.problem(f"{UPLINK}transport = 'coap'\n")[1]
+    home.write(text)
+    assert home.load().uplinks["a"].service == "coaps://coap.nrfcloud.com:5684"
+    home.write(text.replace("coap'", "rest'"))
+    assert home.load().uplinks["a"].service == "https://api.nrfcloud.com/v1"

@@ -37,6 +37,7 @@ class GatewayDialect:
     """What both have in common, and the LTE gateway's own. `device` is the gateway's id."""
 
     name: Name = "lte"
+    apart = False  # whether it has topics of its own
     told_once = True  # all that a scan finds is told together at its end
 
     def __init__(self, device: str) -> None:
@@ -118,7 +119,7 @@ class JsGateway(GatewayDialect):
     """The dialect of the JavaScript gateways."""
 
     name: Name = "gateway"
-    told_once = False
+    apart, told_once = True, False
 
     def operations(self, pairing: Pairing) -> str:
         return f"{pairing.prefix}gateways/{pairing.device}/c2g"

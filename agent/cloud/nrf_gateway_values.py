@@ -13,12 +13,12 @@ from agent.gatt import Advert, Characteristic, Service
 from agent.wire import nrf_gateway as wire
 
 CLIENT_CONFIGURATION = (
-    "2902"  # the descriptor that turns notifications on; BlueZ keeps it to itself, and does it for us
+    "2902"  # the descriptor that turns notifications on: BlueZ keeps it to itself, and does it for us
 )
-MOST_VALUES = (
-    16_384  # octets of all values in one tree: as numbers in JSON they are four times that, and a message has its limit
-)
-MOST_CHARACTERISTICS = 256
+# Of one tree, so that a message is within AWS IoT Core's 128 KiB: an octet as a number is up to four characters.
+MOST_VALUES = 8192  # octets
+MOST_ATTRIBUTES = 250  # characteristics and descriptors; those beyond can be used, and are not told
+LONGEST_ADVERT = 255  # octets; more is not told
 _PROPERTIES = {  # nRF Cloud's word -> BlueZ's
     "read": "read",
     "write": "write",
@@ -29,8 +29,8 @@ _PROPERTIES = {  # nRF Cloud's word -> BlueZ's
     "broadcast": "broadcast",
 }
 _APPLE, _IBEACON, _EDDYSTONE = 0x004C, b"\x02\x15", "FEAA"
-_NAME, _SERVICES_16, _SERVICES_128, _DATA_16, _DATA_128, _MANUFACTURER = 0x09, 0x03, 0x07, 0x16, 0x21, 0xFF
 # AD types (Assigned Numbers, 2.3)
+_NAME, _SERVICES_16, _SERVICES_128, _DATA_16, _DATA_128, _MANUFACTURER = 0x09, 0x03, 0x07, 0x16, 0x21, 0xFF
 
 Path = tuple[str, ...]
 
@@ -53,17 +53,19 @@ def places(services: tuple[Service, ...]) -> list[Place]:
             own = {wire.uuid(descriptor.uuid): descriptor.uuid for descriptor in one.descriptors}
             if one.flags & {"notify", "indicate"}:
                 own[CLIENT_CONFIGURATION] = ""
-            if len(found) < MOST_CHARACTERISTICS:
-                found.setdefault(path, Place(path, one, own))
+            found.setdefault(path, Place(path, one, own))
     return list(found.values())
 
 
 def tree(found: list[Place], values: Mapping[Path, bytes], dialect: GatewayDialect) -> wire.Services:
     """Services with their characteristics and descriptors; values that a message has no room for are told empty."""
-    room = MOST_VALUES
+    room, left = MOST_VALUES, MOST_ATTRIBUTES
     nodes: wire.Services = {}
     for place in found:
         paths = [place.path, *((*place.path, name) for name in place.descriptors)]
+        left -= len(paths)
+        if left < 0:
+            break
         told: dict[Path, bytes] = {}
         for path in paths:
             value = values.get(path, b"")
@@ -109,9 +111,9 @@ def scan_result(advert: Advert, dialect: GatewayDialect) -> wire.ScanResult:
     if dialect.told_once:
         return told
     services = [wire.uuid(one) for one in advert.services]
-    return told.model_copy(
-        update={"service_uuids": services or None, "advertisement_data": list(octets(advert)) or None}
-    )
+    data = octets(advert)
+    told_data = list(data) if 0 < len(data) <= LONGEST_ADVERT else None
+    return told.model_copy(update={"service_uuids": services or None, "advertisement_data": told_data})
 
 
 def octets(advert: Advert) -> bytes:

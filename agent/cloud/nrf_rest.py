@@ -4,7 +4,6 @@ Calls and statuses: protocol notes, sections 1.3 to 1.5. The token is `Rest`'s b
 """
 
 import base64
-import json
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -12,17 +11,15 @@ from typing import Any
 
 from pydantic import JsonValue
 
+from agent.cloud.nrf_calls import MessageTooLargeError, NrfCalls, Wanted, advised, difference
 from agent.cloud.rest import Answer, Rest, RestError, UnusableError, segment
-from agent.errors import HubError, TryAgainError
+from agent.errors import TryAgainError
 from agent.wire.nrf import (
-    ENDED,
     Assistance,
     Device,
-    Execution,
     ExecutionUpdate,
     FilePlace,
     Fix,
-    FotaStatus,
     JsonObject,
     Message,
     Predictions,
@@ -33,38 +30,23 @@ from agent.wire.nrf import (
 log = logging.getLogger(__name__)
 
 LONGEST_MESSAGE = 128 * 1024  # bytes of a POST: the cloud hands messages on through AWS IoT, which takes no more
-LONGEST_DETAIL = 1024  # characters
 CONFLICTS = 5  # attempts at a state that somebody else changes too
 FRAGMENT = 32_768  # bytes of assistance data that are asked for at once
 MOST_ASSISTANCE = 1 << 20
-_NOT_FOUND, _PARTIAL = 404, 206
+_PARTIAL = 206
 _CONFLICT = (409, 412)
-_ENDED_ALREADY = (400, 404, 409, 422)
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,9})-(\d{1,9})/(\d{1,9})")
-_REMEDIES = {  # the cloud's own codes
-    "40001": "onboard the device with the certificate that it has now",
-    "40005": "the account's limit of this service is reached: see its plan",
-    "40100": "register the hub's public key with the account, or onboard the hub again (`agent identity show` has the key)",
-    "40101": "the hub belongs to another account: have it removed there",
-    "40103": "the hub is not in the account: onboard it",
-    "40410": "onboard the hub first, or check its id",
-    "40412": "the hub is still being provisioned: try again in a minute",
-}
 
 
 class ConflictError(TryAgainError):
     """Somebody else changes the same state all the time."""
 
 
-class MessageTooLargeError(HubError):
-    """A message is larger than the cloud takes."""
+class NrfRest(NrfCalls):
+    """The calls of one device by REST. `rest` has the API's URL as its base, with /v1."""
 
-
-class NrfRest:
-    """The calls of one device. `rest` has the API's URL as its base, with /v1.
-
-    All raise RestError with the cloud's code, UnavailableError and UnusableError, and what signing a token raises.
-    """
+    protocol = "REST"
+    longest = batch = 100_000  # bytes of messages in one POST, of the 128 KiB that AWS IoT takes
 
     def __init__(self, rest: Rest, device: str) -> None:
         self._rest, self._id = rest, device
@@ -103,6 +85,16 @@ class NrfRest:
             f"the state of {self._id} was changed by others {CONFLICTS} times in a row", place="nRF Cloud"
         )
 
+    async def settle(self, wanted: Wanted) -> None:
+        """See NrfCalls."""
+
+        def change(found: Device) -> StateChange | None:
+            told = wanted(found.state.desired)
+            differing = difference(told.reported or {}, found.state.reported)
+            return StateChange(reported=differing or None, desired=told.desired) if differing or told.desired else None
+
+        await self.change_state(change)
+
     async def report(self, reported: JsonObject) -> Device:
         """Have the cloud know this state: only what differs is sent. Raises as `change_state`."""
 
@@ -119,7 +111,7 @@ class NrfRest:
         await self._send("", dict(message), again=again)
 
     async def send_bulk(self, messages: Sequence[Mapping[str, JsonValue]], *, again: bool = False) -> None:
-        """Several at once; else as `send`."""
+        """See NrfCalls; else as `send`."""
         await self._send("/bulk", [dict(message) for message in messages], again=again)
 
     async def send_binary(self, content: bytes, *, again: bool = False) -> None:
@@ -137,35 +129,12 @@ class NrfRest:
 
     # ---- FOTA -------------------------------------------------------------------------------------------------------
 
-    async def current_job(self, firmware_type: str = "") -> Execution | None:
-        """The oldest job that has not ended, None when there is nothing to do."""
-        query = {"firmwareType": firmware_type} if firmware_type else {}
-        try:
-            return (await self._call("GET", f"/fota-job-executions/{self._device}/current", query=query)).model(
-                Execution
-            )
-        except RestError as error:
-            if error.status == _NOT_FOUND:
-                return None
-            raise
+    async def _current_job(self, query: Mapping[str, str]) -> Answer:
+        return await self._call("GET", f"/fota-job-executions/{self._device}/current", query=query)
 
-    async def tell_job(self, job: str, status: FotaStatus, details: str = "") -> bool:
-        """Report on a job. False when it is no longer there: it was cancelled, or had ended (also by an earlier report that was lost)."""
-        update = ExecutionUpdate(status=status, details=details[:LONGEST_DETAIL] or None)
+    async def _update_job(self, job: str, update: ExecutionUpdate) -> None:
         path = f"/fota-job-executions/{self._device}/{segment(job)}"
-        try:
-            await self._call("PATCH", path, json=update.wire(), retry=True)
-        except RestError as error:
-            if error.status not in _ENDED_ALREADY:
-                raise
-            current = await self.current_job()
-            if current is not None and current.job_id == job:
-                raise
-            log.info("job %s has ended in the cloud: it did not take %s", job, status)
-            return False
-        if status in ENDED:
-            log.info("job %s: %s %s", job, status, details[:LONGEST_DETAIL])
-        return True
+        await self._call("PATCH", path, json=update.wire(), retry=True)
 
     # ---- location ---------------------------------------------------------------------------------------------------
 
@@ -210,19 +179,4 @@ class NrfRest:
         try:
             return await self._rest.call(method, path, **more)
         except RestError as error:
-            error.remedy = _REMEDIES.get(error.code, error.remedy)
-            raise
-
-
-def difference(wanted: JsonObject, found: Mapping[str, JsonValue]) -> JsonObject:
-    """What must be merged into `found` so that it has all of `wanted`; empty when it has."""
-    changed: JsonObject = {}
-    for name, value in wanted.items():
-        there = found.get(name)
-        if isinstance(value, dict) and isinstance(there, dict):
-            inner = difference(value, there)
-            if inner:
-                changed[name] = inner
-        elif json.dumps(value, sort_keys=True) != json.dumps(there, sort_keys=True):  # true is not 1 here
-            changed[name] = value
-    return changed
+            raise advised(error) from None

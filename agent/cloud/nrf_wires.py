@@ -1,4 +1,4 @@
-"""How nRF Cloud's firmware jobs come to a hub and are told of: here as lists over MQTT; over REST: agent.cloud.nrf_rest_wire.
+"""How nRF Cloud's firmware jobs come to a hub and are told of: here as lists over MQTT; by REST and CoAP: agent.cloud.nrf_calls_wire.
 
 Protocol notes, sections 3.1 to 3.3. Who carries jobs out (agent.ota.sources.nrf_fota) does not see which way it is.
 """

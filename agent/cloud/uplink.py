@@ -9,7 +9,7 @@ from agent.requests import Message
 
 
 class Uplink(Protocol):
-    """agent.cloud.link.Link over MQTT, agent.cloud.nrf_rest_link.NrfRestLink by calls. `connected`: the cloud takes what is offered."""
+    """agent.cloud.link.Link over MQTT, agent.cloud.nrf_calls_link.NrfCallsLink by calls. `connected`: the cloud takes what is offered."""
 
     name: str
     policy: LinkPolicy

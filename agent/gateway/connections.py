@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from agent.cloud.nrf_gateway import GatewayDialect
 from agent.cloud.nrf_gateway_values import scan_result
-from agent.driver import DriverError, DriverLost
+from agent.driver import DeviceUnreachable, DriverError, DriverLost
 from agent.gateway.operations import Operations
 from agent.gateway.outlet import Outlet
 from agent.gateway.peers import Peer
@@ -60,6 +60,10 @@ class Connections:
         self._gatt: RawGatt | None = None
 
     @property
+    def ready(self) -> bool:
+        return self._gatt is not None
+
+    @property
     def gatt(self) -> RawGatt:
         """Of the radio that is up. Raises DriverLost."""
         if self._gatt is None:
@@ -79,7 +83,7 @@ class Connections:
                 await self._attempt(gatt, now())
                 if now() - watched >= self._timing.watch:
                     watched = now()
-                    await self._watch(gatt)
+                    await self._watched(gatt)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._timing.look):
                         await self.attention.wait()
@@ -134,9 +138,7 @@ class Connections:
         if trying is not None and not (trying.connected or trying.gone):
             if now < self._until and not self.updates(trying.address):
                 return
-            await gatt.disconnect(trying.address)
-            trying.connecting = False
-            self._changed()
+            await self._give_up(gatt, trying)
         self._trying = None
         places = min(MOST_CONNECTED, gatt.places)
         if sum(peer.connected for peer in self.peers.values()) >= places:
@@ -147,6 +149,16 @@ class Connections:
             chosen.connecting = True
             self._changed()
             gatt.want(chosen.address)
+
+    async def _give_up(self, gatt: RawGatt, trying: Peer) -> None:
+        """Its place is another's now. The account hears of it once, until it was connected."""
+        await gatt.disconnect(trying.address)
+        trying.connecting = False
+        self._changed()
+        if not (trying.failed or self.updates(trying.address)):
+            trying.failed = True
+            text = f"the device is heard, and was not connected within {self._timing.attempt:.0f} s; it is tried again"
+            self._outlet.error(text, DeviceUnreachable.code, trying.address)
 
     def _next(self, gatt: RawGatt) -> Peer | None:
         """The one after who was tried last, of those that can be."""
@@ -160,16 +172,25 @@ class Connections:
 
     # ---- watches ----------------------------------------------------------------------------------------------------
 
+    async def _watched(self, gatt: RawGatt) -> None:
+        """Raises DriverLost."""
+        try:
+            await self._watch(gatt)
+        except DriverLost:
+            raise
+        except DriverError as error:
+            log.info("BLE gateway: no watch in this minute: %s", error)
+
     async def _watch(self, gatt: RawGatt) -> None:
         """Only the JavaScript gateways tell what comes of it; for both it is how a device that only answers an active scan is found."""
         missing = [one for one in self.peers.values() if not one.connected and gatt.silent_for(one.address) > RECENT]
         if (self.beacons or missing) and not self.scanning():
             found: dict[str, Advert] = {}
             await gatt.scan(self._timing.listen, lambda advert: found.update({advert.address: advert}), active=True)
-            for address in self.beacons if not self._dialect.told_once else ():
+            for address in self.beacons if self._dialect.apart else ():
                 if address in found:
                     self._hint(scan_result(found[address], self._dialect))
-        for peer in list(self.peers.values()) if not self._dialect.told_once else ():
+        for peer in list(self.peers.values()) if self._dialect.apart else ():
             if peer.connected and gatt.silent_for(peer.address) < float("inf"):
                 heard = self._outlet.ago(gatt.silent_for(peer.address))
                 place = PeerAddress(address=peer.address, type="")

@@ -65,6 +65,11 @@ class Gateway:
         self._work: dict[str, asyncio.Task[None]] = {}
         self.firmware: Firmware | None = None
 
+    @property
+    def ready(self) -> bool:
+        """Whether its radio is up."""
+        return self._connections.ready
+
     async def live(self) -> None:
         """Over all lives of the radio."""
         while True:
@@ -78,7 +83,7 @@ class Gateway:
 
     def paired(self, pairing: Pairing) -> None:
         """The topics of a connection to the cloud, before it is open."""
-        if not self._dialect.told_once:
+        if self._dialect.apart:
             if self._pairing is not None:
                 self._channel.unlisten(self._dialect.operations(self._pairing))
             self._channel.listen(self._dialect.operations(pairing), self._operation)

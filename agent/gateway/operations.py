@@ -50,11 +50,11 @@ class Operations:
 
     async def left(self, gatt: RawGatt, peer: Peer) -> None:
         """The account wants it connected no more; the hub may, which has adopted it."""
+        await gatt.disconnect(peer.address)
         handles = {place.path: place.characteristic.handle for place in peer.places}
         for path, told in peer.subscriptions.items():
             if path in handles and peer.address in gatt.connected():
                 await gatt.unsubscribe(peer.address, handles[path], told)
-        await gatt.disconnect(peer.address)
 
     async def perform(self, gatt: RawGatt, peer: Peer, operation: OfDevice) -> None:
         match operation:

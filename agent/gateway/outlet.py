@@ -1,7 +1,7 @@
 """How events reach the cloud.
 
-An event is durable-first, as events of adopted devices are: it goes through the outbox, and no lost connection loses it. Two are not: the
-hits of a running scan, which are told again at its end where they did not get out, and what is told each minute anyway.
+An event is durable-first, as events of adopted devices are: it goes through the outbox, which paces what is sent, and no lost connection
+loses it. What is told each minute anyway is not: beacons that are watched, and how connected devices were heard.
 """
 
 import logging

@@ -25,6 +25,7 @@ class Peer:
     gone: bool = False  # the account wants it no more
     connected: bool = False
     connecting: bool = False
+    failed: bool = False  # an attempt to connect it was given up since it was connected last
     arrived: bool = False
     dropped: bool = False  # its connection was lost, and the radio would make it anew by itself
     places: list[Place] = field(default_factory=list)
@@ -47,7 +48,7 @@ class Peer:
         return True
 
     def up(self) -> None:
-        self.connected, self.connecting, self.arrived = True, False, True
+        self.connected, self.connecting, self.failed, self.arrived = True, False, False, True
         self.attention.set()
 
     def down(self) -> None:

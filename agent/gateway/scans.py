@@ -1,6 +1,7 @@
 """Scans that the account asks for: each ends, also one that goes wrong, with the word that it is over."""
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -10,8 +11,9 @@ from agent.driver import DriverError
 from agent.gateway.connections import Connections
 from agent.gateway.outlet import Outlet
 from agent.gatt import Advert, Filter
-from agent.wire.nrf_gateway import Scan, ScanResult, ScanResults
+from agent.wire.nrf_gateway import Scan, ScanFilter, ScanResult, ScanResults
 
+ANY = -127  # dBm
 MOST_FOUND = 200  # devices of one scan: a message of the LTE gateway, which has all of them, must fit
 TOGETHER = 40  # devices in one message with their data
 
@@ -42,9 +44,8 @@ class Scans:
     async def _run(self, connections: Connections, scan: Scan) -> None:
         hits = _Hits(self._dialect, self._outlet, scan)
         try:
-            wanted = scan.filter
-            rssi = -127 if wanted is None or wanted.rssi is None else max(-127, round(min(wanted.rssi, 127)))
-            only = Filter(rssi, (wanted.name or "") if wanted is not None else "")
+            wanted = scan.filter or ScanFilter()
+            only = Filter(ANY if wanted.rssi is None else math.ceil(wanted.rssi), wanted.name or "")
             await connections.gatt.scan(scan.scan_timeout, hits.heard, only, active=scan.scan_mode == "active")
         except DriverError as error:
             self._outlet.error(str(error), error.code)
@@ -68,16 +69,17 @@ class _Hits:
         if before is None and len(self._found) >= MOST_FOUND:
             self._outlet.count("gateway_scan_overflow")
             return
-        result = scan_result(advert, self._dialect)
-        self._found[advert.address] = result
+        if before is not None and not self._dialect.told_once and (before.name or not advert.name):
+            return  # nothing new; on the path of every advert
+        result = self._found[advert.address] = scan_result(advert, self._dialect)
         if self._dialect.told_once:
             return
-        if before is not None and (before.name or not result.name):
-            return  # nothing new
-        if self._scan.scan_reporting == "batch" or not self._outlet.hint(_results([result])):
-            self._untold[advert.address] = result
+        if self._scan.scan_reporting == "instant":
+            self._outlet.say(_results([result]))
+            return
+        self._untold[advert.address] = result
         every = self._scan.scan_interval
-        if self._scan.scan_reporting == "batch" and every and self._now() - self._told_at >= every:
+        if every and self._now() - self._told_at >= every:
             self._tell()
 
     def _tell(self) -> None:

@@ -45,7 +45,7 @@ class Shadow:
 
     def paired(self, pairing: Pairing) -> None:
         """The topics of a connection, before it is open."""
-        if self._dialect.told_once:
+        if not self._dialect.apart:
             self._pairing = pairing
             return
         if self._pairing is not None:
@@ -62,7 +62,7 @@ class Shadow:
     def begin(self, *, firmware: bool, statuses: Mapping[str, PeerStatus]) -> None:
         """A connection is open."""
         self._questions = 0
-        if self._dialect.told_once:
+        if not self._dialect.apart:
             self._report({"desiredConnections": None, "statusConnections": None})
             self._told = {}
         else:
@@ -75,7 +75,7 @@ class Shadow:
         if self._pairing is None:
             return
         shadow = self._dialect.shadow(self._pairing)
-        if self._dialect.told_once:
+        if not self._dialect.apart:
             question = json.dumps({"t": CONNECTIONS, "l": CONNECTIONS_LIMIT}).encode()
             self._questions += self._publish(f"{shadow}/get/tf", question)
         else:
@@ -85,7 +85,7 @@ class Shadow:
 
     def hear(self, inbound: Inbound) -> bool:
         """The LTE gateway's part of what comes on the shadow's control topics: True where a message was an answer for it alone."""
-        if self._pairing is None or not self._dialect.told_once:
+        if self._pairing is None or self._dialect.apart:
             return False
         match inbound.topic.removeprefix(self._dialect.shadow(self._pairing)):
             case "/get/accepted/tf" if self._questions:

@@ -2,7 +2,7 @@
 
 A Profile says what a cloud wants. nRF Cloud (protocol notes, section 1.1): header `typ`, `alg` and, if wished, `kid` (SHA-256 of the
 SubjectPublicKeyInfo, hex); claims `sub` and `exp`, at most seven days ahead. A token is made only while the time is trusted, or told by the
-service that takes it: one with a wrong `exp` is refused, or lives too long.
+service that takes it: one with a wrong `exp` is refused, or lives too long. Over CoAP nobody tells it, see Profile.
 """
 
 import base64
@@ -40,15 +40,20 @@ class TokenTroubleError(HubError):
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What one cloud wants of tokens: their usual and longest life in seconds, and whether the header names the key."""
+    """What one cloud wants of tokens: their usual and longest life in seconds, and whether the header names the key.
+
+    `guess`: also while the time is only estimated. For a service that tells no time: to wait would be for ever, where a refusal is an answer.
+    """
 
     life: int = LIFE
     longest: int = LONGEST
     kid: bool = False
+    guess: bool = False
 
 
 NRF_CLOUD = Profile()
-NRF_CLOUD_COAP = Profile(life=LONGEST)  # sent once for each DTLS session, which may last
+# Sent once for each DTLS session, which may last; and only within it, so that one of a wrong time is known to the cloud alone.
+NRF_CLOUD_COAP = Profile(life=LONGEST, guess=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +162,7 @@ class Tokens:
             server = self._told[1] + moment.mono - self._told[0]
             if not trusted or LEEWAY < abs(server - moment.wall) <= MOST_SKEW:
                 return server
-        return moment.wall if trusted else None
+        return moment.wall if trusted or self._profile.guess else None
 
 
 class DeviceAuthorization:

@@ -68,9 +68,11 @@ def _user() -> str:
 
 
 def _transport(path: KeyPath, uplink: UplinkSettings) -> Iterator[Finding]:
-    if uplink.transport == "rest" and uplink.dialect != "nrf-cloud":
+    if uplink.calls and uplink.dialect != "nrf-cloud":
         reason = f"{uplink.dialect} needs a connection"
         yield Finding((*path, "transport"), reason, 'set it to "mqtt"', ((*path, "dialect"),))
+    if uplink.transport == "coap":
+        yield from _coap(path, uplink)
     if not uplink.tls and not values.is_loopback(uplink.host):
         remedy = "set tls = true, or use a broker on this machine (127.0.0.1, ::1, localhost)"
         reason = f"without TLS everyone on the way to {uplink.host} reads and sends commands"
@@ -95,13 +97,24 @@ def _transport(path: KeyPath, uplink: UplinkSettings) -> Iterator[Finding]:
 def _gateway(path: KeyPath, uplink: UplinkSettings, *, raw_gatt: bool) -> Iterator[Finding]:
     if uplink.gateway == "off":
         return
-    if uplink.transport == "rest" or uplink.dialect != "nrf-cloud":
+    if uplink.transport != "mqtt" or uplink.dialect != "nrf-cloud":
         reason = "only an uplink to nRF Cloud over MQTT has operations for BLE devices"
         yield Finding(path, reason, 'set it to "off"', ((*path[:-1], "dialect"), (*path[:-1], "transport")))
     elif not raw_gatt:
         yield Finding(
             path, "there is no radio for BLE devices", 'add a [radios.ble], or set it to "off"', (("radios",),)
         )
+
+
+def _coap(path: KeyPath, uplink: UplinkSettings) -> Iterator[Finding]:
+    rests_on = ((*path, "transport"),)
+    try:
+        values.coap_place(uplink.service)
+    except PydanticCustomError as error:
+        yield Finding((*path, "url"), str(error), str((error.context or {}).get("remedy")), rests_on)
+    missing = [name for name in ("aiocoap", "OpenSSL", "cbor2") if find_spec(name) is None]
+    if missing:
+        yield Finding((*path, "transport"), f"{missing[0]} is not installed", install_extra("coap"))
 
 
 def _key_store(told: IdentitySettings) -> Iterator[Finding]:
@@ -186,7 +199,7 @@ def _files(
 def _same_session(settings: Settings) -> Iterator[Finding]:
     seen: dict[tuple[str, int, str], str] = {}
     for name, uplink in settings.uplinks.items():
-        if uplink.transport == "rest":
+        if uplink.calls:
             continue
         first = seen.setdefault((uplink.host.lower(), uplink.port, uplink.client_id or settings.hub.id), name)
         if first != name:

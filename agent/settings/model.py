@@ -53,8 +53,10 @@ class UplinkSettings(Section):
     dialect: Literal["managed-integrations", "nrf-cloud"] = Field(
         "managed-integrations", description="language of the cloud"
     )
-    transport: Literal["mqtt", "rest"] = Field("mqtt", description="rest: nRF Cloud by calls, without a connection")
-    url: str = Field("https://api.nrfcloud.com/v1", max_length=1024, description="of these calls")
+    transport: Literal["mqtt", "rest", "coap"] = Field(
+        "mqtt", description="rest, coap: nRF Cloud by calls, without a connection"
+    )
+    url: str = Field("", max_length=1024, description="of these calls; nRF Cloud's when not given")
     interval: Seconds = Field(60.0, ge=1, le=86_400, description="between two of these calls without an event")
     host: Annotated[str, AfterValidator(values.host)] = Field("127.0.0.1", description="broker's name or address")
     port: int = Field(8883, ge=1, le=65535, description="broker's TCP port")
@@ -84,6 +86,16 @@ class UplinkSettings(Section):
         "off", description="nRF Cloud's account may use BLE devices here: as Nordic's gateways or its LTE gateway do"
     )
     topics: TopicSettings = Field(default_factory=TopicSettings, description="topic table")
+
+    @property
+    def calls(self) -> bool:
+        """Whether it keeps no connection."""
+        return self.transport != "mqtt"
+
+    @property
+    def service(self) -> str:
+        """The URL of the calls."""
+        return self.url or (values.NRF_CLOUD_COAP if self.transport == "coap" else values.NRF_CLOUD_REST)
 
     @property
     def takes_identity(self) -> bool:

@@ -4,10 +4,12 @@ Each function takes what was given and returns what is meant, or raises Pydantic
 """
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import ValidationInfo
@@ -17,6 +19,7 @@ from agent.settings.secret import CREDENTIAL, invalid, resolve
 MAX_CLIENT_ID = 128  # bytes, AWS IoT Core
 MAX_TOPIC_PREFIX = 48  # bytes; with a hub id of 128 and /lifecycle/<id of 64> a topic stays within AWS IoT Core's 256
 MAX_PREFIX_SLASHES = 4  # of the 7 that AWS IoT Core allows; north/{hub}/lifecycle/{id} needs three
+NRF_CLOUD_REST, NRF_CLOUD_COAP = "https://api.nrfcloud.com/v1", "coaps://coap.nrfcloud.com:5684"
 MAX_HOST = 253  # RFC 1035, without the final dot
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "ms": 0.001}
@@ -28,6 +31,7 @@ _NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,31}", re.ASCII)
 _HOST_LABEL = re.compile(r"[0-9A-Za-z_]([0-9A-Za-z_-]{0,61}[0-9A-Za-z_])?", re.ASCII)
 _PRODUCT_CODE = re.compile(r"\d{12,13}", re.ASCII)
 _TEMPLATE = re.compile(r"[0-9A-Za-z_-]{1,36}", re.ASCII)
+_COAP_PORTS = {"coaps": 5684, "coap": 5683}  # RFC 7252, 6
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -155,6 +159,39 @@ def host(given: str) -> str:
         if len(given) > MAX_HOST or numeric or not all(_HOST_LABEL.fullmatch(label) for label in labels):
             raise invalid("is not a host name or address", remedy) from None
     return given
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A service of CoAP; `secure`: by DTLS. `host` is a name or an address without brackets."""
+
+    host: str
+    port: int
+    secure: bool
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"coap{'s' if self.secure else ''}://{host}:{self.port}"
+
+    @property
+    def is_here(self) -> bool:
+        return is_loopback(self.host)
+
+
+def coap_place(given: str) -> Place:
+    """coaps://HOST[:PORT]; coap:// for this machine only, where it is a test."""
+    remedy = f"write coaps://HOST or coaps://HOST:PORT; nRF Cloud's is {NRF_CLOUD_COAP}"
+    try:
+        parts = urlsplit(given)
+        port = parts.port
+    except ValueError:
+        raise invalid("is no address of CoAP", remedy) from None
+    if parts.scheme not in _COAP_PORTS or not parts.hostname or parts.path.strip("/") or parts.query or "@" in given:
+        raise invalid("is no address of CoAP", remedy)
+    found = Place(host(parts.hostname), port or _COAP_PORTS[parts.scheme], parts.scheme == "coaps")
+    if not found.secure and not found.is_here:
+        raise invalid(f"without DTLS everyone on the way to {found.host} reads and sends", remedy)
+    return found
 
 
 def topic_prefix(given: str) -> str:

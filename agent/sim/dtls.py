@@ -8,19 +8,17 @@ import hashlib
 import hmac
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from OpenSSL import SSL, crypto
+
+from agent.coap.dtls import DATAGRAM, DTLS_1_2, MTU, TICK, datagrams, leaving
 
 LOOPBACK = "127.0.0.1"
 SESSIONS = 1000
 IDLE = 3600.0  # seconds without a word of the peer
 HANDSHAKE = 30.0  # seconds
-TICK = 0.25  # seconds between looks at handshakes that wait
-MTU = 1232  # bytes: what every IPv6 network carries
-DATAGRAM = 16384  # bytes; OpenSSL reads a longer one in two, and takes the second for another datagram
-_DTLS_1_2 = 0xFEFD
-_HEADER = 13  # bytes of a record's header; its last two are the length of what follows
+_HEADER = 13  # bytes of a record's header
 _HANDSHAKE_RECORD = 22
 _HELLO = 1  # handshake type of a ClientHello
 
@@ -213,29 +211,6 @@ class DtlsDoor(asyncio.DatagramProtocol):
         return made
 
 
-def datagrams(stream: bytes) -> Iterator[bytes]:
-    """Whole records as datagrams, each as full as the MTU allows."""
-    start = end = 0
-    while end < len(stream):
-        after = end + _HEADER + int.from_bytes(stream[end + 11 : end + _HEADER], "big")
-        if after - start > MTU and end > start:
-            yield stream[start:end]
-            start = end
-        end = after
-    if start < len(stream):
-        yield stream[start:]
-
-
-def leaving(connection: SSL.Connection) -> bytes:
-    """What OpenSSL wants to send."""
-    parts = []
-    while True:
-        try:
-            parts.append(connection.bio_read(4 * DATAGRAM))
-        except SSL.WantReadError:
-            return b"".join(parts)
-
-
 def _begins(data: bytes, *, anew: bool) -> bool:
     """True for a ClientHello in the clear; with `anew` only for one without a cookie, as the other one may be a repetition."""
     hello = (
@@ -251,7 +226,7 @@ def _context(certificate: str, key: str) -> SSL.Context:
         return hmac.digest(secret, repr(connection.get_app_data()).encode(), hashlib.sha256)
 
     context = SSL.Context(SSL.DTLS_SERVER_METHOD)
-    context.set_min_proto_version(_DTLS_1_2)
+    context.set_min_proto_version(DTLS_1_2)
     context.set_options(SSL.OP_NO_QUERY_MTU | SSL.OP_NO_RENEGOTIATION)
     context.use_certificate(crypto.load_certificate(crypto.FILETYPE_PEM, certificate.encode()).to_cryptography())
     private = crypto.load_privatekey(crypto.FILETYPE_PEM, key.encode()).to_cryptography_key()

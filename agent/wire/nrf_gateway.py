@@ -75,7 +75,7 @@ class OperationMessage(_Body):
 class ScanFilter(_Body):
     """`name`: a part of it; `rssi`: in dBm, the least."""
 
-    rssi: float | None = None
+    rssi: float | None = Field(None, ge=-128, le=127, allow_inf_nan=False)
     name: str | None = Field(None, max_length=248)
 
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+
+from drivers.told import Happened, Values
 
 BASE = "-0000-1000-8000-00805f9b34fb"  # of UUIDs that the Bluetooth SIG gave (Core Specification, Vol 3, Part B, 2.5.1)
 
@@ -37,25 +38,6 @@ class Advert:
     def offers(self, services: Iterable[str]) -> bool:
         """Whether one of these services is advertised, or has data in the advertisement."""
         return any(uuid in self.services or uuid in self.service_data for uuid in services)
-
-
-@dataclass(frozen=True, slots=True)
-class Values:
-    """Properties of one capability of one endpoint."""
-
-    endpoint: str
-    capability: str  # its id
-    properties: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Happened:
-    """An event of one capability of one endpoint."""
-
-    endpoint: str
-    capability: str
-    event: str
-    fields: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ import struct
 from uuid import UUID
 
 from drivers.ble import scales
-from drivers.ble.adverts import Advert, Said, Values
+from drivers.ble.adverts import Advert, Said
+from drivers.told import Values
 
 EDDYSTONE, RUUVI, APPLE = 0xFEAA, 0x0499, 0x004C
 UID, URL, TLM, EID = 0x00, 0x10, 0x20, 0x30

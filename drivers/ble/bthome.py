@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from drivers.ble import scales
-from drivers.ble.adverts import Advert, Happened, Said, Values
+from drivers.ble.adverts import Advert, Said
 from drivers.ble.bthome_table import (
     BATTERY_LOW,
     BUTTON,
@@ -29,6 +29,7 @@ from drivers.ble.bthome_table import (
     Number,
     Passed,
 )
+from drivers.told import Happened, Values
 
 FORMAT = "BTHome"
 SERVICE = 0xFCD2

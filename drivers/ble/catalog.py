@@ -11,9 +11,10 @@ from agent import capabilities
 from agent.driver import InvalidParameters, NotSupported, UnknownDevice
 from agent.model import Action, Capability, Device, Endpoint
 from drivers.ble import scales
-from drivers.ble.adverts import Happened, Said, Values, short
+from drivers.ble.adverts import Said, short
 from drivers.ble.gatt import Characteristic, Services
 from drivers.ble.gatt_table import DIGITAL, KNOWN_SERVICES, ROWS, SILENT, Row, digital, with_digital
+from drivers.told import Happened, Values
 
 ON_OFF, BOOLEAN, SWITCH = scales.matter("OnOff"), scales.matter("BooleanState"), scales.matter("Switch")
 SWITCH_EVENTS = ("InitialPress", "LongPress", "ShortRelease", "LongRelease", "MultiPressComplete")

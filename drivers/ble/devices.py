@@ -19,7 +19,7 @@ from agent.model import (
     Report,
 )
 from drivers.ble import beacons, bthome, formats
-from drivers.ble.adverts import Advert, Said, Values, full
+from drivers.ble.adverts import Advert, Said, full
 from drivers.ble.bluez import Bluez
 from drivers.ble.book import Book, Record, node_id
 from drivers.ble.catalog import widen
@@ -34,6 +34,7 @@ from drivers.ble.presence import Presence
 from drivers.ble.scanner import wanted
 from drivers.ble.seen import Seen
 from drivers.ble.window import Window
+from drivers.told import Values
 
 log = logging.getLogger(__name__)
 

@@ -1,15 +1,15 @@
 """The Bluetooth driver: the contract of agent.driver on one adapter of BlueZ. bleak is imported only when `run` starts."""
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from agent.driver import DriverContext, DriverInfo, DriverLost, Sink
+from agent.driver import DriverInfo, DriverLost, Sink
 from agent.errors import install_extra
-from agent.model import Command, Discovery, Outcome
 from drivers.ble.book import Book
 from drivers.ble.settings import BleSettings
+from drivers.single_use import SingleUse, folder_lost
+from drivers.tasks import to_its_end
 
 if TYPE_CHECKING:
     from drivers.ble.bluez import Bluez
@@ -19,26 +19,18 @@ if TYPE_CHECKING:
 DEVICES = "devices.json"
 
 
-class BleDriver:
-    """One connection to one adapter; used once."""
+class BleDriver(SingleUse["Session"]):
+    """One connection to one adapter."""
 
-    def __init__(self, context: DriverContext) -> None:
-        self._context = context
-        self._session: Session | None = None
-        self._used = False
+    absent = "the adapter is not open"
 
-    async def run(self, sink: Sink) -> None:
-        if self._used:
-            raise RuntimeError("a driver is used once; make another one")
-        self._used = True
+    async def live(self, sink: Sink) -> None:
         settings: BleSettings = self._context.settings
-        folder = self._context.state_dir
-        book = Book(folder / DEVICES, self._context.name)
+        book = Book(self._context.state_dir / DEVICES, self._context.name)
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             book.load()
         except (OSError, ValueError) as error:
-            raise DriverLost(f"the state folder cannot be used: {error}", place=str(folder)) from error
+            raise folder_lost(self._context, error) from error
         try:
             bluez_type: type[Bluez] = import_module("drivers.ble.bluez").Bluez
             session_type: type[Session] = import_module("drivers.ble.session").Session
@@ -49,18 +41,12 @@ class BleDriver:
         bluez = bluez_type(settings.bus, settings.adapter)
         try:
             adapter = await bluez.open()
-            await _to_its_end(bus.check_version())
-            self._session = session_type(self._context, sink, bluez, adapter, book)
-            await self._session.serve()
+            await to_its_end(bus.check_version())
+            self.session = session_type(self._context, sink, bluez, adapter, book)
+            await self.session.serve()
         finally:
-            self._session = None
-            await _to_its_end(_close(bluez, bus.give_back))
-
-    @property
-    def _running(self) -> "Session":
-        if self._session is None:
-            raise DriverLost("the adapter is not open")
-        return self._session
+            self.session = None
+            await to_its_end(_close(bluez, bus.give_back))
 
     @property
     def gatt(self) -> "RawGatt":
@@ -68,49 +54,12 @@ class BleDriver:
         made: RawGatt = import_module("drivers.ble.raw").RawGatt(self._running)
         return made
 
-    async def execute(self, command: Command) -> Outcome:
-        return await self._running.execute(command)
-
-    async def discover(self, request: Discovery) -> None:
-        await self._running.discover(request)
-
-    async def stop_discovery(self) -> None:
-        await self._running.stop_discovery()
-
-    async def interview(self, key: str) -> None:
-        await self._running.interview(key)
-
-    async def refresh(self, key: str) -> None:
-        await self._running.refresh(key)
-
-    async def remove(self, key: str, *, force: bool) -> None:
-        await self._running.remove(key, force=force)
-
-    async def backup(self) -> bytes:
-        return await self._running.backup()
-
-    async def reset(self) -> None:
-        await self._running.reset()
-
-    async def restore(self, document: bytes) -> None:
-        await self._running.restore(document)
-
 
 async def _close(bluez: "Bluez", give_back: Callable[[], Coroutine[Any, Any, None]]) -> None:
     try:
         await bluez.close()
     finally:
         await give_back()
-
-
-async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
-    """Also when it is cancelled meanwhile: a connection that stays open is one that BlueZ keeps."""
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await task
-        raise
 
 
 INFO = DriverInfo(kind="ble", settings=BleSettings, open=BleDriver, discovery_kinds=("BLE", "CUSTOM"), raw_gatt=True)

@@ -6,7 +6,7 @@ from functools import partial
 
 from agent.driver import DeviceRefused, DeviceUnreachable, DriverError, NotSupported, UnknownDevice
 from agent.model import Action, JsonValue
-from drivers.ble.adverts import Values, short
+from drivers.ble.adverts import short
 from drivers.ble.catalog import GattMap, wanted
 from drivers.ble.gatt_table import (
     DIGITAL,
@@ -18,6 +18,7 @@ from drivers.ble.gatt_table import (
     SOFTWARE_REVISION,
 )
 from drivers.ble.link import Link
+from drivers.told import Values
 
 log = logging.getLogger(__name__)
 

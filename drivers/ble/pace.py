@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from drivers.ble.adverts import Values
+from drivers.told import Values
 
 STATES = frozenset(
     f"matter.{name}@1.4" for name in ("OnOff", "BooleanState", "OccupancySensing", "SmokeCOAlarm", "Switch")

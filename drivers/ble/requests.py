@@ -1,6 +1,5 @@
 """One place where requests through bleak meet deadlines, the end of BlueZ and each other. All failures become the contract's errors."""
 
-import asyncio
 import traceback
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -15,6 +14,7 @@ from bleak.exc import (
 
 from agent.driver import DeviceRefused, DeviceUnreachable, DriverError, DriverLost, NotSupported, UnknownDevice
 from drivers.ble.bluez import Bluez
+from drivers.limits import Limits
 
 T = TypeVar("T")
 
@@ -44,14 +44,7 @@ class Requests:
 
     def __init__(self, bluez: Bluez) -> None:
         self._bluez = bluez
-        self._scopes: set[asyncio.Timeout] = set()
-        bluez.lost.add_done_callback(self._cut)
-
-    def _cut(self, _lost: object) -> None:
-        now = asyncio.get_running_loop().time()
-        for scope in self._scopes:
-            if not scope.expired():
-                scope.reschedule(now)
+        self._limits = Limits(bluez.lost)
 
     def check(self) -> None:
         """Raises DriverLost when the adapter is gone."""
@@ -61,12 +54,8 @@ class Requests:
         """The answer within `limit` seconds. Raises DeviceUnreachable, DeviceRefused, NotSupported, UnknownDevice, DriverLost."""
         self.check()
         try:
-            async with asyncio.timeout(limit) as scope:
-                self._scopes.add(scope)
-                try:
-                    return await request()
-                finally:
-                    self._scopes.discard(scope)
+            async with self._limits.within(limit):
+                return await request()
         except DriverError:
             raise
         except Exception as error:

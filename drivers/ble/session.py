@@ -3,12 +3,11 @@
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any
 
 from agent.driver import (
     DriverContext,
-    DriverError,
     DriverLost,
     InvalidParameters,
     NotNow,
@@ -35,6 +34,7 @@ from drivers.ble.seen import Seen
 from drivers.ble.settings import BleSettings
 from drivers.ble.silence import Silence, Step
 from drivers.ble.window import Window
+from drivers.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
@@ -50,9 +50,8 @@ class Session:
     def __init__(self, context: DriverContext, sink: Sink, bluez: Bluez, adapter: Adapter, book: Book) -> None:
         settings: BleSettings = context.settings
         self._context, self._sink, self._adapter = context, sink, adapter
-        self._group: asyncio.TaskGroup | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._tasks = Tasks(context.name, bluez.lost, bluez.path)
+        self.spawn = self._tasks.spawn
         self._saved_at = self.now()
         self.bluez, self.book = bluez, book
         self.watchers: list[Callable[[str, bool], None]] = []  # of connections
@@ -76,24 +75,15 @@ class Session:
         """Run until BlueZ is lost (raises DriverLost) or this is cancelled."""
         try:
             await self.bindkeys.load()
-            async with asyncio.TaskGroup() as group:
-                self._group = group
-                await self.scanner.start()
-                self._announce()
-                self.spawn(self._watch(), "time")
-                self.spawn(self.links.keep(), "connections")
-                ends: set[asyncio.Future[Any]] = {self.bluez.lost, self._failed}
-                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-                if self._failed.done():
-                    self._failed.result()  # raises the bug
-                for task in self._tasks:
-                    task.cancel()
-        except BaseExceptionGroup as error:
-            raise _single(error) from None
+            await self._tasks.serve(self._begin)
         finally:
-            self._group = None
             await self._end()
-        raise DriverLost(self.bluez.lost.result(), place=self.bluez.path)
+
+    async def _begin(self) -> None:
+        await self.scanner.start()
+        self._announce()
+        self.spawn(self._watch(), "time")
+        self.spawn(self.links.keep(), "connections")
 
     async def _end(self) -> None:
         try:
@@ -115,23 +105,6 @@ class Session:
         self._sink(RadioUp(self._context.name, self._adapter.address, details))
         self.devices.attach()
 
-    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Run `work` beside the others until the session ends. Expected trouble is logged; a bug ends the session. Raises DriverLost."""
-        job = _logged(work, name)
-        try:
-            if self._group is None:
-                raise DriverLost("the adapter is gone")
-            self.bluez.check()
-            task = self._group.create_task(job, name=f"{self._context.name}: {name}")
-        except (DriverLost, RuntimeError) as error:  # RuntimeError: the group is shutting down
-            job.close()
-            work.close()
-            raise DriverLost("the adapter is gone") from error
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(lambda _: work.close())  # of one that was cancelled before it began
-        return task
-
     def _heard(self, advert: Advert, handle: Any) -> None:
         """Bleak's callback; what it raises, D-Bus would only log."""
         self.silence.heard(self.now())
@@ -140,8 +113,7 @@ class Session:
         except DriverLost as error:
             log.debug("an advert after the end: %s", error)
         except Exception as error:  # noqa: BLE001  handed on to the session, which ends with it
-            if not self._failed.done():
-                self._failed.set_exception(error)
+            self._tasks.bug(error)
 
     async def _watch(self) -> None:
         """All that comes with time."""
@@ -284,18 +256,3 @@ class Session:
         for key in list(self.book.devices):
             await self.devices.remove(key, force=True)
         self.bluez.lose("all devices were forgotten")
-
-
-async def _logged(work: Coroutine[Any, Any, None], name: str) -> None:
-    try:
-        await work
-    except DriverError as error:
-        log.info("%s: %s", name, error)
-
-
-def _single(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The one failure inside a group, however deep; the group itself when there are several."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error

@@ -23,9 +23,10 @@ from drivers.coap.catalog_tables import (
     OBJECTS,
     UNITS,
 )
-from drivers.coap.catalog_types import CoapDevice, Flip, ObjectMap, Point, Read, Step, Values, Watched, Write
+from drivers.coap.catalog_types import CoapDevice, Flip, ObjectMap, Point, Read, Step, Watched, Write
 from drivers.coap.linkformat import Link
 from drivers.coap.values import READABLE, SENML_JSON, TEXT, Raw, Reading, typed
+from drivers.told import Values
 
 _BY_OBJECT = {row.object: row for row in OBJECTS}
 _IPSO_RT = re.compile(r"urn:oma:lwm2m:(?:oma|ext|x):(\d{1,5})")

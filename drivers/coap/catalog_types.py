@@ -63,13 +63,6 @@ class Read:
 Step = Read | Write | Flip
 
 
-@dataclass(frozen=True, slots=True)
-class Values:
-    endpoint: str
-    capability: str
-    properties: dict[str, Any]
-
-
 # ---- a row of the table ---------------------------------------------------------------------------------------------------
 
 

@@ -1,7 +1,7 @@
 """Requests to devices: confirmable, in blocks, with OSCORE where the device has it, and observations (RFC 7252, 7959, 7641).
 
-aiocoap carries out messages, their repetition and their acknowledgement. A request that nobody waits for any more is not repeated: a command
-must not arrive after its Outcome has said that it did not.
+Messages, their repetition and their acknowledgement are agent.coap.messages' matter. A request that nobody waits for any more is not
+repeated: a command must not arrive after its Outcome has said that it did not.
 """
 
 import asyncio
@@ -9,26 +9,23 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote
 
 from aiocoap import error, oscore
 from aiocoap.message import Message
-from aiocoap.messagemanager import MessageManager
 from aiocoap.numbers.codes import CONTENT, GET, UNAUTHORIZED, Code
 from aiocoap.numbers.constants import TransportTuning
 from aiocoap.pipe import Pipe
-from aiocoap.tokenmanager import TokenManager
 
+from agent.coap.messages import TOKEN, Messenger
 from agent.driver import DeviceRefused, DeviceUnreachable, DriverError, DriverLost, NotSupported
 from drivers.coap.availability import fresher
-from drivers.coap.wire import Channel, Outward, decode
+from drivers.coap.wire import Channel
 
 log = logging.getLogger(__name__)
 
 BODY = 64 * 1024  # bytes of an answer that comes in blocks
-TOKEN = 8  # bytes: nobody guesses it
 DIAGNOSTIC = 128  # bytes of a device's own words
 _UNKNOWN = {"4.04", "4.05", "4.06", "4.15", "5.01"}
 _WRONG_KEY = "compare the key and both ids with the device's, and add it again with --auth"
@@ -83,26 +80,11 @@ class Client:
         self._tuning = TransportTuning()
         self._tuning.ACK_TIMEOUT, self._tuning.MAX_RETRANSMIT = ack_timeout, retransmissions
         self.limit = self._tuning.MAX_TRANSMIT_WAIT + response_timeout
-        quiet = log.getChild("messages")
-        quiet.setLevel(logging.ERROR)  # a device's mistakes are no news; what they lead to is told
-        context = SimpleNamespace(log=quiet, loop=self._loop, client_credentials=None, render_to_pipe=_refuse)
-        self._tokens = _Tokens(context)
-        self._messages = _Messages(self._tokens)
-        self._messages.message_interface = Outward()
-        self._tokens.token_interface = self._messages
+        self._messenger = Messenger(f"{__name__}.messages")
+        self.heard, self.broken = self._messenger.heard, self._messenger.broken
 
     async def close(self) -> None:
-        await self._tokens.shutdown()
-
-    def heard(self, channel: Channel, datagram: bytes) -> None:
-        """A datagram of a device."""
-        message = decode(channel, datagram)
-        if message is not None:
-            self._messages.dispatch_message(message)
-
-    def broken(self, channel: Channel, problem: Exception) -> None:
-        """The network says that the device is not there (ICMP), or its session has ended."""
-        self._messages.dispatch_error(error.NetworkError(str(problem)), channel)
+        await self._messenger.close()
 
     # ---- requests -----------------------------------------------------------------------------------------------------
 
@@ -251,7 +233,7 @@ class Client:
         message: Message,
         heard: Callable[[Message], None],
         failed: Callable[[Exception], None],
-        token: bytes | None = None,
+        token: bytes = b"",
     ) -> Callable[[], None]:
         """Send a request; returns what ends the interest in it."""
         request, binding = message.copy(), None
@@ -277,7 +259,7 @@ class Client:
             return not happened.is_last
 
         stop: Callable[[], None] = pipe.on_event(event)
-        self._tokens.send(pipe, token or secrets.token_bytes(TOKEN))
+        self._messenger.send(pipe, token)
         return stop
 
     async def _whole(self, target: Target, request: Message, first: Message, path: str, accept: int | None) -> Answer:
@@ -297,50 +279,6 @@ class Client:
                 raise DeviceRefused(f"the content of {path} has more than {BODY} bytes")
         answer = _answer(first, observed=False)
         return Answer(body, answer.content_format, answer.max_age)
-
-
-class _Tokens(TokenManager):  # type: ignore[misc]  # aiocoap is not typed
-    """aiocoap counts its tokens up: who has seen one knows the next. Ours are drawn, or given."""
-
-    def send(self, pipe: Pipe, token: bytes) -> None:
-        if self.outgoing_requests is None:
-            pipe.add_exception(error.LibraryShutdown())
-            return
-        message = pipe.request
-        message.token = token
-        key = (token, message.remote)
-        self.outgoing_requests[key] = pipe
-
-        def over() -> None:
-            if self.outgoing_requests is not None and self.outgoing_requests.get(key) is pipe:
-                del self.outgoing_requests[key]
-            self.token_interface.forget(message)
-
-        pipe.on_interest_end(over)
-        try:
-            self.token_interface.send_message(message, lambda: pipe.add_exception(error.MessageError()))
-        except (DriverError, OSError) as problem:
-            pipe.add_exception(problem)
-
-
-class _Messages(MessageManager):  # type: ignore[misc]  # aiocoap is not typed
-    """aiocoap goes on with a message whose sender has given up; here it ends with the interest in its answer."""
-
-    def forget(self, message: Message) -> None:
-        if self._active_exchanges is None:
-            return
-        remote = message.remote
-        waiting = self._backlogs.get(remote)
-        if waiting:
-            self._backlogs[remote] = [entry for entry in waiting if entry[0] is not message]
-        exchange = self._active_exchanges.pop((remote, message.mid), None)
-        if exchange is not None:
-            exchange[1].cancel()
-            self._continue_backlog(remote)
-
-
-def _refuse(pipe: Pipe) -> None:
-    raise AssertionError(f"a request came in: {pipe}")  # wire.decode lets none pass
 
 
 def _notified(observation: Observation, response: Message, told: Callable[[Answer], None]) -> None:

@@ -3,11 +3,11 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from agent.driver import DriverContext, DriverInfo, DriverLost, Sink
+from agent.driver import DriverInfo, DriverLost, Sink
 from agent.errors import install_extra
-from agent.model import Command, Discovery, Outcome
 from drivers.coap.book import Book
 from drivers.coap.settings import CoapSettings
+from drivers.single_use import SingleUse, folder_lost
 
 if TYPE_CHECKING:
     from drivers.coap.session import Session
@@ -15,18 +15,12 @@ if TYPE_CHECKING:
 DEVICES = "devices.json"
 
 
-class CoapDriver:
-    """One life of the devices on the network; used once."""
+class CoapDriver(SingleUse["Session"]):
+    """One life of the devices on the network."""
 
-    def __init__(self, context: DriverContext) -> None:
-        self._context = context
-        self._session: Session | None = None
-        self._used = False
+    absent = "the driver does not run"
 
-    async def run(self, sink: Sink) -> None:
-        if self._used:
-            raise RuntimeError("a driver is used once; make another one")
-        self._used = True
+    async def live(self, sink: Sink) -> None:
         try:
             session = import_module("drivers.coap.session")
         except ImportError as error:
@@ -36,50 +30,13 @@ class CoapDriver:
         if gone:
             text = f"there is no network interface {gone[0]}"
             raise DriverLost(text, remedy="connect it, or name another in `interfaces` (ip link shows them)")
-        folder = self._context.state_dir
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            book = Book.load(folder / DEVICES)
+            book = Book.load(self._context.state_dir / DEVICES)
         except (OSError, ValueError) as error:
-            raise DriverLost(f"the state folder cannot be used: {error}", place=str(folder)) from error
-        self._session = session.Session(self._context, sink, book)
-        try:
-            await self._session.serve()
-        finally:
-            self._session = None
-
-    @property
-    def _running(self) -> "Session":
-        if self._session is None:
-            raise DriverLost("the driver does not run")
-        return self._session
-
-    async def execute(self, command: Command) -> Outcome:
-        return await self._running.execute(command)
-
-    async def discover(self, request: Discovery) -> None:
-        await self._running.discover(request)
-
-    async def stop_discovery(self) -> None:
-        await self._running.window.close()
-
-    async def interview(self, key: str) -> None:
-        await self._running.interview(key)
-
-    async def refresh(self, key: str) -> None:
-        await self._running.refresh(key)
-
-    async def remove(self, key: str, *, force: bool) -> None:
-        await self._running.remove(key, force=force)
-
-    async def backup(self) -> bytes:
-        return await self._running.backup()
-
-    async def reset(self) -> None:
-        await self._running.reset()
-
-    async def restore(self, document: bytes) -> None:
-        await self._running.restore(document)
+            raise folder_lost(self._context, error) from error
+        made: Session = session.Session(self._context, sink, book)
+        self.session = made
+        await made.serve()
 
 
 INFO = DriverInfo(kind="coap", settings=CoapSettings, open=CoapDriver, discovery_kinds=("COAP",))

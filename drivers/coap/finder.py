@@ -13,10 +13,11 @@ from aiocoap.message import Message
 from aiocoap.numbers.codes import GET
 from aiocoap.numbers.types import NON
 
-from drivers.coap.client import TOKEN, Client, Target
+from agent.coap.messages import TOKEN, decode
+from drivers.coap.client import Client, Target
 from drivers.coap.keys import Address, MaterialError, material
 from drivers.coap.linkformat import LinkFormatError, parse
-from drivers.coap.wire import Channel, decode
+from drivers.coap.wire import Channel
 
 log = logging.getLogger(__name__)
 

@@ -10,10 +10,11 @@ from agent.driver import DeviceRefused, DeviceUnreachable, DriverError, NotSuppo
 from agent.model import Action, Availability, AvailabilityChanged, Device, DeviceId, JsonValue, Report
 from drivers.coap.availability import Reachability, Schedule, renewal
 from drivers.coap.book import Record
-from drivers.coap.catalog import DeviceMap, Flip, Read, Values, Write
+from drivers.coap.catalog import DeviceMap, Flip, Read, Write
 from drivers.coap.catalog_tables import number
 from drivers.coap.client import Answer, Client, Observation, Target, Unanswered
 from drivers.coap.values import ContentError, Reading, decode, encode
+from drivers.told import Values
 
 log = logging.getLogger(__name__)
 

@@ -3,10 +3,8 @@
 import asyncio
 import logging
 import socket
-from collections.abc import Coroutine
 from contextlib import suppress
 from functools import partial
-from typing import Any
 
 from agent.driver import (
     DeviceUnreachable,
@@ -41,6 +39,7 @@ from drivers.coap.node import Node
 from drivers.coap.settings import CoapSettings
 from drivers.coap.window import Window
 from drivers.coap.wire import Channel
+from drivers.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +56,8 @@ class Session:
         self._context, self._settings = context, settings
         self._book = book
         self._lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._group: asyncio.TaskGroup | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks(context.name, self._lost)
+        self.spawn, self.check = self._tasks.spawn, self._tasks.check
         self._keeping: dict[str, asyncio.Task[None]] = {}
         self.sink = sink
         self.silence, self.poll_interval = settings.mains_timeout, settings.poll_interval
@@ -72,27 +71,22 @@ class Session:
         self._joining: set[str] = set()
         self._aliases: set[Address] = set()  # further addresses of devices that are known
         self.window = Window(context.name, settings, self, sink, self.spawn)
+        self.stop_discovery = self.window.close
 
     # ---- life -------------------------------------------------------------------------------------------------------
 
     async def serve(self) -> None:
         """Run until an interface is lost (raises DriverLost) or this is cancelled."""
         try:
-            async with asyncio.TaskGroup() as group:
-                self._group = group
-                self._announce()
-                self.spawn(self._watch(), "interfaces")
-                await asyncio.wait({self._lost})
-                for task in self._tasks:
-                    task.cancel()
-        except BaseExceptionGroup as error:
-            raise _single(error) from None
+            await self._tasks.serve(self._begin)
         finally:
-            self._group = None
             for node in self.nodes.values():
                 node.drop()
             await self.client.close()
-        raise DriverLost(self._lost.result())
+
+    async def _begin(self) -> None:
+        self._announce()
+        self.spawn(self._watch(), "interfaces")
 
     def _announce(self) -> None:
         name = self._context.name
@@ -119,29 +113,8 @@ class Session:
                 return
             await asyncio.sleep(LOOK)
 
-    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Run `work` beside the others until the end. Expected trouble is logged; a bug ends the session. Raises DriverLost."""
-        job = _logged(work, name)
-        try:
-            if self._group is None or self._lost.done():
-                raise DriverLost("the network is gone")
-            task = self._group.create_task(job, name=f"{self._context.name}: {name}")
-        except (DriverLost, RuntimeError) as error:  # RuntimeError: the group is shutting down
-            job.close()
-            work.close()
-            raise DriverLost("the network is gone") from error
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(lambda _: work.close())  # one that is cancelled before it begins would never end
-        return task
-
     def now(self) -> float:
         return self._context.clock.now().mono
-
-    def check(self) -> None:
-        """Raise DriverLost at the end."""
-        if self._lost.done():
-            raise DriverLost(self._lost.result())
 
     # ---- devices ------------------------------------------------------------------------------------------------------
 
@@ -162,7 +135,7 @@ class Session:
 
     async def connect(self, record: Record) -> Target:
         """A new channel to a device. One that is protected is spoken to with its key or not at all. Raises DriverError."""
-        if self._group is None:
+        if not self._tasks.alive:
             raise DriverLost("the driver has ended")
         return await self._connect(record.address, self.keyring.key(record))
 
@@ -334,20 +307,3 @@ def _is_here(interface: str) -> bool:
     except OSError:
         return False
     return True
-
-
-async def _logged(work: Coroutine[Any, Any, None], name: str) -> None:
-    try:
-        await work
-    except DriverLost:
-        return
-    except DriverError as error:
-        log.info("%s: %s", name, error.advice)
-
-
-def _single(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The one failure inside a group, however deep; the group itself when there are several."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error

@@ -9,6 +9,7 @@ from typing import Any
 from agent import capabilities
 from agent.driver import InvalidParameters, NotSupported, UnknownDevice
 from agent.model import Action, Capability, Endpoint
+from drivers.told import Happened, Values
 from drivers.zigbee.catalog_tables import (
     BUTTON_CLUSTERS,
     BUTTONS,
@@ -30,12 +31,10 @@ from drivers.zigbee.catalog_types import (
     Act,
     Attr,
     ClusterMap,
-    Happened,
     Poll,
     Reporting,
     Setup,
     Step,
-    Values,
     ZclCommand,
     ZclRead,
     ZclWrite,

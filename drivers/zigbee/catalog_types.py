@@ -93,24 +93,6 @@ class ZclCommand:
 Step = ZclRead | ZclWrite | ZclCommand
 
 
-# ---- what a device says ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Values:
-    endpoint: str
-    capability: str
-    properties: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Happened:
-    endpoint: str
-    capability: str
-    event: str
-    fields: dict[str, Any]
-
-
 # ---- a row of the table ---------------------------------------------------------------------------------------------------
 
 Decode = Callable[[Raw, Attributes], dict[str, Any] | None]

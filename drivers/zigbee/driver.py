@@ -1,14 +1,15 @@
 """The Zigbee driver: the contract of agent.driver on one stick. zigpy is imported only when `run` starts."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.driver import DriverContext, DriverInfo, DriverLost, Firmware, InvalidParameters, Sink
+from agent.driver import DriverInfo, DriverLost, Firmware, InvalidParameters, Sink
 from agent.errors import install_extra
-from agent.model import Command, Discovery, Outcome
+from drivers.single_use import SingleUse, folder_lost
+from drivers.tasks import to_its_end
 from drivers.zigbee.lazy import lazily
 from drivers.zigbee.nodes import NodeBook
 from drivers.zigbee.settings import ZigbeeSettings
@@ -20,70 +21,28 @@ DATABASE = "zigbee.db"
 NODES = "nodes.json"
 
 
-class ZigbeeDriver:
-    """One connection to one coordinator; used once."""
+class ZigbeeDriver(SingleUse["Session"]):
+    """One connection to one coordinator."""
 
-    def __init__(self, context: DriverContext) -> None:
-        self._context = context
-        self._session: Session | None = None
-        self._used = False
-
-    async def run(self, sink: Sink) -> None:
-        if self._used:
-            raise RuntimeError("a driver is used once; make another one")
-        self._used = True
+    async def live(self, sink: Sink) -> None:
         with lazily("aiohttp", "jsonschema"):
             radio = import_module("drivers.zigbee.radio")
             session_type: type[Session] = import_module("drivers.zigbee.session").Session
         settings: ZigbeeSettings = self._context.settings
         folder = self._context.state_dir
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             book = NodeBook.load(folder / NODES)
         except (OSError, ValueError) as error:
-            raise DriverLost(f"the state folder cannot be used: {error}", place=str(folder)) from error
+            raise folder_lost(self._context, error) from error
         quirks = await asyncio.to_thread(load_quirks) if settings.quirks else None
         link = await radio.find(settings, book.stick, folder / DATABASE, quirks)
         try:
             await radio.start(link, self._context.secrets)
-            self._session = session_type(self._context, sink, link, book)
-            await self._session.serve()
+            self.session = session_type(self._context, sink, link, book)
+            await self.session.serve()
         finally:
-            self._session = None
-            await _to_its_end(radio.close(link))
-
-    @property
-    def _running(self) -> "Session":
-        if self._session is None:
-            raise DriverLost("the stick is not connected")
-        return self._session
-
-    async def execute(self, command: Command) -> Outcome:
-        return await self._running.execute(command)
-
-    async def discover(self, request: Discovery) -> None:
-        await self._running.discover(request)
-
-    async def stop_discovery(self) -> None:
-        await self._running.window.close()
-
-    async def interview(self, key: str) -> None:
-        await self._running.interview(key)
-
-    async def refresh(self, key: str) -> None:
-        await self._running.refresh(key)
-
-    async def remove(self, key: str, *, force: bool) -> None:
-        await self._running.remove(key, force=force)
-
-    async def backup(self) -> bytes:
-        return await self._running.backup()
-
-    async def reset(self) -> None:
-        await self._running.reset()
-
-    async def restore(self, document: bytes) -> None:
-        await self._running.restore(document)
+            self.session = None
+            await to_its_end(radio.close(link))
 
     async def firmware(self, key: str) -> tuple[Firmware, ...]:
         return await self._running.firmware(key)
@@ -94,16 +53,6 @@ class ZigbeeDriver:
         if target:
             raise InvalidParameters(f"a Zigbee device has one image, and no target {target}")
         await self._running.update_firmware(key, image, progress)
-
-
-async def _to_its_end(closing: Coroutine[Any, Any, None]) -> None:
-    """Also when it is cancelled meanwhile: a database that stays open keeps the whole process from ending."""
-    task = asyncio.ensure_future(closing)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await task
-        raise
 
 
 def load_quirks() -> Callable[[Any], Any]:

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 from agent.driver import DeviceUnreachable, Sink, UnknownDevice
 from agent.model import Device, DeviceEvent, DeviceId, Report
-from drivers.zigbee.catalog import NodeMap, Values, ZclRead, ZigbeeEndpoint, ZigbeeNode
+from drivers.told import Values
+from drivers.zigbee.catalog import NodeMap, ZclRead, ZigbeeEndpoint, ZigbeeNode
 from drivers.zigbee.nodes import Remembered
 from drivers.zigbee.requests import Priority, Requests
 

@@ -4,7 +4,6 @@ zigpy's own limiter sorts by priority (user commands before interviews before po
 all requests under way end at once; without this they would wait for their time-outs on a port that is gone.
 """
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from enum import IntEnum
@@ -14,6 +13,7 @@ import zigpy.exceptions
 from zigpy.zcl.foundation import Status
 
 from agent.driver import DeviceRefused, DeviceUnreachable, DriverError, DriverLost, NotNow, NotSupported
+from drivers.limits import Limits
 from drivers.zigbee.radio import Link
 
 log = logging.getLogger(__name__)
@@ -59,14 +59,7 @@ class Requests:
 
     def __init__(self, link: Link) -> None:
         self._link = link
-        self._scopes: set[asyncio.Timeout] = set()
-        link.lost.add_done_callback(self._cut)
-
-    def _cut(self, _lost: object) -> None:
-        now = asyncio.get_running_loop().time()
-        for scope in self._scopes:
-            if not scope.expired():
-                scope.reschedule(now)
+        self._limits = Limits(link.lost)
 
     def check(self) -> None:
         """Raise DriverLost when the link is gone."""
@@ -89,13 +82,8 @@ class Requests:
         """
         self.check()
         try:
-            async with asyncio.timeout(limit) as scope:
-                self._scopes.add(scope)
-                try:
-                    async with self._link.app.request_priority(priority):
-                        return await request()
-                finally:
-                    self._scopes.discard(scope)
+            async with self._limits.within(limit), self._link.app.request_priority(priority):
+                return await request()
         except DriverError:
             raise
         except Exception as error:

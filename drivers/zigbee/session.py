@@ -10,7 +10,6 @@ from agent.driver import (
     DeviceUnreachable,
     DriverContext,
     DriverError,
-    DriverLost,
     Firmware,
     NotNow,
     Sink,
@@ -28,6 +27,7 @@ from agent.model import (
     Outcome,
     RadioUp,
 )
+from drivers.tasks import Tasks
 from drivers.zigbee import commands, radio
 from drivers.zigbee.availability import Watch
 from drivers.zigbee.backup import RESTORE_TIMEOUT, Backups, move_in
@@ -57,10 +57,9 @@ class Session:
         self._sink = sink
         self._link = link
         self._book = book
-        self._group: asyncio.TaskGroup | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks(context.name, link.lost)
+        self.spawn, self.bug = self._tasks.spawn, self._tasks.bug
         self.poll_interval: float = settings.poll_interval
-        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._background = asyncio.Semaphore(BACKGROUND_TASKS)
         self._wake = asyncio.Event()
         self.requests = Requests(link)
@@ -68,6 +67,7 @@ class Session:
         self.window = Window(
             context.name, link, self.requests, sink, self.spawn, require_code=settings.require_install_code
         )
+        self.stop_discovery = self.window.close
         move_in(context.state_dir / "backups", context.secrets)
         self.backups = Backups(link, self.requests, context.secrets, settings.backups)
         terms = Terms(settings.update_interval, settings.update_patience)
@@ -80,23 +80,14 @@ class Session:
     async def serve(self) -> None:
         """Run until the link is lost (raises DriverLost) or this is cancelled."""
         try:
-            async with asyncio.TaskGroup() as group:
-                self._group = group
-                self._announce()
-                self.spawn(self._watch_devices(), "availability")
-                self.spawn(self._poll(), "polls")
-                ends: set[asyncio.Future[Any]] = {self._link.lost, self._failed}
-                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-                if self._failed.done():
-                    self._failed.result()  # raises the bug
-                for task in self._tasks:
-                    task.cancel()
-        except BaseExceptionGroup as group_error:
-            raise _single(group_error) from None
+            await self._tasks.serve(self._begin)
         finally:
-            self._group = None
             self.devices.detach()
-        raise DriverLost(self._link.lost.result())
+
+    async def _begin(self) -> None:
+        self._announce()
+        self.spawn(self._watch_devices(), "availability")
+        self.spawn(self._poll(), "polls")
 
     def _announce(self) -> None:
         info, stick = self._link.app.state.network_info, self._link.app.state.node_info
@@ -115,26 +106,6 @@ class Session:
         self._sink(JoinWindow(self._context.name, 0))
         self._sink(RadioUp(self._context.name, self._link.identity, details))
         self.devices.attach()
-
-    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        """Run `work` beside the others until the session ends. Expected trouble is logged; a bug ends the session."""
-        job = _logged(work, name)
-        try:
-            if self._group is None or self._link.lost.done():
-                raise DriverLost("the stick is gone")
-            task = self._group.create_task(job, name=f"{self._context.name}: {name}")
-        except (DriverLost, RuntimeError) as error:  # RuntimeError: the group is shutting down
-            job.close()
-            work.close()
-            raise DriverLost("the stick is gone") from error
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
-    def bug(self, error: BaseException) -> None:
-        """A callback of zigpy failed; zigpy would only log it."""
-        if not self._failed.done():
-            self._failed.set_exception(error)
 
     def now(self) -> float:
         return self._context.clock.now().mono
@@ -284,18 +255,3 @@ class Session:
     async def _before_change(self) -> None:
         moment = self._context.clock.now()
         await self.backups.before_change(moment.mono, moment.wall)
-
-
-async def _logged(work: Coroutine[Any, Any, None], name: str) -> None:
-    try:
-        await work
-    except DriverError as error:
-        log.info("%s: %s", name, error)
-
-
-def _single(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The one failure inside a group, however deep; the group itself when there are several."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error

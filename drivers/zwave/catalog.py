@@ -10,6 +10,7 @@ from typing import Any
 from agent import capabilities
 from agent.driver import InvalidParameters, NotSupported, UnknownDevice
 from agent.model import Action, Capability, Endpoint
+from drivers.told import Happened, Values
 from drivers.zwave import catalog_alarms as alarms
 from drivers.zwave import catalog_sensors as sensors
 from drivers.zwave.catalog_facts import learn, learnt, needs
@@ -19,14 +20,12 @@ from drivers.zwave.catalog_types import (
     ROOT,
     Event,
     Facts,
-    Happened,
     Place,
     Poll,
     Row,
     Said,
     Step,
     Update,
-    Values,
     ZWaveEndpoint,
     ZWaveGet,
     ZWaveNode,

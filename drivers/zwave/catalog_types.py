@@ -152,21 +152,6 @@ class Poll:
 
 
 @dataclass(frozen=True, slots=True)
-class Values:
-    endpoint: str
-    capability: str
-    properties: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Happened:
-    endpoint: str
-    capability: str
-    event: str
-    fields: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
 class Event:
     """An event of the row's own capability."""
 

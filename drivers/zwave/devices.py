@@ -4,7 +4,8 @@ import logging
 
 from agent.driver import Sink
 from agent.model import Device, DeviceEvent, DeviceFound, DeviceId, Report
-from drivers.zwave.catalog import NodeMap, Values
+from drivers.told import Values
+from drivers.zwave.catalog import NodeMap
 from drivers.zwave.codec import Command
 from drivers.zwave.nodes import NodeBook, NodeRecord, interviewed
 from drivers.zwave.security.classes import SecurityClass

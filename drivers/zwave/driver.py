@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from agent.driver import Driver, DriverContext, DriverError, DriverInfo, DriverLost, Firmware, InvalidParameters, Sink
 from agent.errors import HubError
 from agent.files import write_atomic
-from agent.model import Action, Command, Discovery, JsonValue, Outcome
+from agent.model import Action, JsonValue
 from drivers.serial import candidates
+from drivers.single_use import SingleUse, folder_lost
 from drivers.zwave.settings import ZwaveSettings, is_server
 
 if TYPE_CHECKING:
@@ -29,30 +30,23 @@ NODES = "nodes"
 WAIT = 86_400.0  # seconds for a device that sleeps
 
 
-class ZwaveDriver:
-    """One connection to one stick; used once."""
+class ZwaveDriver(SingleUse["Contract"]):
+    """One connection to one stick."""
 
     def __init__(self, context: DriverContext) -> None:
-        self._context = context
-        self._contract: Contract | None = None
+        super().__init__(context)
         self._together: Together | None = None
-        self._used = False
 
-    async def run(self, sink: Sink) -> None:
-        if self._used:
-            raise RuntimeError("a driver is used once; make another one")
-        self._used = True
-        folder = self._context.state_dir
+    async def live(self, sink: Sink) -> None:
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            known = _known(folder / STICK)
+            known = _known(self._context.state_dir / STICK)
         except (OSError, ValueError) as error:
-            raise DriverLost(f"the state folder cannot be used: {error}", place=str(folder)) from error
+            raise folder_lost(self._context, error) from error
         controller = await self._find(known)
         try:
             await self._serve(controller, sink)
         finally:
-            self._contract = self._together = None
+            self._together = None
             controller.link.close()
 
     async def _serve(self, controller: "Controller", sink: Sink) -> None:
@@ -71,8 +65,8 @@ class ZwaveDriver:
             raise DriverLost(f"what is kept of the network cannot be used: {error}") from error
         except HubError as error:
             raise DriverLost(error.message, place=error.place, remedy=error.remedy) from error
-        self._contract = import_module("drivers.zwave.perform").Contract(network)
-        self._together = import_module("drivers.zwave.multicast").Together(network, self._contract)
+        contract: Contract = import_module("drivers.zwave.perform").Contract(network)
+        self.session, self._together = contract, import_module("drivers.zwave.multicast").Together(network, contract)
         await network.serve()
 
     async def _find(self, known: dict[str, str]) -> "Controller":
@@ -115,35 +109,8 @@ class ZwaveDriver:
             raise
         return controller
 
-    @property
-    def _running(self) -> "Contract":
-        if self._contract is None:
-            raise DriverLost("the stick is not connected")
-        return self._contract
-
-    async def execute(self, command: Command) -> Outcome:
-        return await self._running.execute(command)
-
-    async def discover(self, request: Discovery) -> None:
-        await self._running.discover(request)
-
     async def reply(self, key: str, text: str) -> None:
         self._running.reply(key, text)
-
-    async def stop_discovery(self) -> None:
-        await self._running.stop_discovery()
-
-    async def interview(self, key: str) -> None:
-        await self._running.interview(key)
-
-    async def refresh(self, key: str) -> None:
-        await self._running.refresh(key)
-
-    async def remove(self, key: str, *, force: bool) -> None:
-        await self._running.remove(key, force=force)
-
-    async def backup(self) -> bytes:
-        return await self._running.backup()
 
     async def reset(self) -> None:
         running = self._running

@@ -15,6 +15,7 @@ from agent.model import (
     JoinWindow,
     RadioUp,
 )
+from drivers.tasks import Tasks
 from drivers.zwave import functions
 from drivers.zwave.backup import Backups
 from drivers.zwave.catalog import ZWaveGet
@@ -34,7 +35,6 @@ from drivers.zwave.provisioning import ProvisioningList
 from drivers.zwave.secured import Secured
 from drivers.zwave.security.classes import LONG_RANGE_CLASSES, MESH_CLASSES, SecurityClass
 from drivers.zwave.sleepers import AWAKE, Sleepers
-from drivers.zwave.tasks import Tasks
 from drivers.zwave.transmit import Sent, Transmitter, Urgency
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class Network:
         self.id = self.devices.id
         self.controller = controller
         self.link = controller.link
-        self._tasks = Tasks(context.name, controller.link)
+        self._tasks = Tasks(context.name, controller.link.lost)
         self.spawn, self._soon = self._tasks.spawn, self._tasks.soon
         self.provisioning = ProvisioningList(context.secrets)
         self.transmitter = Transmitter(controller)
@@ -97,7 +97,7 @@ class Network:
         finally:
             self.messages.secured.segments.close()
 
-    def _announce(self) -> None:
+    async def _announce(self) -> None:
         facts = self.controller.facts
         details = {
             "home_id": facts.identity,

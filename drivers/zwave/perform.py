@@ -19,8 +19,9 @@ from agent.driver import (
     execute_each,
 )
 from agent.model import Action, Command, Discovery, JsonValue, Outcome
+from drivers.told import Values
 from drivers.zwave import backup as backups
-from drivers.zwave.catalog import Values, ZWaveGet, ZWaveSet, supersedes
+from drivers.zwave.catalog import ZWaveGet, ZWaveSet, supersedes
 from drivers.zwave.codec import Command as ZwaveCommand
 from drivers.zwave.commands.transport import SupervisionStatus
 from drivers.zwave.figures import metrics

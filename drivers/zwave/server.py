@@ -10,34 +10,24 @@ server_perform: the contract. Pure: server_json (what may stand in a message), s
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from agent.driver import DriverContext, DriverLost, Sink
+from agent.driver import DriverLost, Sink
 from agent.errors import install_extra
-from agent.model import Command, Discovery, Outcome
+from drivers.single_use import SingleUse
 from drivers.zwave.settings import ZwaveSettings
 
 if TYPE_CHECKING:
     from drivers.zwave.server_perform import Contract
 
 
-class ServerDriver:
-    """One connection to one server; used once."""
+class ServerDriver(SingleUse["Contract"]):
+    """One connection to one server."""
 
-    def __init__(self, context: DriverContext) -> None:
-        self._context = context
-        self._contract: Contract | None = None
-        self._used = False
+    absent = "the server is not connected"
 
-    async def run(self, sink: Sink) -> None:
-        if self._used:
-            raise RuntimeError("a driver is used once; make another one")
-        self._used = True
+    async def live(self, sink: Sink) -> None:
         settings: ZwaveSettings = self._context.settings
         try:
-            self._context.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             connected = import_module("drivers.zwave.server_socket").connected
-        except OSError as error:
-            place = str(self._context.state_dir)
-            raise DriverLost(f"the state folder cannot be used: {error}", place=place) from error
         except ImportError as error:  # aiohttp comes with the extra
             remedy = install_extra("rest")
             raise DriverLost(f"the zwave-js-server back end cannot be loaded: {error}", remedy=remedy) from error
@@ -50,41 +40,6 @@ class ServerDriver:
             if settings.identity and home.identity != settings.identity:
                 text = f"the server's network is {home.identity}, not {settings.identity}"
                 raise DriverLost(text, place=settings.port, remedy=f'set identity = "{home.identity}" to use it')
-            self._contract = import_module("drivers.zwave.server_perform").Contract(home)
-            try:
-                await home.serve()
-            finally:
-                self._contract = None
-
-    @property
-    def _running(self) -> "Contract":
-        if self._contract is None:
-            raise DriverLost("the server is not connected")
-        return self._contract
-
-    async def execute(self, command: Command) -> Outcome:
-        return await self._running.execute(command)
-
-    async def discover(self, request: Discovery) -> None:
-        await self._running.discover(request)
-
-    async def stop_discovery(self) -> None:
-        await self._running.stop_discovery()
-
-    async def interview(self, key: str) -> None:
-        await self._running.interview(key)
-
-    async def refresh(self, key: str) -> None:
-        await self._running.refresh(key)
-
-    async def remove(self, key: str, *, force: bool) -> None:
-        await self._running.remove(key, force=force)
-
-    async def backup(self) -> bytes:
-        return await self._running.backup()
-
-    async def reset(self) -> None:
-        await self._running.reset()
-
-    async def restore(self, document: bytes) -> None:
-        await self._running.restore(document)
+            contract: Contract = import_module("drivers.zwave.server_perform").Contract(home)
+            self.session = contract
+            await home.serve()

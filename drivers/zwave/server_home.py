@@ -18,13 +18,13 @@ from agent.model import (
     JoinWindow,
     RadioUp,
 )
+from drivers.tasks import Tasks
 from drivers.zwave.catalog import ZWaveGet
 from drivers.zwave.server_commands import value_of
 from drivers.zwave.server_facts import NOTIFICATION, ValueId
 from drivers.zwave.server_json import Json, Malformed, record, records, text, whole
 from drivers.zwave.server_nodes import ALIVE, ASLEEP, AWAKE, DEAD, ServerNode, Speaker
 from drivers.zwave.server_socket import Socket
-from drivers.zwave.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class Home:
         self.controller = controller
         self._initial = list(records(state.get("nodes"), "nodes"))
         self._context = context
-        self._tasks = Tasks(context.name, socket)
+        self._tasks = Tasks(context.name, socket.lost)
         self.spawn, self.soon = self._tasks.spawn, self._tasks.soon
         self.speaker = Speaker(context.name, self.home_id, sink, self._later)
         self.watchers: list[Callable[[str, Json], None]] = []  # who else hears of the controller's events
@@ -92,7 +92,7 @@ class Home:
             if not reading.cancelled() and reading.exception() is not None:
                 reading.result()
 
-    def _announce(self) -> None:
+    async def _announce(self) -> None:
         details = {
             "home_id": self.identity,
             "node": str(self.own),

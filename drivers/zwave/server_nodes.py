@@ -8,7 +8,8 @@ from typing import Any
 
 from agent.driver import Sink
 from agent.model import Availability, Device, DeviceEvent, DeviceFound, DeviceId, Report
-from drivers.zwave.catalog import NodeMap, Values
+from drivers.told import Values
+from drivers.zwave.catalog import NodeMap
 from drivers.zwave.codec import Command
 from drivers.zwave.node import DEFAULT_INTERVAL, SILENCES, Polls
 from drivers.zwave.nodes import node_id

@@ -9,7 +9,8 @@ from typing import Any
 from agent.driver import DeviceRefused, DeviceUnreachable, DriverError, InvalidParameters, NotNow, UnknownDevice
 from agent.driver import execute_each as each
 from agent.model import Action, Command, DeviceLost, Discovery, JsonValue, Outcome
-from drivers.zwave.catalog import Values, ZWaveGet, ZWaveSet
+from drivers.told import Values
+from drivers.zwave.catalog import ZWaveGet, ZWaveSet
 from drivers.zwave.server_commands import request
 from drivers.zwave.server_home import Home
 from drivers.zwave.server_joining import Joining

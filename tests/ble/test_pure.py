@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from agent.driver import InvalidParameters
 from agent.model import Availability, Capability, Device, DeviceId, Endpoint
-from drivers.ble.adverts import Advert, Values
+from drivers.ble.adverts import Advert
 from drivers.ble.book import Book, Record, node_id
 from drivers.ble.material import Material, parse
 from drivers.ble.pace import Pace
@@ -17,6 +17,7 @@ from drivers.ble.presence import Presence
 from drivers.ble.seen import Seen
 from drivers.ble.settings import BleSettings
 from drivers.ble.silence import Silence, Step
+from drivers.told import Values
 
 A, B = "A4:C1:38:00:00:01", "A4:C1:38:00:00:02"
 KEY = "231d39c1d7cc1ab1aee224cd096db932"

@@ -7,11 +7,12 @@ import pytest
 from agent import capabilities
 from agent.driver import InvalidParameters, NotSupported, UnknownDevice
 from agent.model import Action
-from drivers.coap.catalog import DeviceMap, Flip, Read, Values, Write, learned, path_of, resolve, sampled
+from drivers.coap.catalog import DeviceMap, Flip, Read, Write, learned, path_of, resolve, sampled
 from drivers.coap.catalog_tables import BY_GAS, BY_UNIT, OBJECTS
 from drivers.coap.catalog_types import CoapDevice
 from drivers.coap.linkformat import parse
 from drivers.coap.values import Raw, Reading, Value
+from drivers.told import Values
 
 T, ON_OFF, LEVEL = "matter.TemperatureMeasurement@1.4", "matter.OnOff@1.4", "matter.LevelControl@1.4"
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from nrf_rig import CoapDevice
 
+from agent.coap.dtls import datagrams
 from agent.sim.authority import Authority
-from agent.sim.dtls import DtlsDoor, Session, datagrams
+from agent.sim.dtls import DtlsDoor, Session
 
 
 def record(size: int) -> bytes:

@@ -1,36 +1,26 @@
-"""An uplink to nRF Cloud without a connection, against the stand-in: the link by itself, and a daemon with the hub's own key."""
+"""Uplinks to nRF Cloud without a connection, against the stand-in: the link by itself, and a daemon with the hub's own key."""
 
 import asyncio
 import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import suppress
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import forked
 import pytest
 from conftest import until
-from link_rig import Rig
-from nrf_client_rig import Device
-from nrf_link_rig import ABOUT, flat
+from nrf_calls_rig import Caller
 from nrf_mqtt_rig import state
 from nrf_rig import Keys, ask, bulk
-from rest_rig import FAST
 from standin_rig import Cloud
 
 from agent import cli
-from agent.cloud.lane import LinkPolicy
-from agent.cloud.nrf import NrfCloud
-from agent.cloud.nrf_pairing import Conversation
-from agent.cloud.nrf_rest_link import NrfRestLink
-from agent.errors import Exit, HubError
+from agent.errors import Exit
 from agent.requests import Kind
 
 pytestmark = pytest.mark.conformance
-_numbers = count(1)
 CONFIG = """
 [hub]
 id = "caller"
@@ -42,60 +32,6 @@ transport = "rest"
 url = "{url}"
 interval = 1
 """
-
-
-class Caller(Rig):
-    """A hub that calls; `start` and `stop` are lives of its uplink, as the supervisor has them."""
-
-    def __init__(self, folder: Path, cloud: Cloud) -> None:
-        super().__init__(folder, 1, LinkPolicy(spool_after=0.3))
-        self.cloud, self.name = cloud, f"caller-{next(_numbers)}"
-        self.device = Device(folder / "keys", self.name)
-        certificate = Keys(folder, self.name).certificate
-        assert bulk(cloud, "/devices", f'{self.name},,,APP,"{certificate}"\n')["status"] == "SUCCEEDED"
-        done = bulk(cloud, "/devices/public-keys", f'{self.name},"{self.device.public}"\n')
-        assert done["status"] == "SUCCEEDED"
-        self._holding: asyncio.Task[None] | None = None
-        self.url = cloud.told["nrf"]
-
-    def open(self, interval: float = 0.2) -> None:
-        conversation = Conversation(self.name, ABOUT)
-        self.dialect = NrfCloud("main", conversation)
-        self.calls = NrfRestLink(
-            "main",
-            self.device.rest(self.url, policy=FAST),
-            self.link.policy,
-            self.dialect,
-            conversation,
-            self.outbox,
-            self.clock,
-            place=self.url,
-            interval=interval,
-        )
-        self.link = self.calls  # type: ignore[assignment]  it is offered to like the other
-        self.calls.set_status({"status": "online"})
-        self._holding = asyncio.create_task(self.calls.hold())
-
-    async def _keep(self) -> None:
-        while True:
-            with suppress(HubError):
-                await self.calls.run()
-            await asyncio.sleep(0.05)
-
-    async def stop(self) -> None:
-        await super().stop()
-        if self._holding is not None:
-            self._holding.cancel()
-            await asyncio.gather(self._holding, return_exceptions=True)
-
-    def said(self, app: str) -> list[dict[str, Any]]:
-        return [one for one in flat(self.cloud, self.name) if one["appId"] == app]
-
-    def numbers(self) -> list[int]:
-        return [round(float(one["data"]) * 100) for one in self.said("TEMP")]
-
-    def pressed(self) -> list[int]:
-        return [one["data"]["NewPosition"] for one in self.said("EVENT")]
 
 
 @pytest.fixture(scope="module")

@@ -10,16 +10,8 @@ from agent import capabilities
 from agent.driver import InvalidParameters, NotSupported, UnknownDevice
 from agent.model import Action
 from drivers.sim.zigbee.profiles import PROFILES
-from drivers.zigbee.catalog import (
-    Happened,
-    NodeMap,
-    Values,
-    ZclCommand,
-    ZclRead,
-    ZclWrite,
-    ZigbeeEndpoint,
-    ZigbeeNode,
-)
+from drivers.told import Happened, Values
+from drivers.zigbee.catalog import NodeMap, ZclCommand, ZclRead, ZclWrite, ZigbeeEndpoint, ZigbeeNode
 from drivers.zigbee.catalog_tables import CLUSTERS
 
 PUBLISHED = {  # supported Zigbee device types of managed integrations; Timer is left out, see catalog_tables

@@ -112,7 +112,7 @@ async def _refusals(rig: OtaRig, watched: Watched, driver: UpdatesFirmware, wron
     with pytest.raises(UnknownDevice):
         await driver.firmware("no-such-device")
     for name in ("maker", "type", "hardware"):  # what is known says so; what a device asks is judged as well
-        watched.driver._session.updates.forget(key())  # type: ignore[attr-defined]
+        watched.driver.session.updates.forget(key())  # type: ignore[attr-defined]
         with pytest.raises(InvalidParameters, match="other devices"):
             await driver.update_firmware(key(), rig.file(wrong[name]), progress=nobody)
     assert rig.node().ota.received == 0

@@ -138,7 +138,7 @@ async def test_an_unexpected_joiner_is_removed_while_the_expected_one_joins(rig:
         with pytest.raises(InvalidParameters, match="checksum"):
             await watched.driver.discover(Discovery("d1", "ZIGBEE", 60, f"Z:{'00' * 8}{MATERIAL[:-1]}0"))
         await watched.driver.discover(Discovery("d1", "ZIGBEE", 60))
-        window = watched.driver._session.window  # type: ignore[attr-defined]
+        window = watched.driver.session.window  # type: ignore[attr-defined]
         window.strangers.expected = PLUG  # as an install code would; the simulated plug has none
         await rig.control("pair", "stranger")
         failed = await watched.wait(DeviceJoining, lambda j: j.id.key == STRANGER, timeout=JOIN)
@@ -220,8 +220,8 @@ async def test_a_silent_mains_device_goes_offline_and_comes_back(
     rig.settings |= {"mains_timeout": 10.0}
     async with running(rig.driver()) as watched:
         await joined(rig, watched)
-        watched.driver._session.watch._mains = 0.5  # type: ignore[attr-defined]  # below what the settings allow
-        watched.driver._session.check_soon()  # type: ignore[attr-defined]
+        watched.driver.session.watch._mains = 0.5  # type: ignore[attr-defined]  # below what the settings allow
+        watched.driver.session.check_soon()  # type: ignore[attr-defined]
         before = len(watched.events)
         await rig.silence(True)
         offline = AvailabilityChanged(found_id(rig), Availability.OFFLINE)
@@ -274,7 +274,7 @@ async def test_a_stop_while_a_lost_stick_is_given_back_leaves_nothing_open(rig: 
     async with running(rig.driver()) as watched:
         await rig.control("unplug", seconds=0.5)
         closing = watched.driver
-        while closing._session is not None:  # noqa: ASYNC110  there is no event for it
+        while closing.session is not None:  # noqa: ASYNC110  there is no event for it
             await asyncio.sleep(0)
         watched.task.cancel()
         with contextlib.suppress(asyncio.CancelledError, DriverLost):

@@ -4,7 +4,8 @@ from typing import Any
 
 from agent import capabilities
 from agent.model import Action
-from drivers.zwave.catalog import Happened, NodeMap, Step, Values, ZWaveEndpoint, ZWaveNode, ZWaveSet, learnt
+from drivers.told import Happened, Values
+from drivers.zwave.catalog import NodeMap, Step, ZWaveEndpoint, ZWaveNode, ZWaveSet, learnt
 from drivers.zwave.codec import Command, decode, encode
 from drivers.zwave.layout_values import Scaled
 

@@ -20,7 +20,8 @@ from zwave.catalog_rig import (
 
 from agent import capabilities
 from agent.driver import InvalidParameters, NotSupported, UnknownDevice
-from drivers.zwave.catalog import NodeMap, Values, ZWaveGet, ZWaveNode, ZWaveSet, supersedes
+from drivers.told import Values
+from drivers.zwave.catalog import NodeMap, ZWaveGet, ZWaveNode, ZWaveSet, supersedes
 from drivers.zwave.catalog_alarms import SENSES
 from drivers.zwave.catalog_tables import ROWS, SILENT
 from drivers.zwave.codec import Command, Raw, encode

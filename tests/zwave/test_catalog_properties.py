@@ -11,7 +11,8 @@ from zwave.catalog_rig import LOCK, SETPOINTS, SPECTRUM, alarm, told
 from agent import capabilities
 from agent.driver import DriverError
 from agent.model import Action
-from drivers.zwave.catalog import NodeMap, Values, ZWaveEndpoint, ZWaveNode, learn, learnt, needs, supersedes
+from drivers.told import Values
+from drivers.zwave.catalog import NodeMap, ZWaveEndpoint, ZWaveNode, learn, learnt, needs, supersedes
 from drivers.zwave.catalog_facts import LEARN
 from drivers.zwave.catalog_tables import APPLICATIONS, ROWS
 from drivers.zwave.catalog_types import Facts

@@ -9,7 +9,8 @@ from zwave.server_rig import everything, inner, node, value
 
 from agent.driver import DeviceRefused, DeviceUnreachable, DriverLost, InvalidParameters, NotSupported, UnknownDevice
 from agent.model import Action
-from drivers.zwave.catalog import Happened, NodeMap, Values, ZWaveGet, ZWaveSet
+from drivers.told import Happened, Values
+from drivers.zwave.catalog import NodeMap, ZWaveGet, ZWaveSet
 from drivers.zwave.codec import Command
 from drivers.zwave.server_commands import INVOKE, SET, SETS, Call, request, value_of
 from drivers.zwave.server_facts import ValueId, interviewed, stored

@@ -9,9 +9,9 @@ import pytest
 from nrf_client_rig import Device
 from raw_http import Asked, RawHttp, Step, Write, answer
 
+from agent.cloud.nrf_calls_wire import CallsWire
 from agent.cloud.nrf_jobs import RejectedJob
 from agent.cloud.nrf_rest import NrfRest
-from agent.cloud.nrf_rest_wire import RestWire
 from agent.cloud.nrf_wires import FirmwareJob
 from agent.errors import TryAgainError
 from agent.wire.nrf import FotaStatus
@@ -59,7 +59,7 @@ def device(tmp_path: Path) -> Device:
 
 async def offered(device: Device, **document: Any) -> list[FirmwareJob | RejectedJob]:
     async with RawHttp() as server, device.rest(server.url) as rest:
-        cloud, wire = Cloud(server), RestWire(NrfRest(rest, "hub-1"))
+        cloud, wire = Cloud(server), CallsWire(NrfRest(rest, "hub-1"))
         cloud.document = {**DOCUMENT, **document}
         found: list[FirmwareJob | RejectedJob] = []
         wire.bind(found.append, lambda: None)
@@ -90,7 +90,7 @@ async def test_a_job_that_cannot_be_understood_is_rejected_with_the_place(
 
 async def test_a_word_is_heard_or_the_job_is_gone_or_it_is_said_again_later(device: Device) -> None:
     async with RawHttp() as server, device.rest(server.url) as rest:
-        cloud, wire = Cloud(server), RestWire(NrfRest(rest, "hub-1"))
+        cloud, wire = Cloud(server), CallsWire(NrfRest(rest, "hub-1"))
         assert await wire.say(JOB, FotaStatus.DOWNLOADING, 40)
         assert await wire.say(JOB, FotaStatus.SUCCEEDED, "")
         assert cloud.told == [("IN_PROGRESS", "downloading: 40 %"), ("SUCCEEDED", "")]

@@ -1,4 +1,4 @@
-"""An uplink to nRF Cloud without a connection: state, messages and the account's wishes by REST, from time to time.
+"""An uplink to nRF Cloud without a connection: state, messages and the account's wishes by calls, from time to time.
 
 For hubs behind networks that keep none. What somebody waits for (outcomes, events) goes at once, the rest each `interval` seconds. Nothing
 comes to the hub this way but the shadow and firmware jobs: nRF Cloud has no call that fetches a command. Durability is that of
@@ -8,37 +8,38 @@ agent.cloud.link, with the answer to a POST in the place of PUBACK.
 import asyncio
 import logging
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from agent.clock import Clock
 from agent.cloud.channel import Channel
 from agent.cloud.lane import LinkPolicy, Outbox, shift
-from agent.cloud.nrf import NrfCloud, encoded, hub_section
+from agent.cloud.nrf import Body, NrfCloud, encoded, hub_section
+from agent.cloud.nrf_calls import NrfCalls, is_untaken
 from agent.cloud.nrf_pairing import Control, Conversation
-from agent.cloud.nrf_rest import NrfRest, difference
-from agent.cloud.rest import Rest
+from agent.cloud.rest_answer import RestError
 from agent.cloud.unsaved import Unsaved
 from agent.errors import HubError
 from agent.requests import LANE_EVENT, LANE_LOG, LANE_STATE, Message
-from agent.wire.nrf import Device, JsonObject, StateChange
+from agent.wire.nrf import JsonObject, StateChange
 
 log = logging.getLogger(__name__)
 
 CHUNK = 200  # rows at a time
-LONGEST = 100_000  # bytes of messages in one POST, of the 128 KiB that AWS IoT takes
 SPOOL = 1.0  # seconds that state may be on its way to the disk
 SOON = 0.05  # seconds: what happens together goes together
-_ROOM = 1  # byte between two messages of a list
+_COMMA, _BRACKETS = 1, 2  # bytes of a list
 
 
-class NrfRestLink:
-    """What the runtime knows as a link. `hold` keeps the client for the process, `run` is one life of the uplink."""
+class NrfCallsLink:
+    """What the runtime knows as a link. `hold` keeps `client` for the process, by which `nrf` calls; `run` is one life of the uplink."""
 
     def __init__(
         self,
         name: str,
-        rest: Rest,
+        client: AbstractAsyncContextManager[object],
+        nrf: NrfCalls,
         policy: LinkPolicy,
         dialect: NrfCloud,
         conversation: Conversation,
@@ -52,10 +53,10 @@ class NrfRestLink:
         self.counters: Counter[str] = Counter()
         self.connected, self.last_error, self.protocol_level = False, "", 0
         self.channel = Channel(place)
-        self.nrf = NrfRest(rest, conversation.device)
+        self.nrf = nrf
         self.ready = asyncio.Event()  # there is a client
         self.on_control: list[Callable[[Control], None]] = []
-        self._rest, self._dialect, self._conversation = rest, dialect, conversation
+        self._client, self._dialect, self._conversation = client, dialect, conversation
         self._outbox, self._clock, self._interval = outbox, clock, interval
         self._attention, self._told = asyncio.Event(), asyncio.Event()
         self._hub: dict[str, Any] = {}
@@ -120,7 +121,7 @@ class NrfRestLink:
 
     async def hold(self) -> None:
         """Keep the client, for as long as the hub runs."""
-        async with self._rest:
+        async with self._client:
             self.ready.set()
             await asyncio.Event().wait()
 
@@ -156,16 +157,18 @@ class NrfRestLink:
         """Tell what differs, and take the account's wishes on."""
         hub, before = self._hub, self._conversation.control
 
-        def change(found: Device) -> StateChange | None:
-            control, taken_back = self._conversation.wished(found.state.desired.get("control"))
-            wanted: JsonObject = {"device": self._conversation.told("REST"), "control": control, "hub": hub}
-            differing = difference(wanted, found.state.reported)
-            if not differing and not taken_back:
-                return None
-            desired = {"control": dict(taken_back)} if taken_back else None
-            return StateChange.model_validate({"reported": differing or None, "desired": desired})
+        def wanted(desired: JsonObject) -> StateChange:
+            control, taken_back = self._conversation.wished(desired.get("control"))
+            told: JsonObject = {"device": self._conversation.told(self.nrf.protocol), "control": control, "hub": hub}
+            return StateChange(reported=told, desired={"control": dict(taken_back)} if taken_back else None)
 
-        await self.nrf.change_state(change)
+        try:
+            await self.nrf.settle(wanted)
+        except RestError as error:
+            if not is_untaken(error):
+                raise
+            self._untaken("the hub's state", error)  # told again with the next call; messages do not wait for it
+            return
         self._look_at = self._clock.now().mono + self._interval
         if hub is self._hub:
             self._told.set()
@@ -200,29 +203,61 @@ class NrfRestLink:
 
     async def _post(self, messages: list[Message]) -> None:
         """As few calls as the size allows. A call that was cut off is made again, and its messages have the same ids."""
-        now, room = self._clock.now(), LONGEST
-        packed: list[dict[str, Any]] = []
+        now = self._clock.now()
+        bodies: list[Body] = []
         for message in messages:
             late = shift(message, now)
             found = self._dialect.bodies(message, self._outbox.message_id(message.id), late)
-            for body in [*found, *self._dialect.alerts(message, late)]:
-                size = len(encoded(body)) + _ROOM
-                if size > LONGEST:
-                    self.counters["oversized"] += 1
-                    log.error("a %s message of %s is too large and is dropped", message.kind, message.device)
-                    continue
-                if size > room:
-                    await self.nrf.send_bulk(packed, again=True)
-                    packed, room = [], LONGEST
-                packed.append(body)
-                room -= size
-        if packed:
-            await self.nrf.send_bulk(packed, again=True)
+            bodies += found + self._dialect.alerts(message, late)
+        for pack in packs(bodies, self.nrf.batch):
+            await self._send(pack)
         self.counters["sent"] += len(messages)
         self.counters["acknowledged"] += len(messages)
+
+    async def _send(self, pack: list[Body]) -> None:
+        """What the cloud does not take is left out, so that it holds nothing up: a list is sent by halves to find it."""
+        if len(pack) == 1 and len(encoded(pack[0])) > self.nrf.longest:
+            self.counters["oversized"] += 1
+            log.error(
+                "a %s message of %s is too large and is dropped", pack[0]["appId"], pack[0].get("device", "the hub")
+            )
+            return
+        try:
+            await self.nrf.send_bulk(pack, again=True)
+        except RestError as error:
+            if not is_untaken(error):
+                raise
+            await self._refused(pack, error)
+
+    async def _refused(self, pack: list[Body], error: RestError) -> None:
+        if len(pack) > 1:
+            middle = len(pack) // 2
+            await self._send(pack[:middle])
+            await self._send(pack[middle:])
+        else:
+            self._untaken(f"a message of {pack[0]['appId']}, which is dropped", error)
+
+    def _untaken(self, what: str, error: RestError) -> None:
+        self.counters["refused"] += 1
+        log.error("nRF Cloud refuses %s: %s", what, error.advice)
 
     def _spool(self, messages: list[Message]) -> None:
         for message in messages:
             self._live.pop(message.id, None)
         self.counters["spooled"] += len(messages)
         self._outbox.spool(messages)
+
+
+def packs(bodies: Iterable[Body], room: int) -> Iterator[list[Body]]:
+    """Lists of at most `room` bytes as JSON, in order; what is longer comes alone."""
+    pack: list[Body] = []
+    size = _BRACKETS
+    for body in bodies:
+        more = len(encoded(body)) + _COMMA
+        if pack and size + more > room:
+            yield pack
+            pack, size = [], _BRACKETS
+        pack.append(body)
+        size += more
+    if pack:
+        yield pack

@@ -1,4 +1,4 @@
-"""nRF Cloud's firmware jobs over REST, for a hub that keeps no connection (protocol notes, sections 3.4 and 3.5).
+"""nRF Cloud's firmware jobs by calls, for a hub that keeps no connection (protocol notes, sections 3.4 to 3.6).
 
 Nordic's SDK asks for the job again in the middle of a download, to see whether it was cancelled: here each word on a job finds that out.
 """
@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 
 from pydantic import ValidationError
 
+from agent.cloud.nrf_calls import NrfCalls
 from agent.cloud.nrf_jobs import RejectedJob
-from agent.cloud.nrf_rest import NrfRest
 from agent.cloud.nrf_wires import AGAIN, FirmwareJob, Offered
 from agent.cloud.rest_answer import RestError
 from agent.errors import TryAgainError
@@ -18,12 +18,12 @@ QUIET = 30.0  # seconds after an end in which the cloud may still hand the ended
 POLL = 3600.0  # seconds between two questions
 
 
-class RestWire:
+class CallsWire:
     """The oldest job that has not ended is asked for from time to time, `every` seconds."""
 
     def __init__(
         self,
-        nrf: NrfRest,
+        nrf: NrfCalls,
         every: float = POLL,
         quiet: float = QUIET,
         ready: Callable[[], Awaitable[object]] | None = None,
@@ -58,7 +58,7 @@ class RestWire:
         self._offered(job)
 
     async def say(self, job: str, status: FotaStatus, details: str | int, timeout: float = AGAIN) -> bool:  # noqa: ARG002  the client has its own
-        """False when the job is no longer there. REST has no percentage: it is a word of what is in progress. Raises as `ask`."""
+        """False when the job is no longer there. Calls have no percentage: it is a word of what is in progress. Raises as `ask`."""
         if status is FotaStatus.DOWNLOADING:
             status, details = FotaStatus.IN_PROGRESS, f"downloading: {details} %"
         try:
