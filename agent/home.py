@@ -4,15 +4,19 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from agent.clock import Moment
 from agent.model import Availability, Device, JsonValue
-from agent.requests import Kind, Publish, PublishState
+from agent.requests import Kind, PreAssociate, Publish, PublishState
 
 STARTING = "starting"  # why a radio is away that has not been there yet
 NOT_IN_THIS_RUN = float("-inf")  # when a value was heard that comes from the disk
 STATE_CHUNK = 25  # 5 endpoints with 5 capabilities bound a state message; single properties are the finest split
 
+_OCTETS = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2})+")
+_BLE_QR = re.compile(r"^((?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2})(?:=|$)")
+_COAP_PORTS = {"coap": 5683, "coaps": 5684}  # RFC 7252, 6.1 and 6.2
 _ZIGBEE_QR = re.compile(r"^Z:([0-9A-Fa-f]{16})\$I:")
 _ZWAVE_QR = re.compile(r"^90\d{10}(\d{40})")  # the DSK, which is the device's address
 
@@ -98,8 +102,9 @@ def capabilities_body(record: DeviceRecord) -> dict[str, Any]:
 
 
 def bare(address: str) -> str:
-    """An address without its separators, in small letters."""
-    return address.replace(":", "").lower()
+    """An address in small letters; one of octets without the colons, which people write or leave out. Host and port stay apart."""
+    plain = address.lower()
+    return plain.replace(":", "") if _OCTETS.fullmatch(plain) else plain
 
 
 def goes_by(record: DeviceRecord, ref: str) -> bool:
@@ -110,12 +115,31 @@ def goes_by(record: DeviceRecord, ref: str) -> bool:
 
 
 def address_in(material: str) -> str:
-    """The device address in QR material as `bare` writes it: an EUI64, or a DSK; empty when it names none."""
+    """The device address in QR material as `bare` writes it: EUI64, DSK, Bluetooth address, or host:port; empty when it names none."""
     if found := _ZIGBEE_QR.match(material):
         return found[1].lower()
     if found := _ZWAVE_QR.match(material):
         return "-".join(found[1][at : at + 5] for at in range(0, 40, 5))
-    return ""
+    if found := _BLE_QR.match(material):
+        return bare(found[1])
+    return _coap_address(material)
+
+
+def _coap_address(material: str) -> str:
+    try:
+        parts = urlsplit(material)
+        host, port = unquote(parts.hostname or ""), parts.port or _COAP_PORTS.get(parts.scheme)
+    except ValueError:
+        return ""
+    if not host or port is None or parts.scheme not in _COAP_PORTS:
+        return ""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def brings_key(record: DeviceRecord, asked: PreAssociate) -> bool:
+    """Whether the code holds a key of a device that is spoken to in clear: it has to join anew, with it."""
+    keyed = asked.discovery.kind in ("BLE", "COAP") and "=" in asked.discovery.material
+    return keyed and not record.device.secure
 
 
 def pairs(mapping: Mapping[str, str]) -> str:

@@ -23,6 +23,7 @@ from agent.home import (
     RadioRecord,
     address_in,
     bare,
+    brings_key,
     capabilities_body,
     deletion,
     discovered_body,
@@ -212,7 +213,7 @@ class Hub:
         if event.known and known is not None and known.device == device:
             return [Refresh(device.id)] if self.radios[device.id.radio].up else []
         if known is not None and not known.quarantined:
-            return self._changed(known, device)
+            return self._changed(known, device, now)
         # A device of the radio's own database that the hub does not know was joined by an earlier hub: it is ours.
         # One that the radio was told to expect was asked for then.
         ours = (event.known and known is None) or event.expected or bare(device.address) in self.expected
@@ -228,8 +229,8 @@ class Hub:
         # The progress first: the last device of a discovery ends it, and whoever watches it hears nothing after that.
         return [SaveDevice(device.id), found, Progress("found", data), *effects, *self._auto_onboard(record, now)]
 
-    def _changed(self, record: DeviceRecord, device: Device) -> list[Effect]:
-        """An interview of a known device ended: tell what is new, and only that."""
+    def _changed(self, record: DeviceRecord, device: Device, now: Moment) -> list[Effect]:
+        """An interview of a known device ended: tell what is new, and only that. One that nobody has onboarded is offered again."""
         unchanged = record.device == device
         record.device = device
         self._index(device)
@@ -240,6 +241,10 @@ class Hub:
             effects.append(SaveDevice(device.id))
         if record.managed_thing_id and (discovery or not unchanged):
             effects.append(Publish(Kind.CAPABILITIES, record.ref, capabilities_body(record)))
+        if not record.managed_thing_id:
+            body = discovered_body(record, discovery, "DISCOVERED", now)
+            effects += [Publish(Kind.DISCOVERED, record.ref, body)] if discovery else []
+            effects += self._auto_onboard(record, now)
         return [*effects, Refresh(device.id)]
 
     def _auto_onboard(self, record: DeviceRecord, now: Moment) -> list[Effect]:
@@ -428,7 +433,7 @@ class Hub:
         if not address:
             return self.discoveries.fail(event.discovery, "400", "the authentication material names no device address")
         here = next((record for record in self.devices.values() if bare(record.device.address) == address), None)
-        if here is not None and here.managed_thing_id in ("", event.managed_thing_id):
+        if here is not None and here.managed_thing_id in ("", event.managed_thing_id) and not brings_key(here, event):
             here.quarantined = False  # it joined before its code was scanned
             return self._activate(here, event.managed_thing_id, now)
         self.expected[address] = event.managed_thing_id

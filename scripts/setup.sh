@@ -15,6 +15,7 @@ need_library() { # need_library SONAME PACKAGE: no command shows it
 need python3 python3 python3-venv
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 need mosquitto mosquitto
+need dbus-daemon dbus-daemon
 if [ "$purpose" = test ]; then
     need mosquitto_sub mosquitto-clients
     need systemd-analyze systemd
@@ -28,7 +29,6 @@ if [ "$purpose" = test ]; then
     need swtpm swtpm
     need tpm2_getcap tpm2-tools
     need tpm2-abrmd tpm2-abrmd
-    need dbus-daemon dbus-daemon
     need dbus-send dbus-bin
     need openssl openssl
     need faketime faketime

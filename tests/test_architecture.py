@@ -220,6 +220,7 @@ ONE_PLACE = {  # third-party library -> where it may be imported
         "agent/cloud/managed_integrations.py",
         "agent/cloud/channel.py",
         "agent/cloud/jobs.py",
+        "agent/demo/maker.py",
         "agent/identity/",
         "agent/cloud/rest_answer.py",
         "agent/cloud/nrf",
@@ -241,6 +242,7 @@ ONE_PLACE = {  # third-party library -> where it may be imported
     "amqtt": ("agent/sim/embedded.py",),
     "boto3": ("agent/demo/owner.py",),
     "cryptography": (
+        "agent/demo/maker.py",
         "agent/identity/",
         "agent/ota/signatures.py",
         "agent/sim/authority.py",

@@ -243,8 +243,12 @@ def test_bad_material_fails_the_discovery_with_the_drivers_words() -> None:
     [
         ("Z:00124B0000000001$I:83FED3407A939723A5C639B26916D505C3B5", BULB.address),
         ("90" + "0112345" + "003" + DSK.replace("-", "") + "0010", DSK),
+        ("a4:c1:38:00:00:07=123456", "A4:C1:38:00:00:07"),
+        ("coap://192.0.2.1:15683?secret=00&sender=01&recipient=02", "192.0.2.1:15683"),
+        ("coap://192%2E0%2E2%2E1", "192.0.2.1:5683"),
+        ("coaps://[2001:DB8::1]?identity=hub&psk=00", "[2001:db8::1]:5684"),
     ],
-    ids=["zigbee", "zwave"],
+    ids=["zigbee", "zwave", "ble", "coap", "dots", "coaps"],
 )
 def test_a_pre_associated_device_gets_the_managed_thing_id_that_was_meant_for_it(material: str, address: str) -> None:
     world = World("cloud", bulb=False)
@@ -253,6 +257,22 @@ def test_a_pre_associated_device_gets_the_managed_thing_id_that_was_meant_for_it
     effects = world(DeviceFound(replace(BULB, address=address)))
     assert told(effects, Kind.CAPABILITIES)[0].device == "thing-9"
     assert world.hub.expected == {}
+
+
+@pytest.mark.parametrize(
+    "material", ["coap://:1", "coap://h:port", "http://192.0.2.1", "coap://[::1", "A4:C1:38:00:00:071"]
+)
+def test_a_code_that_names_no_device_is_refused(material: str) -> None:
+    world = World("cloud", bulb=False)
+    effects = world(PreAssociate("thing-9", StartDiscovery("p1", "COAP", 60, "main", material)))
+    assert told(effects, Kind.DISCOVERY_STATUS)[0].body["error"]["code"] == "400"
+    assert world.hub.expected == {}
+
+
+def test_a_host_is_not_taken_for_one_whose_port_continues_its_address() -> None:
+    world = World("cloud", bulb=False)
+    world(PreAssociate("thing-9", StartDiscovery("p1", "ZIGBEE", 60, "main", "coap://192.0.2.1:15683")))
+    assert not told(world(DeviceFound(replace(BULB, address="192.0.2.11:5683"))), Kind.CAPABILITIES)
 
 
 def test_a_device_that_has_joined_before_its_code_was_scanned_is_onboarded_at_once() -> None:
@@ -264,6 +284,33 @@ def test_a_device_that_has_joined_before_its_code_was_scanned_is_onboarded_at_on
     assert world.hub.expected == {}
     again = world(PreAssociate("thing-9", StartDiscovery("p2", "ZIGBEE", 60, "main", material)))
     assert again == effects  # a cloud that says it twice is told twice
+
+
+def test_a_code_with_a_key_has_a_device_that_joined_in_clear_join_anew() -> None:
+    world = World("cloud")
+    lamp = replace(BULB, address="192.0.2.1:5683", secure=False)
+    world(DeviceFound(lamp))
+    effects = world(PreAssociate("thing-9", StartDiscovery("p1", "ZIGBEE", 60, "main", "coap://192.0.2.1")))
+    assert told(effects, Kind.CAPABILITIES)[0].device == "thing-9", "there is no key in this one"
+    world = World("cloud")
+    world(DeviceFound(lamp))
+    code = StartDiscovery("p1", "COAP", 60, "main", "coap://192.0.2.1?secret=00&sender=01&recipient=02")
+    world.hub.radios["zigbee"].kinds += ("COAP",)
+    effects = world(PreAssociate("thing-9", code))
+    assert of(effects, OpenWindow)
+    assert not told(effects, Kind.CAPABILITIES)
+    effects = world(DeviceFound(replace(lamp, secure=True)))
+    assert told(effects, Kind.CAPABILITIES)[0].device == "thing-9"
+    assert world.hub.expected == {}
+
+
+def test_a_device_that_nobody_has_onboarded_is_offered_to_the_next_discovery() -> None:
+    world = World("cloud")
+    world(StartDiscovery("d2", "ZIGBEE", 60, "main"))
+    (offered,) = told(world(DeviceFound(BULB)), Kind.DISCOVERED)
+    assert offered.body["discovery"] == "d2"
+    world(Onboard(BULB.node_id, "thing-1"))
+    assert not told(world(DeviceFound(BULB)), Kind.DISCOVERED)
 
 
 def test_reports_are_told_once_and_never_before_they_were_heard() -> None:

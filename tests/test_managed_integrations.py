@@ -101,6 +101,18 @@ def test_any_json_is_a_request_or_refused(kind: str, payload: Any, more: dict[st
             {"deviceDiscoveryId": "d", "discoveryType": "ZIGBEE"},
             StartDiscovery("d", "ZIGBEE", 180, "main"),
         ),
+        (
+            SETUP,
+            "START_DISCOVERY",
+            {"deviceDiscoveryId": "d", "discoveryType": "CUSTOM", "customProtocolDetail": {"Name": "CoAP"}},
+            StartDiscovery("d", "COAP", 180, "main"),
+        ),
+        (
+            SETUP,
+            "START_DISCOVERY",
+            {"deviceDiscoveryId": "d", "discoveryType": "CUSTOM", "customProtocolDetail": {"Name": "Matter"}},
+            StartDiscovery("d", "CUSTOM", 180, "main"),
+        ),
         (SETUP, "STOP_DISCOVERY", {"deviceDiscoveryId": "d"}, StopDiscovery("d")),
         (SETUP, "DEVICE_ONBOARDED", {"nodeId": "zb.1+2", "managedThingId": "t"}, Onboard("zb.1+2", "t")),
         (SETUP, "DEPROVISION", {"nodeId": "zb.1+2", "force": True}, Deprovision("zb.1+2", True, "main")),
@@ -140,6 +152,19 @@ def test_a_pre_association_carries_its_material_as_a_discovery() -> None:
     read = decode(SETUP, "PRE_ASSOCIATE", {"managedThingId": "t", "authenticationMaterial": "Z:00$I:11"})
     assert isinstance(read, PreAssociate)
     assert (read.managed_thing_id, read.discovery.material) == ("t", "Z:00$I:11")
+
+
+@pytest.mark.parametrize(
+    ("kind", "material", "radio"),
+    [
+        ("ZWAVE_QR_BAR_CODE", "90", "ZWAVE"),
+        ("CUSTOM_PROTOCOL_QR_BAR_CODE", "coaps://192.0.2.7?identity=hub&psk=00", "COAP"),
+        ("CUSTOM_PROTOCOL_QR_BAR_CODE", "A4:C1:38:00:00:07=123456", "BLE"),
+    ],
+)
+def test_a_code_goes_to_the_radio_that_it_is_for(kind: str, material: str, radio: str) -> None:
+    payload = {"managedThingId": "t", "authenticationMaterial": material, "authenticationMaterialType": kind}
+    assert decode(SETUP, "PRE_ASSOCIATE", payload).discovery.kind == radio
 
 
 def command(**more: Any) -> Any:

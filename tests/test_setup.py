@@ -42,7 +42,7 @@ def bare_path(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("purpose", "wanted", "unwanted"),
     [
-        ("demo", ("python3-venv",), ("mosquitto-clients", "nodejs", "npm")),
+        ("demo", ("python3-venv", "dbus-daemon"), ("mosquitto-clients", "nodejs", "npm")),
         ("test", ("mosquitto-clients", "python3-venv", "nodejs", "npm"), ()),
     ],
 )

@@ -35,6 +35,8 @@ from agent.requests import (
 from agent.wire import managed_integrations as wire
 
 VERSION = "1.0.0"
+CUSTOM = "CUSTOM"
+_BY_NAME = ("BLE", "COAP")  # what a custom discovery can be for: the API has no type of their own for them
 
 _TOPICS: Mapping[Kind, tuple[str, str]] = {
     Kind.DISCOVERED: ("discovery", "DEVICE_DISCOVERED"),
@@ -158,7 +160,7 @@ class ManagedIntegrations:
             case wire.PreAssociateBody():
                 discovery = StartDiscovery(
                     f"pre-{envelope.message_id}",
-                    "ZWAVE" if body.material_type == "ZWAVE_QR_BAR_CODE" else "ZIGBEE",
+                    _kind_of(body),
                     body.duration,
                     self._uplink,
                     body.material,
@@ -189,9 +191,11 @@ class ManagedIntegrations:
 
     def _discovery(self, body: wire.StartDiscoveryBody) -> StartDiscovery:
         again = body.discovery_type == "CONTROLLER_CAPABILITY_REDISCOVERY"
+        kind = (body.protocol or "ZIGBEE") if again else body.discovery_type
+        named = body.custom.name.upper()
         return StartDiscovery(
             id=body.id,
-            kind=(body.protocol or "ZIGBEE") if again else body.discovery_type,
+            kind=named if kind == CUSTOM and named in _BY_NAME else kind,
             duration=body.duration,
             source=self._uplink,
             material=body.material or "",
@@ -199,6 +203,13 @@ class ManagedIntegrations:
             rediscover=again,
             device=body.device or "" if again else "",
         )
+
+
+def _kind_of(body: wire.PreAssociateBody) -> str:
+    """The discovery that a QR code is for. A custom one has the form of what `agent discover --auth` takes."""
+    if body.material_type == "CUSTOM_PROTOCOL_QR_BAR_CODE":
+        return "COAP" if body.material.startswith(("coap://", "coaps://")) else "BLE"
+    return "ZWAVE" if body.material_type == "ZWAVE_QR_BAR_CODE" else "ZIGBEE"
 
 
 def _envelope(message_id: str, kind: str, now: str, device: str, trace_id: str, payload: dict[str, Any]) -> bytes:

@@ -54,10 +54,19 @@ def add_device(api: Any, found: dict[str, Any]) -> str:
     return str(device["Id"])
 
 
-def switch(api: Any, light: str, action: str) -> str:
+def discover_custom(api: Any, hub: str, protocol: str) -> str:
+    discovery = api.start_device_discovery(
+        DiscoveryType="CUSTOM",
+        CustomProtocolDetail={"Name": protocol},
+        ControllerIdentifier=hub,
+    )
+    return str(discovery["Id"])
+
+
+def switch(api: Any, light: str, endpoint: str, action: str) -> str:
     on_off = {"id": "matter.OnOff@1.4", "name": "On/Off", "version": "6", "actions": [{"name": action}]}
     command = api.send_managed_thing_command(
-        ManagedThingId=light, Endpoints=[{"endpointId": "1", "capabilities": [on_off]}]
+        ManagedThingId=light, Endpoints=[{"endpointId": endpoint, "capabilities": [on_off]}]
     )
     return str(command["TraceId"])
 
@@ -70,6 +79,16 @@ def expect(api: Any, hub: str, qr_code: str) -> str:
         CredentialLockerId=locker,
         AuthenticationMaterialType="ZWAVE_QR_BAR_CODE",
         AuthenticationMaterial=qr_code,
+    )
+    return str(device["Id"])
+
+
+def expect_custom(api: Any, hub: str, code: str) -> str:
+    device = api.create_managed_thing(
+        Role="DEVICE",
+        CredentialLockerId=api.get_managed_thing(Identifier=hub)["CredentialLockerId"],
+        AuthenticationMaterialType="CUSTOM_PROTOCOL_QR_BAR_CODE",
+        AuthenticationMaterial=code,
     )
     return str(device["Id"])
 
@@ -101,12 +120,12 @@ def heat(api: Any, thermostat: str, hundredths: int) -> str:
     return str(command["TraceId"])
 
 
-def read(api: Any, thing: str, wanted: str) -> Any:
+def read(api: Any, thing: str, wanted: str, of: str = "") -> Any:
     state = api.get_managed_thing_state(ManagedThingId=thing)
     for endpoint in state["Endpoints"]:
         for capability in endpoint["capabilities"]:
             for entry in capability["properties"]:
-                if entry["name"] == wanted:
+                if entry["name"] == wanted and of in capability["id"]:
                     return entry["value"]["propertyValue"]
     return None
 

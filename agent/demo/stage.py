@@ -4,6 +4,7 @@ import asyncio
 import base64
 import inspect
 import json
+import secrets
 import shutil
 import signal
 import subprocess
@@ -28,6 +29,12 @@ ieee = "00:12:4b:00:00:00:de:a0"
 kind = "zwave"
 stick = "800"
 home_id = "c0ffeeda"
+
+[radios.ble]
+kind = "ble"
+
+[radios.coap]
+kind = "coap"
 """
 DEVICES = (
     ("living room bulb", "color-bulb"),
@@ -42,6 +49,12 @@ DEVICES = (
 )
 SENSOR, LOCK, THERMOSTAT = "attic sensor", "cellar lock", "bath thermostat"
 ZWAVE_DEVICES = ((SENSOR, "smart-start-sensor"), (LOCK, "lock"), (THERMOSTAT, "thermostat"))
+BLE_THERMOMETER, BLE_LAMP = "cellar thermometer", "cellar lamp"
+BLE_DEVICES = ((BLE_THERMOMETER, "bthome-thermometer"), (BLE_LAMP, "gatt-lamp"))
+COAP_THERMOMETER, COAP_LAMP = "shed thermometer", "shed lamp"
+COAP_DEVICES = ((COAP_THERMOMETER, "climate"), (COAP_LAMP, "light"))
+RADIOS = {"zigbee": DEVICES, "zwave": ZWAVE_DEVICES, "ble": BLE_DEVICES, "coap": COAP_DEVICES}
+NRF_HUB = "demo-hub-0001"  # the hub's id at nRF Cloud
 CONFIG = """
 [hub]
 onboarding = "cloud"
@@ -52,6 +65,16 @@ runtime_dir = "{folder}/run"
 host = "{host}"
 port = {port}
 ca = "{ca}"
+
+[uplinks.nrf]
+dialect = "nrf-cloud"
+host = "{host}"
+port = {port}
+ca = "{ca}"
+certificate = "{folder}/nrf.pem"
+key = "{folder}/nrf.key"
+client_id = "{nrf_hub}"
+gateway = "gateway"
 
 [identity]
 serial = "{serial}"
@@ -69,6 +92,15 @@ radio = "ezsp"
 kind = "zwave"
 port = "{folder}/links/zwave"
 
+[radios.ble]
+kind = "ble"
+bus = "{bus}"
+report_interval = 0
+
+[radios.coap]
+kind = "coap"
+addresses = ["{coap}"]
+
 [logging]
 level = "warning"
 """
@@ -83,15 +115,26 @@ def say(text: str) -> None:
     print(text, flush=True)  # noqa: T201  the demo's voice
 
 
+def print_code(step: Callable[..., Any]) -> None:
+    """Print the source of what is about to run."""
+    console.show_code(textwrap.indent(textwrap.dedent(inspect.getsource(step)), "    "))
+
+
 class Stage:
-    """Cloud, home and hub. `told`: the addresses that `agent cloud` has printed; `home` and `zwave`: the simulated radios."""
+    """Cloud, home and hub. `told`: the addresses that `agent cloud` has printed; `home`, `zwave`, `ble` and `coap`: the simulated radios.
+
+    `oscore`: the key of the CoAP lamp, as its code has it.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.client = Client(folder / "run")
         self.told: dict[str, Any] = {}
+        self.oscore = {"secret": secrets.token_hex(16), "sender": "01", "recipient": "02"}
         self.home: Any = None
         self.zwave: Any = None
+        self.ble: Any = None
+        self.coap: Any = None
         self.hub: subprocess.Popen[bytes] | None = None
         self._processes: list[subprocess.Popen[bytes]] = []
         self._radios: list[tuple[str, str, Any]] = []
@@ -101,18 +144,27 @@ class Stage:
         """How a person calls the agent from another terminal."""
         return "agent" if shutil.which("agent") else sys.argv[0]
 
+    @property
+    def nrf_account(self) -> tuple[str, str]:
+        """URL and API key of nRF Cloud's REST API."""
+        return self.told["nrf"], self.told["nrf_api_key"]
+
     async def start(self) -> None:
-        text = HOME + "".join(
-            f'\n[[radios.zigbee.devices]]\nname = "{name}"\nprofile = "{profile}"\n' for name, profile in DEVICES
-        )
-        text += "".join(
-            f'\n[[radios.zwave.devices]]\nname = "{name}"\nprofile = "{profile}"\npairing = false\n'
-            for name, profile in ZWAVE_DEVICES
-        )
-        (self.folder / "home.toml").write_text(text)
+        (self.folder / "home.toml").write_text(self._home())
         await self._start_cloud()
         self._radios = await simulate.start_all(self.folder / "home.toml", self.folder / "links", "", 1, None)
-        self.home, self.zwave = (simulation for _, _, simulation in self._radios)
+        self.home, self.zwave, self.ble, self.coap = (simulation for _, _, simulation in self._radios)
+
+    def _home(self) -> str:
+        """The home file."""
+        key = "".join(f'{name} = "{value}"\n' for name, value in self.oscore.items())
+        more = {"zwave": "pairing = false\n", COAP_LAMP: key}
+        text = HOME
+        for radio, devices in RADIOS.items():
+            for name, profile in devices:
+                text += f'\n[[radios.{radio}.devices]]\nname = "{name}"\nprofile = "{profile}"\n'
+                text += more.get(radio, "") + more.get(name, "")
+        return text
 
     async def _start_cloud(self) -> None:
         arguments = ["cloud", "--port", "0", "--data", str(self.folder / "cloud")]
@@ -137,7 +189,8 @@ class Stage:
     def configure(self, serial: str, template: str) -> None:
         """The hub's configuration, as an installer would write it."""
         host, _, port = str(self.told["mqtt"]).partition(":")
-        where = {"folder": self.folder, "host": host, "port": port, "ca": self.told["ca"]}
+        where = {"folder": self.folder, "host": host, "port": port, "ca": self.told["ca"], "nrf_hub": NRF_HUB}
+        where |= {"bus": self.ble.port, "coap": self.coap.port.partition(" ")[0]}
         text = CONFIG.format(**where, serial=serial, template=template)
         (self.folder / "agent.toml").write_text(text)
 
@@ -153,7 +206,7 @@ class Stage:
     async def show(self, step: Callable[..., Any], *arguments: Any, quiet: bool = False) -> Any:
         """Print the owner's code of a step, run it, and return its answer."""
         if not quiet:
-            console.show_code(textwrap.indent(textwrap.dedent(inspect.getsource(step)), "    "))
+            print_code(step)
         return await asyncio.get_running_loop().run_in_executor(None, step, *arguments)
 
     def notified(self, kind: str) -> list[dict[str, Any]]:
@@ -183,7 +236,8 @@ class Stage:
         for process in self._processes:
             if process.stdout is not None:
                 process.stdout.close()
-            process.wait()
+            # Beside the loop: the hub's last words to its radios are answered here.
+            await asyncio.get_running_loop().run_in_executor(None, process.wait)
         for _, _, radio in self._radios:
             await radio.close()
 

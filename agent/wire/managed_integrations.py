@@ -75,6 +75,12 @@ class StateQueryBody(_Body):
     refresh: bool = True
 
 
+class CustomProtocol(_Body):
+    """What a discovery of type CUSTOM is for. The API asks for a `Name` and gives it no meaning: here it is the protocol's."""
+
+    name: str = Field(default="", alias="Name", max_length=512)
+
+
 class StartDiscoveryBody(_Body):
     """START_DISCOVERY: open a join window, or read capabilities anew (CONTROLLER_CAPABILITY_REDISCOVERY)."""
 
@@ -87,6 +93,7 @@ class StartDiscoveryBody(_Body):
     material_type: str | None = Field(default=None, alias="authenticationMaterialType", max_length=64)
     protocol: Literal["ZIGBEE", "ZWAVE", "BLE", "COAP", "CUSTOM"] | None = None
     device: DeviceRef | None = Field(default=None, alias="endDeviceIdentifier")
+    custom: CustomProtocol = Field(default=CustomProtocol(), alias="customProtocolDetail")
 
 
 class StopDiscoveryBody(_Body):

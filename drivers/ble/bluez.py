@@ -60,6 +60,7 @@ class Bluez:
         self._adapter = adapter
         self.path = f"/org/bluez/{adapter}"
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.held: frozenset[str] = frozenset()  # addresses that were connected when this began
         self._bus: MessageBus | None = None
         self._ending: asyncio.Future[None] | None = None
         self._own_power = False
@@ -97,6 +98,10 @@ class Bluez:
             remedy = "plug it in, or name another one in `adapter`"
             raise DriverLost(f"BlueZ has no adapter {self._adapter}; it has: {names}", place=self.path, remedy=remedy)
         facts = found[ADAPTER]
+        devices = [
+            ifs[DEVICE] for path, ifs in objects.items() if path.startswith(f"{self.path}/dev_") and DEVICE in ifs
+        ]
+        self.held = frozenset(one["Address"] for one in devices if one.get("Connected"))
         if not facts.get("Powered"):
             await self._set_power(on=True)
         return Adapter(facts["Address"], facts.get("Alias", ""), facts.get("Modalias", ""), MONITORS in found)
@@ -195,6 +200,13 @@ class Bluez:
         except DBusError as error:
             if error.type not in ("org.bluez.Error.DoesNotExist", ErrorType.UNKNOWN_OBJECT.value):
                 raise DeviceUnreachable(f"BlueZ does not forget the device: {error.text}", place=path) from error
+
+    async def disconnect(self, path: str) -> None:
+        """End a connection of whoever made it. Raises DriverLost, DeviceUnreachable."""
+        try:
+            await self._ask(SERVICE, path, DEVICE, "Disconnect")
+        except DBusError as error:
+            raise DeviceUnreachable(f"BlueZ does not disconnect the device: {error.text}", place=path) from error
 
     # ---- the agent --------------------------------------------------------------------------------------------------
 

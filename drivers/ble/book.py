@@ -15,6 +15,11 @@ from agent.model import Capability, Device, DeviceId, Endpoint
 VERSION = 1
 
 
+def node_id(address: str) -> str:
+    """The name of a device towards the clouds: AWS takes no colons there (NodeId of the API: `[a-zA-Z0-9=_.,@+/-]+`)."""
+    return f"ble.{address.replace(':', '')}"
+
+
 @dataclass(slots=True)
 class Record:
     """One device. `gatt`: it is connected to; `secret`: its adverts are encrypted, and those up to `counter` were heard before.
@@ -56,6 +61,7 @@ class Book:
 
     def _record(self, key: str, entry: Mapping[str, Any]) -> Record:
         values = {**entry["device"], "id": DeviceId(self._radio, key), "endpoints": _endpoints(entry["device"])}
+        values["node_id"] = node_id(key)
         values["unmapped"] = tuple(values["unmapped"])
         digitals, firmware = _numbers(entry["digitals"]), _numbers(entry.get("firmware", {}))
         known = (entry["gatt"], entry["bonded"], entry["secret"], entry["counter"])

@@ -21,7 +21,7 @@ from agent.model import (
 from drivers.ble import beacons, bthome, formats
 from drivers.ble.adverts import Advert, Said, full
 from drivers.ble.bluez import Bluez
-from drivers.ble.book import Book, Record
+from drivers.ble.book import Book, Record, node_id
 from drivers.ble.catalog import widen
 from drivers.ble.dfu_update import in_bootloader
 from drivers.ble.gatt_table import TELLING_SERVICES
@@ -79,7 +79,14 @@ class Devices:
             self._session.presence.add(key, self._session.now())
             self._sink(DeviceFound(record.device, known=True))
             if record.gatt:
+                if (
+                    key in self._session.bluez.held
+                ):  # BlueZ keeps what a killed hub has left, and such a device is never heard
+                    self._session.spawn(self._session.bluez.disconnect(self._path(key)), f"old connection to {key}")
                 self._session.links.want(key)
+
+    def _path(self, key: str) -> str:
+        return f"{self._session.bluez.path}/dev_{key.replace(':', '_')}"
 
     def id(self, key: str) -> DeviceId:
         return DeviceId(self._context.name, key)
@@ -209,7 +216,7 @@ class Devices:
             self._session.window.pass_over(key)
             if material.address or not material.bindkey:
                 text = "it is encrypted: agent discover ble --auth BINDKEY" if not material.bindkey else "wrong bindkey"
-                self._sink(DeviceJoining(self.id(key), "failed", text, f"ble.{key}"))
+                self._sink(DeviceJoining(self.id(key), "failed", text, node_id(key)))
             return
         if said is not None and (not material.bindkey or said.counter is not None) and not material.bond:
             self._adopt(key, self._take_advert(advert, said, material), "adoption")
@@ -219,8 +226,8 @@ class Devices:
             self._adopt(key, self._take_gatt(advert, material), "interview")
 
     def _adopt(self, key: str, work: Coroutine[Any, Any, None], name: str) -> None:
-        self._sink(DeviceJoining(self.id(key), "joined", node_id=f"ble.{key}"))
-        self._sink(DeviceJoining(self.id(key), "interviewing", node_id=f"ble.{key}"))
+        self._sink(DeviceJoining(self.id(key), "joined", node_id=node_id(key)))
+        self._sink(DeviceJoining(self.id(key), "interviewing", node_id=node_id(key)))
         task = self._adopting[key] = self._session.spawn(self._guarded(key, work), f"{name} of {key}")
         task.add_done_callback(lambda _: self._adopting.pop(key, None))
 
@@ -230,7 +237,7 @@ class Devices:
         except DriverError as error:
             self._session.window.pass_over(key)
             await self._session.links.leave(key)
-            self._sink(DeviceJoining(self.id(key), "failed", error.advice, f"ble.{key}"))
+            self._sink(DeviceJoining(self.id(key), "failed", error.advice, node_id(key)))
 
     async def _take_advert(self, advert: Advert, said: Said, material: Material) -> None:
         key = advert.address
@@ -251,9 +258,8 @@ class Devices:
         else:
             await session.links.unwant(key)  # a bond is made while it is connected to
             session.links.pair.add(key)
-            path = f"{session.bluez.path}/dev_{key.replace(':', '_')}"
             try:
-                async with session.bluez.agent(path, material.passkey):
+                async with session.bluez.agent(self._path(key), material.passkey):
                     link = await session.links.get(key)
             finally:
                 session.links.pair.discard(key)
@@ -266,7 +272,7 @@ class Devices:
             await self._follow(link, record)
 
     def _blank(self, key: str, model: str, *, secure: bool) -> Device:
-        return Device(self.id(key), f"ble.{key}", (), model=model, address=key, secure=secure)
+        return Device(self.id(key), node_id(key), (), model=model, address=key, secure=secure)
 
     def _keep(self, record: Record) -> None:
         key = record.device.id.key
@@ -358,7 +364,7 @@ class Devices:
         await self._session.links.unwant(key)
         try:
             if record is not None and (record.gatt or record.bonded):
-                await self._session.bluez.remove_device(f"{self._session.bluez.path}/dev_{key.replace(':', '_')}")
+                await self._session.bluez.remove_device(self._path(key))
             await self._session.bindkeys.forget(key)
         except DriverError as error:
             if not force:

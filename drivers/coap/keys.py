@@ -4,13 +4,15 @@ coap://192.0.2.7                                       a device without protecti
 coaps://192.0.2.7?identity=hub&psk=<hex>               DTLS with a pre-shared key (RFC 7252, 9.1.3.1)
 coap://192.0.2.7?secret=<hex>&sender=01&recipient=02   OSCORE (RFC 8613): master secret and the ids of hub and device, in hex,
                                                        with salt=<hex> and context=<hex> where the device has them
+
+A dot may be written %2E (RFC 3986, 6.2.2.2): AWS takes none in a code.
 """
 
 import json
 import re
 from dataclasses import asdict, dataclass
 from ipaddress import ip_address
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 PORT, SECURE_PORT = 5683, 5684
 DTLS, OSCORE = "dtls", "oscore"
@@ -88,7 +90,7 @@ def address(text: str) -> Address:
 def _split(text: str) -> tuple[Address, dict[str, str], bool]:
     try:
         parts = urlsplit(text)
-        host, port = parts.hostname or "", parts.port
+        host, port = unquote(parts.hostname or ""), parts.port
     except ValueError:
         raise MaterialError("this is no coap:// or coaps:// address") from None
     if parts.scheme not in ("coap", "coaps") or parts.path not in ("", "/") or parts.username or parts.fragment:

@@ -78,7 +78,7 @@ async def test_each_kind_is_found_and_reports(rig: BleRig, name: str, key: str, 
     async with running(rig.driver()) as watched:
         device = await found(rig, watched, name, key)
         assert wanted <= offers(device)
-        assert (device.node_id, device.address) == (f"ble.{key}", key)
+        assert (device.node_id, device.address) == (f"ble.{key.replace(':', '')}", key)
         for endpoint, capability in wanted:
             await watched.wait(
                 Report,

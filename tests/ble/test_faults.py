@@ -5,9 +5,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from dbus_fast import Message
+from dbus_fast.aio import MessageBus
 
 from agent.driver import DeviceUnreachable, DriverLost
-from agent.model import Action, AvailabilityChanged, DeviceFound, DeviceJoining, Discovery, Report
+from agent.model import Action, Availability, AvailabilityChanged, DeviceFound, DeviceJoining, Discovery, Report
 from drivers.ble.silence import Step
 from tests.ble_rig import HEART, KEY, LAMP, ON_OFF, THERMOMETER, BleRig, ble_rig, device
 from tests.conformance.driver_contract import Watched, command, joined, running
@@ -70,6 +72,23 @@ async def test_an_end_that_is_cancelled_half_way_holds_nothing(rig: BleRig) -> N
             await watched.stop()
         with pytest.raises(DriverLost, match="cannot be reached"):
             await rig.driver(bus="unix:path=/nowhere").run(lambda _: None)
+
+
+async def test_a_connection_that_a_killed_hub_has_left_is_made_anew(rig: BleRig) -> None:
+    """BlueZ keeps a connection when the client that asked for it dies, and a connected device does not advertise."""
+    async with running(rig.driver()) as watched:
+        await joined(rig, watched)
+    bus = await MessageBus(rig.simulation.port).connect()
+    path = f"/org/bluez/hci0/dev_{LAMP.replace(':', '_')}"
+    await bus.call(Message("org.bluez", path, "org.bluez.Device1", "Connect"))
+    await until(lambda: rig.simulation.world.tree.value(path, "org.bluez.Device1", "ServicesResolved"))
+    # Bleak hears of it for all of this process, and must not do so in the next driver's time.
+    await bus.call(Message("org.bluez", "/", "org.freedesktop.DBus.ObjectManager", "GetManagedObjects"))
+    bus.disconnect()
+    assert rig.simulation.world.connected(LAMP) == [path]
+    async with running(rig.driver()) as watched:
+        await watched.wait(AvailabilityChanged, lambda a: a.availability is Availability.ONLINE)
+        await watched.wait(Report, lambda r: r.id.key == LAMP)
 
 
 async def test_the_bus_is_killed_and_comes_back(rig: BleRig) -> None:

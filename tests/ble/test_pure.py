@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from agent.driver import InvalidParameters
 from agent.model import Availability, Capability, Device, DeviceId, Endpoint
 from drivers.ble.adverts import Advert
-from drivers.ble.book import Book, Record
+from drivers.ble.book import Book, Record, node_id
 from drivers.ble.material import Material, parse
 from drivers.ble.pace import Pace
 from drivers.ble.presence import Presence
@@ -131,7 +131,7 @@ def test_any_material_is_taken_or_refused_without_being_repeated(text: str) -> N
 def test_a_book_comes_back_as_it_was(tmp_path: Path) -> None:
     book = Book(tmp_path / "devices.json", "ble")
     capability = Capability(TEMPERATURE, "Temperature", "4", ("MeasuredValue",))
-    device = Device(DeviceId("ble", A), f"ble.{A}", (Endpoint("1", ("Sensor",), (capability,)),), unmapped=("x",))
+    device = Device(DeviceId("ble", A), node_id(A), (Endpoint("1", ("Sensor",), (capability,)),), unmapped=("x",))
     book.devices[A] = Record(device, gatt=True, bonded=True, secret=True, counter=7, digitals={2: 3})
     book.save()
     again = Book(tmp_path / "devices.json", "ble")

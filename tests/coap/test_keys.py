@@ -22,6 +22,7 @@ KEY = OscoreKey("000102030405060708090a0b0c0d0e0f", sender="01", recipient="02")
 
 def test_material() -> None:
     assert material("coap://192.0.2.7") == (Address("192.0.2.7", 5683), None)
+    assert material("coap://192%2E0%2E2%2E7") == (Address("192.0.2.7", 5683), None)
     assert material("coaps://[fd00::1]?identity=hub&psk=736563726574") == (
         Address("fd00::1", 5684),
         DtlsKey("hub", "736563726574"),
@@ -36,6 +37,7 @@ def test_material() -> None:
     "text",
     [
         "", "this is no code", "http://192.0.2.7", "coap://", "coap://192.0.2.7/path", "coap://192.0.2.7:99999", "coap://a b",
+        "coap://a%00b", "coap://a%2Fb",
         "coaps://192.0.2.7", "coaps://192.0.2.7?identity=hub", "coaps://192.0.2.7?identity=hub&psk=xy", "coap://192.0.2.7?psk=001122334455",
         "coaps://192.0.2.7?identity=hub&psk=0011&psk=22", "coap://192.0.2.7?secret=0011", "coap://192.0.2.7?what=1",
         f"coap://192.0.2.7?secret={KEY.secret}&sender=01&recipient=01", f"coap://192.0.2.7?secret={KEY.secret}&sender=0102030405060708",

@@ -6,9 +6,15 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import until
+from standin_account import Account
+from standin_rig import HUB, UPC
+
+from agent.home import address_in
+from drivers.coap.keys import Address, OscoreKey, material
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.xdist_group("ports of config/examples/coap.toml")
@@ -20,7 +26,7 @@ def blocks() -> list[str]:
 
 
 async def test_the_section_runs_as_written(tmp_path: Path) -> None:
-    start, asked = blocks()
+    start, asked, _ = blocks()
     function = f'agent() {{ {sys.executable} -m agent.cli "$@"; }}\n'
     environment = {
         "PYTHONPATH": ":".join(path for path in sys.path if path),
@@ -57,3 +63,19 @@ async def test_the_section_runs_as_written(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert all(f"127.0.0.1-{port}" in done.stdout for port in range(15683, 15689)), done.stdout
     assert "73656372657450534b" not in done.stdout + done.stderr
+
+
+def test_what_its_owner_asks_of_aws_is_taken_there_and_understood_by_the_hub(tmp_path: Path) -> None:
+    said: dict[str, Any] = {}
+    exec(compile(blocks()[2], "README.md", "exec"), said)  # noqa: S102  what the README tells people to run
+    account = Account(tmp_path)
+    hub = account.api.create_managed_thing(**HUB, AuthenticationMaterial=f"SN:1;UPC:{UPC}")["Id"]
+    locker = account.api.create_credential_locker()["Id"]
+    account.api.update_managed_thing(Identifier=hub, CredentialLockerId=locker)
+    device = said["expect"](account.api, locker)
+    assert account.api.get_managed_thing(Identifier=device)["ProvisioningStatus"] == "PRE_ASSOCIATED"
+    assert account.api.get_device_discovery(Identifier=said["discover"](account.api, hub))["Status"] == "RUNNING"
+    (code,) = re.findall(r'AuthenticationMaterial="(.*)"', blocks()[2])
+    where, key = material(code)
+    assert (where, type(key)) == (Address("192.0.2.7"), OscoreKey)
+    assert address_in(code) == str(where)

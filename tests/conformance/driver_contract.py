@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -27,6 +28,7 @@ from agent.model import (
 
 E = TypeVar("E", bound=DriverEvent)
 
+NODE_ID = re.compile(r"[a-zA-Z0-9=_.,@+/-]{1,64}")  # AWS IoT managed integrations, NodeId
 START, ANSWER, JOIN = 20.0, 20.0, 60.0  # seconds that a step may take at most; none waits longer than it must
 
 
@@ -210,6 +212,7 @@ class DriverContract:
             assert stages[0] == "joined"
             assert "failed" not in stages
             assert not found.known
+            assert NODE_ID.fullmatch(found.device.node_id)
             before = len(watched.events)
             outcome = await watched.driver.execute(command(rig, rig.good))
             assert outcome.succeeded, outcome
