@@ -118,6 +118,11 @@ def address_in(material: str) -> str:
     return ""
 
 
+def kind_of(address: str) -> str:
+    """The discovery kind whose codes name such an address (`address_in`)."""
+    return "ZWAVE" if "-" in address else "ZIGBEE"
+
+
 def pairs(mapping: Mapping[str, str]) -> str:
     return "\n".join(f"{key} {value}" for key, value in sorted(mapping.items()))
 
