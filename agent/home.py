@@ -142,6 +142,11 @@ def brings_key(record: DeviceRecord, asked: PreAssociate) -> bool:
     return keyed and not record.device.secure
 
 
+def kind_of(address: str) -> str:
+    """The discovery kind whose codes name such an address (`address_in`)."""
+    return "ZWAVE" if "-" in address else "ZIGBEE"
+
+
 def pairs(mapping: Mapping[str, str]) -> str:
     return "\n".join(f"{key} {value}" for key, value in sorted(mapping.items()))
 

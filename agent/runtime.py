@@ -16,6 +16,7 @@ from agent.clock import Clock, Moment
 from agent.cloud.uplink import Uplink
 from agent.driver import ActsTogether, Driver, DriverError, Excluding, Expecting, NotSupported
 from agent.execution import execute, execute_together
+from agent.home import kind_of
 from agent.hub import Hub, HubEvent
 from agent.model import Command, DriverEvent, RadioDown, RadioUp
 from agent.requests import (
@@ -235,7 +236,8 @@ class Runtime:
 
     async def _expect_no_more(self, effect: ExpectNoMore) -> None:
         """On every radio that keeps such a list; one that is away would let it in later."""
-        for name in [radio.name for radio in self.hub.radios.values() if radio.expects]:
+        kind = kind_of(effect.address)
+        for name in [radio.name for radio in self.hub.radios.values() if radio.expects and kind in radio.kinds]:
             driver: object = self.drivers.get(name)
             if not isinstance(driver, Expecting):
                 self.dispatch(RadioWorkEnded(effect, f"the radio {name} is away", 503))

@@ -13,6 +13,7 @@ from console_rig import BULB, BULB_ID, ON, REMOTE, Daemon, Radio, in_thread
 from agent.command_book import together
 from agent.driver import DeviceUnreachable, DriverError, DriverLost, InvalidParameters, NotNow, UnknownDevice
 from agent.errors import HubError, UsageError
+from agent.home import RadioRecord
 from agent.model import Action, Command, DeviceAwake, DeviceFound, DeviceId, DeviceLost, Exclusion
 from agent.requests import Deprovision, Execute, ExpectNoMore, RadioWorkEnded, SetNetworkMode
 
@@ -240,6 +241,8 @@ async def test_devices_that_are_expected_are_shown_and_forgotten(daemon: Daemon)
 async def test_a_deletion_reaches_the_radios_list_or_fails(daemon: Daemon, error: str) -> None:
     hub = daemon.runtime.hub
     hub.radios["zigbee"].expects, hub.expected["11111-22222"] = True, "thing-9"
+    hub.radios["zigbee"].kinds = ("ZIGBEE", "ZWAVE")
+    hub.radios["other"] = RadioRecord("other", "zigbee", ("ZIGBEE",), expects=True)  # away, and none that has DSKs
     if "away" in error:
         daemon.runtime.drivers.clear()
     daemon.radio.error = error
