@@ -114,11 +114,13 @@ class Updates:
     def _device_appliers(self, told: OtaSettings) -> "dict[str, Applier]":
         from agent.ota.appliers.devices import KINDS, Devices  # noqa: PLC0415  as the engine
         from agent.ota.appliers.rollout import Terms  # noqa: PLC0415
+        from agent.ota.campaign_book import CampaignBook  # noqa: PLC0415
         from agent.updates_home import RuntimeHome  # noqa: PLC0415
 
         folder, home = self._settings.hub.state_dir / "ota" / "devices", RuntimeHome(self._runtime)
         terms = Terms(deadline=told.device_time, battery=told.device_battery)
-        return {kind: Devices(kind, folder, self._store, self._runtime.clock, home, terms) for kind in KINDS}
+        books = {kind: CampaignBook(self._store, self._runtime.clock, kind) for kind in KINDS}
+        return {kind: Devices(kind, folder, book, home, terms) for kind, book in books.items()}
 
     def _restart(self, effect: str, reason: str) -> None:
         if effect == "reboot":

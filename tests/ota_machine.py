@@ -74,7 +74,7 @@ class Machine:
             desk = Desk(self.journal)
             trust = Trust(self.folder / "root.json", self.state / "roots")
             verifier = Verifier(trust, HUB, "1.0", floors, Still(), REFUSE, FetchPolicy())
-            fetcher = Downloads(self.state / "ota", FetchPolicy())
+            fetcher = Downloads(self.state / "ota" / "files", FetchPolicy())
             ended: asyncio.Future[Effect] = asyncio.get_running_loop().create_future()
             appliers = {"agent": self.board.slots, **self.appliers}
             health = Health(self.checks, self.terms)

@@ -53,7 +53,7 @@ PURE = (
             "windows",
         )
     ),
-    *(f"agent/ota/{name}.py" for name in ("bucket", "mirrors", "ranges", "source", "trouble")),
+    *(f"agent/ota/{name}.py" for name in ("bucket", "turns", "mirrors", "ranges", "source", "trouble")),
     "drivers/zigbee/catalog",
     "drivers/zigbee/availability.py",
     "drivers/zigbee/installcode.py",
@@ -258,6 +258,7 @@ ONE_PLACE = {  # third-party library -> where it may be imported
 CREATORS = {  # who may create tasks, and why
     "agent/supervise.py": "the one place",
     "agent/run.py": "the one TaskGroup of the process",
+    "agent/ota/lanes.py": "one for each kind of devices, inside the engine's unit",
     "agent/ota/appliers/rollout.py": "one for each radio, inside the activation that waits for them",
     "drivers/zigbee/session.py": "a driver's background work lives inside run()",
     "drivers/zigbee/trust_center.py": "in bellows' own set of tasks, which its shutdown ends",

@@ -77,6 +77,7 @@ def _tasks(db: sqlite3.Connection) -> list[Task]:
 
 def _task(data: dict[str, Any]) -> Task:
     data["state"], data["done"] = State(data["state"]), tuple(data["done"])
+    data["ends_as"] = State(data.get("ends_as", State.FAILED))
     return Task(**data)
 
 

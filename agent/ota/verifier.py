@@ -24,7 +24,7 @@ from agent.cloud.rest_request import is_loopback
 from agent.errors import StorageError
 from agent.files import disk_trouble, write_atomic
 from agent.ota.fetch import FetchPolicy
-from agent.ota.floor import Floor, encoded
+from agent.ota.floor import Floor, decoded, encoded, taken
 from agent.ota.floors import Floors
 from agent.ota.manifest import LARGEST, Release
 from agent.ota.manifest_get import get
@@ -125,9 +125,16 @@ class Verifier:
                 return None
             raise
 
-    async def confirmed(self, floor: str) -> None:
+    async def confirmed(self, floor: str, component: str, *, last: bool) -> str:
         """See agent.ota.steps.Verifier."""
-        self._floors.raise_to(floor)
+        try:
+            root = self._trust.root()
+        except RefusedError:  # no longer pinned, or no longer whole: what was confirmed is so all the same
+            root = None
+        told = taken(self._floors.under(root), decoded(floor.encode(), "the journal"), component, last=last)
+        text = encoded(told).decode()
+        self._floors.raise_to(text)
+        return text
 
     def _floor(self, root: Root) -> Floor:
         """With what runs now, where no update has said so yet."""

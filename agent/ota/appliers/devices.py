@@ -6,50 +6,62 @@ step back is a release of its own, with a permission.
 """
 
 import asyncio
+import functools
 import hashlib
 import itertools
 import logging
 import os
 import shutil
-from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
-from agent.clock import Clock
 from agent.driver import DriverError, DriverLost, Firmware, UpdatesFirmware
 from agent.errors import TryAgainError
 from agent.files import disk_trouble, sync_folder
 from agent.ota import campaign
-from agent.ota.appliers.contract import ApplierError, Effect, Found, Image, Progress
+from agent.ota.appliers.contract import ApplierError, Effect, Errand, Found, Image, Progress, SuspendedError
 from agent.ota.appliers.rollout import Home, Peer, Rollout, Terms
 from agent.ota.campaign import Member
 from agent.ota.campaign_book import CampaignBook
-from agent.ota.manifest import Component, Downgrade
+from agent.ota.manifest import Component
 from agent.ota.plan import Runs
 from agent.ota.refusals import RefusedError
 from agent.ota.trust import Device, check_device
-from agent.store import Store
 
 log = logging.getLogger(__name__)
 
 KINDS = ("zigbee", "zwave", "ble", "coap")
 AT_ONCE = 4  # devices that are asked what they run
 BLOCK = 1 << 16
+SHORT = 16  # digits of a hash
 
 
 class Devices:
     """The applier of components of one kind of devices."""
 
-    def __init__(self, kind: str, folder: Path, store: Store, clock: Clock, home: Home, terms: Terms) -> None:
+    def __init__(
+        self, kind: str, folder: Path, book: CampaignBook, home: Home, terms: Terms, errand: Errand | None = None
+    ) -> None:
         self.kind = kind
-        self._folder, self._home, self._terms = folder, home, terms
-        self._book = CampaignBook(store, clock, kind)
-        self._permission: Downgrade | None = None
-        self._further: Callable[[int, str], None] = _nobody
+        self._folder, self._book, self._home, self._terms = folder, book, home, terms
+        self._errand = errand or Errand()
 
-    def entrust(self, permission: Downgrade | None, further: Callable[[int, str], None]) -> None:
-        self._permission, self._further = permission, further
+    def entrusted(self, errand: Errand) -> "Devices":
+        """See agent.ota.appliers.contract.FleetApplier."""
+        return Devices(self.kind, self._folder, self._book, self._home, self._terms, errand)
 
     # ---- facts ------------------------------------------------------------------------------------------------------
+
+    async def judge(self, component: Component) -> None:
+        self._can(component)
+        if len(component.files) != 1:
+            text = f"{component.name} has {len(component.files)} files, and a device takes one"
+            raise ApplierError("bad-image", text, remedy="sign a component for each image")
+
+    async def standing(self, component: Component) -> str:
+        """See agent.ota.appliers.contract.FleetApplier."""
+        found = await self._book.last(_key(component))
+        return "" if found is None else str(campaign.counts(found.members.values()))
 
     async def describe(self, component: Component) -> Found:
         """CONFIRMED when no device that the image is for is without it. Raises TryAgainError while a radio is away."""
@@ -96,11 +108,12 @@ class Devices:
         return None if wanted is None else Member(peer.id, wanted.version)
 
     def _wanted(self, component: Component, peer: Peer, image: Firmware) -> bool:
-        named = self._permission.devices if self._permission is not None else ()
+        permission = self._errand.permission
+        named = permission.devices if permission is not None else ()
         name = next((name for name in peer.names if name in named), str(peer.id))
         device = Device(name, self.kind, image.manufacturer, image.product, image.version, image.target, image.hardware)
         try:
-            check_device(component, device, self._permission)
+            check_device(component, device, permission)
         except RefusedError as error:
             log.debug("%s is not for %s: %s", component.name, peer.id, error)
             return False
@@ -108,22 +121,20 @@ class Devices:
 
     # ---- the image --------------------------------------------------------------------------------------------------
 
-    @property
-    def _image(self) -> Path:
-        return self._folder / self.kind / "image"
+    def _image(self, component: Component) -> Path:
+        """Of each campaign in a folder of its own: one may give way to another in the middle."""
+        return self._folder / self.kind / hashlib.sha256(_key(component).encode()).hexdigest()[:SHORT] / "image"
 
     async def write(self, component: Component, images: list[Image], progress: Progress) -> None:
-        """Whatever campaign there was is over: this one begins with all of its devices."""
-        if len(images) != 1:
-            text = f"{component.name} has {len(images)} files, and a device takes one"
-            raise ApplierError("bad-image", text, remedy="sign a component for each image")
-        await self._book.forget()
-        await asyncio.get_running_loop().run_in_executor(None, self._write, images[0], progress)
+        """Whatever campaign of it there was is over: this one begins with all of its devices."""
+        await self._book.forget(_key(component))
+        write = functools.partial(self._write, self._image(component), images[0], progress)
+        await asyncio.get_running_loop().run_in_executor(None, write)
 
-    def _write(self, image: Image, progress: Progress) -> None:
+    def _write(self, path: Path, image: Image, progress: Progress) -> None:
         with disk_trouble():
-            self._image.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            new, done = self._image.with_name("new"), 0
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            new, done = path.with_name("new"), 0
             with new.open("wb") as file:
                 os.fchmod(file.fileno(), 0o600)
                 while block := image.file.read(BLOCK):
@@ -132,15 +143,15 @@ class Devices:
                     progress(done)
                 file.flush()
                 os.fsync(file.fileno())
-            new.replace(self._image)
-            sync_folder(self._image.parent)
+            new.replace(path)
+            sync_folder(path.parent)
 
     async def check(self, component: Component) -> bool:
         return await asyncio.get_running_loop().run_in_executor(None, self._whole, component)
 
     def _whole(self, component: Component) -> bool:
         try:
-            with self._image.open("rb") as file:
+            with self._image(component).open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest() == component.files[0].sha256
         except OSError:
             return False
@@ -148,16 +159,17 @@ class Devices:
     # ---- the campaign -----------------------------------------------------------------------------------------------
 
     async def activate(self, component: Component) -> Effect:
-        """Raises ApplierError: campaign-stopped, or incomplete where some failed, or were not reached in time."""
+        """Raises ApplierError: campaign-stopped, or incomplete where some failed, or were not reached in time; SuspendedError."""
+        image = self._image(component)
         if not await self.check(component):
-            raise ApplierError("not-written", "the image is not on the disk as it was signed", place=str(self._image))
+            raise ApplierError("not-written", "the image is not on the disk as it was signed", place=str(image))
         key = _key(component)
         todo = await self._book.open(key)
         if todo is None:
             await self._radios()
             todo = await self._book.begin(key, await self._survey(component))
             log.info("%s %s goes to %d devices", component.name, component.version, len(todo.members))
-        rollout = Rollout(todo, component, self._image, self._book, self._home, self._terms, self._further)
+        rollout = Rollout(todo, component, image, self._book, self._home, self._terms, self._errand)
         await rollout.run()
         counts, members = rollout.counts, todo.members.values()
         why = campaign.stopped(counts)
@@ -172,17 +184,23 @@ class Devices:
         return Effect.PROVED
 
     async def _radios(self) -> None:
-        """Wait until all of them are up."""
-        news = asyncio.Event()
+        """Wait until all of them are up. Raises ApplierError where one stays away, SuspendedError."""
         try:
-            with self._home.hear(lambda _event: news.set()):
-                async with asyncio.timeout(self._terms.radio):
-                    while any(self._home.driver(radio) is None for radio in self._home.radios(self.kind)):
-                        news.clear()
-                        await news.wait()
+            async with asyncio.timeout(self._terms.radio):
+                await self._until_up()
         except TimeoutError:
             text = f"a {self.kind} radio is away, so that nobody knows its devices"
             raise ApplierError("radio-away", text, remedy="plug it in, and offer the release again") from None
+
+    async def _until_up(self) -> None:
+        news = asyncio.Event()
+        with self._home.hear(lambda _event: news.set()):
+            while any(self._home.driver(radio) is None for radio in self._home.radios(self.kind)):
+                if self._errand.pause.is_set():
+                    raise SuspendedError
+                news.clear()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(news.wait(), self._terms.look)
 
     async def confirm(self, component: Component) -> None:
         await self._over(component)
@@ -194,16 +212,15 @@ class Devices:
 
     async def _over(self, component: Component) -> None:
         await self._book.close(_key(component))
-        await self.clean()
+        with disk_trouble():
+            shutil.rmtree(self._image(component).parent, ignore_errors=True)
+            if not any((self._folder / self.kind).glob("*")):
+                shutil.rmtree(self._folder / self.kind, ignore_errors=True)
 
     async def clean(self) -> None:
         with disk_trouble():
-            shutil.rmtree(self._image.parent, ignore_errors=True)
+            shutil.rmtree(self._folder / self.kind, ignore_errors=True)
 
 
 def _key(component: Component) -> str:
     return " ".join(itertools.chain((component.name, component.version), (file.sha256 for file in component.files)))
-
-
-def _nobody(_percent: int, _text: str) -> None:
-    """Nobody has asked to be told."""

@@ -171,4 +171,4 @@ def _details(task: Task) -> dict[str, str]:
     told = {"state": str(task.state), "release": task.release, "component": task.component, "from": task.was}
     if task.percent and not task.over:
         told["percent"] = str(task.percent)
-    return told | {"code": task.code, "reason": task.detail}
+    return told | {"installed": " ".join(task.done), "code": task.code, "reason": task.detail}

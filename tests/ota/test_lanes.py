@@ -1,0 +1,232 @@
+"""Updates of devices beside other tasks: withdrawn in the middle, giving way to the hub and to emergencies, and going on where they were."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import until
+from device_rig import IMAGE, NEW, OLD, FakeHome, FakeRadio, Fleet, Terms, radio
+from ota_machine import update
+from ota_rig import agent, bulb, file, trusted
+from slots_rig import tree
+
+from agent.ota.engine import Engine
+from agent.ota.floors import Floors
+from agent.ota.plan import State, Task, key_of
+from agent.ota.verifier import LOCAL
+
+CAMPAIGN, OTHER = key_of(LOCAL, "1", 1), key_of(LOCAL, "2", 1)
+AGENT = ("agent.tar.gz", tree("2.0"))
+PATIENT = Terms(deadline=60.0, retry=60.0, again=0.01, look=0.05, radio=1.0, grace=30.0)
+
+
+class Gate:
+    """Stops a radio before one of its devices is updated, until it is opened."""
+
+    def __init__(self, air: FakeRadio, key: str) -> None:
+        self.reached, self.opened, self._key = asyncio.Event(), asyncio.Event(), key
+        air.begun = self._begun
+
+    async def _begun(self, key: str) -> None:
+        if key == self._key:
+            self.reached.set()
+            await self.opened.wait()
+
+
+def fleet(folder: Path, *radios: FakeRadio, terms: Terms = PATIENT) -> Fleet:
+    return Fleet(folder, FakeHome(*radios), terms)
+
+
+def ended(hub: Fleet, key: str) -> Task:
+    assert hub.journal is not None
+    return hub.journal.tasks[key]
+
+
+async def over(engine: Engine, *keys: str) -> None:
+    await until(lambda: all(engine.tasks[key].over for key in keys), 20.0)
+
+
+async def test_a_campaign_that_is_withdrawn_ends_once_the_device_under_way_is_through(tmp_path: Path) -> None:
+    air = radio(5)
+    hub, gate = fleet(tmp_path, air), Gate(air, "d01")
+
+    async def work(engine: Engine) -> None:
+        await engine.offer(LOCAL, "1", 1, hub.release())
+        await gate.reached.wait()
+        assert await engine.cancel(CAMPAIGN, "operator", "withdrawn by a person")
+        assert not await engine.cancel(CAMPAIGN, "operator", "twice")
+        assert engine.tasks[CAMPAIGN].state == State.ROLLING_BACK
+        gate.opened.set()
+        await over(engine, CAMPAIGN)
+
+    await hub.life(work)
+    task = ended(hub, CAMPAIGN)
+    assert (task.state, task.code, task.told) == (State.CANCELED, "operator", False)
+    assert task.detail == "withdrawn by a person; 2 of 5 devices run it"
+    assert [gadget.version for gadget in air.gadgets.values()] == [NEW, NEW, OLD, OLD, OLD]
+    assert not (tmp_path / "state" / "ota" / "devices" / "zigbee").exists()
+
+
+async def test_that_it_was_withdrawn_outlives_a_restart(tmp_path: Path) -> None:
+    air = radio(5)
+    hub, gate = fleet(tmp_path, air), Gate(air, "d01")
+
+    async def work(engine: Engine) -> None:
+        await engine.offer(LOCAL, "1", 1, hub.release())
+        await gate.reached.wait()
+        assert await engine.cancel(CAMPAIGN, "timed-out", "the cloud has ended the job", State.TIMED_OUT)
+
+    await hub.life(work)
+    assert ended(hub, CAMPAIGN).state == State.ROLLING_BACK
+    await hub.life(lambda engine: over(engine, CAMPAIGN))
+    task = ended(hub, CAMPAIGN)
+    assert (task.state, task.code) == (State.TIMED_OUT, "timed-out")
+    assert task.detail == "the cloud has ended the job; 1 of 5 devices run it"
+    assert air.order == ["d00", "d01"]
+
+
+async def test_who_does_not_come_to_its_end_in_time_is_broken_off_and_is_no_failure(tmp_path: Path) -> None:
+    air = radio(3)
+    hub, gate = fleet(tmp_path, air, terms=Terms(look=0.05, grace=0.05)), Gate(air, "d01")
+
+    async def work(engine: Engine) -> None:
+        await engine.offer(LOCAL, "1", 1, hub.release())
+        await gate.reached.wait()
+        await engine.cancel(CAMPAIGN, "operator", "enough")
+        await over(engine, CAMPAIGN)
+
+    await hub.life(work)
+    assert ended(hub, CAMPAIGN).detail == "enough; 1 of 3 devices run it"
+    assert (air.order, air.at_once) == (["d00", "d01"], 0)
+
+
+async def test_the_hub_is_updated_beside_a_campaign_which_gives_way_and_goes_on(tmp_path: Path) -> None:
+    air = radio(6)
+    hub, gate = fleet(tmp_path, air), Gate(air, "d02")
+    own = hub.offer_files(8, **update(AGENT))
+
+    async def first(engine: Engine) -> None:
+        await engine.offer(LOCAL, "1", 1, hub.release())
+        await gate.reached.wait()
+        await engine.offer(LOCAL, "2", 1, own)
+        await until(lambda: engine.tasks[OTHER].state == State.ACTIVATING)
+        assert air.at_once == 1
+        gate.opened.set()
+        await over(engine, OTHER)
+
+    assert hub.board.start() == "1.0 A"
+    assert await hub.life(first)  # it restarts for the new version
+    assert air.order == ["d00", "d01", "d02"]
+    assert ended(hub, CAMPAIGN).state == State.ACTIVATING
+    assert hub.board.start() == "2.0 B"
+    seen: list[tuple[str, State]] = []
+
+    async def second(engine: Engine) -> None:
+        async def begun(key: str) -> None:
+            seen.append((key, engine.tasks[OTHER].state))
+
+        air.begun = begun
+        await over(engine, CAMPAIGN, OTHER)
+
+    await hub.life(second)
+    assert [ended(hub, key).state for key in (CAMPAIGN, OTHER)] == [State.SUCCEEDED] * 2
+    assert [key for key, _ in seen] == ["d03", "d04", "d05"]
+    assert {state for _, state in seen} <= {State.CONFIRMED, State.SUCCEEDED}, "no transfer while the hub is on trial"
+    assert [gadget.sent for gadget in air.gadgets.values()] == [1] * 6
+    floor = Floors(hub.board.folder, "").under(trusted())
+    assert (floor.number, floor.installed["agent"]) == (8, "2.0"), (
+        "the older release that ended later takes nothing back"
+    )
+
+
+async def test_an_emergency_goes_before_a_campaign_and_its_devices_are_not_put_back_after_it(tmp_path: Path) -> None:
+    air = radio(4)
+    hub, gate = fleet(tmp_path, air), Gate(air, "d01")
+    fixed = bulb(files=[file("bulb.ota", IMAGE)], requires=[], file_version=NEW + 1, version="1.5")
+    urgent = {"images": {"bulb.ota": IMAGE}, "components": [fixed], "release": "8.0", "emergency": True}
+
+    async def work(engine: Engine) -> None:
+        await engine.offer(LOCAL, "1", 1, hub.release())
+        await gate.reached.wait()
+        await engine.offer(LOCAL, "2", 1, hub.offer_files(8, **urgent))
+        await until(lambda: engine.tasks[OTHER].state == State.ACTIVATING)
+        assert air.order == ["d00", "d01"]
+
+        async def begun(_key: str) -> None:
+            air.gives = NEW + 1 if not engine.tasks[OTHER].over else NEW
+
+        gate.opened.set()
+        air.begun = begun
+        await over(engine, CAMPAIGN, OTHER)
+
+    await hub.life(work)
+    assert [ended(hub, key).state for key in (CAMPAIGN, OTHER)] == [State.SUCCEEDED] * 2
+    assert [gadget.version for gadget in air.gadgets.values()] == [NEW + 1] * 4
+    assert air.order == ["d00", "d01", "d00", "d01", "d02", "d03"]
+    assert air.most_at_once == 1
+
+
+async def test_the_same_campaign_asked_for_twice_is_done_once(tmp_path: Path) -> None:
+    air = radio(3)
+    hub, gate = fleet(tmp_path, air), Gate(air, "d01")
+    document = hub.release()
+
+    async def work(engine: Engine) -> None:
+        await engine.offer(LOCAL, "1", 1, document)
+        await gate.reached.wait()
+        await engine.offer(LOCAL, "2", 1, document)
+        await until(lambda: engine.tasks[OTHER].state == State.CHECKED)
+        gate.opened.set()
+        await over(engine, CAMPAIGN)
+        await engine.change(OTHER)
+        await over(engine, OTHER)
+
+    await hub.life(work)
+    assert [ended(hub, key).state for key in (CAMPAIGN, OTHER)] == [State.SUCCEEDED] * 2
+    assert [gadget.sent for gadget in air.gadgets.values()] == [1] * 3
+
+
+async def test_a_radio_that_is_away_holds_up_its_devices_and_not_the_hub(tmp_path: Path) -> None:
+    air = radio(2)
+    hub = fleet(tmp_path, air)
+    air.up = False
+    both: dict[str, Any] = update(AGENT)
+
+    async def work(engine: Engine) -> None:
+        await engine.offer(LOCAL, "1", 1, hub.release())
+        await until(lambda: engine.tasks[CAMPAIGN].state == State.CHECKED)
+        await engine.offer(LOCAL, "2", 1, hub.offer_files(8, **both))
+        await over(engine, OTHER)
+
+    assert hub.board.start() == "1.0 A"
+    assert await hub.life(work)
+
+
+@pytest.mark.parametrize("later", ["no applier", "two images"])
+async def test_all_parts_of_a_release_are_judged_before_the_first_is_installed(tmp_path: Path, later: str) -> None:
+    hub = fleet(tmp_path, radio(1))
+    files = [file("bulb.ota", IMAGE)] if later == "no applier" else [file("bulb.ota", IMAGE), file("more.ota", IMAGE)]
+    part = bulb(files=files, requires=[], file_version=NEW, kind="zwave" if later == "no applier" else "zigbee")
+    told = update(AGENT)
+    told["components"].append(part)
+    told["images"] |= {"bulb.ota": IMAGE, "more.ota": IMAGE}
+    task = await hub.to_the_end(hub.offer_files(**told))
+    assert task.state == State.REJECTED
+    assert task.code == ("no-applier" if later == "no applier" else "bad-image")
+    assert (task.done, hub.starts) == ((), ["1.0 A"])
+
+
+async def test_what_is_installed_before_a_later_part_fails_is_told_with_the_failure(tmp_path: Path) -> None:
+    air = radio(1)
+    air.gadgets["d00"].manner = "refuses"
+    hub = fleet(tmp_path, air)
+    told = update(AGENT)
+    told["components"].append(bulb(files=[file("bulb.ota", IMAGE)], requires=[], file_version=NEW))
+    told["images"] |= {"bulb.ota": IMAGE}
+    task = await hub.to_the_end(hub.offer_files(**told))
+    assert (task.state, task.code, task.done) == (State.FAILED, "campaign-stopped", ("agent",))
+    assert task.detail.endswith("; installed before that: agent")
+    assert hub.starts == ["1.0 A", "2.0 B"]
+    floor = Floors(hub.board.folder, "").under(trusted())
+    assert (floor.installed["agent"], floor.epochs["agent"], floor.number) == ("2.0", agent()["security_epoch"], 0)
