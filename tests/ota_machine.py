@@ -21,6 +21,7 @@ from agent.ota.journal import Journal
 from agent.ota.plan import Task, key_of
 from agent.ota.steps import Policy, Steps
 from agent.ota.trust import REFUSE
+from agent.ota.tuf_offer import TufOffers
 from agent.ota.verifier import LOCAL, Trust, Verifier
 from agent.store import Limits, Store
 
@@ -73,7 +74,8 @@ class Machine:
             floors = Floors(self.board.folder, await self.journal.load())
             desk = Desk(self.journal)
             trust = Trust(self.folder / "root.json", self.state / "roots")
-            verifier = Verifier(trust, HUB, "1.0", floors, Still(), REFUSE, FetchPolicy())
+            tuf = self.tuf_offers(floors)
+            verifier = Verifier(trust, HUB, "1.0", floors, Still(), REFUSE, FetchPolicy(), tuf)
             fetcher = Downloads(self.state / "ota" / "files", FetchPolicy())
             ended: asyncio.Future[Effect] = asyncio.get_running_loop().create_future()
             appliers = {"agent": self.board.slots, **self.appliers}
@@ -95,6 +97,10 @@ class Machine:
             return tasks[2] in done
         finally:
             await store.close()
+
+    def tuf_offers(self, _floors: Floors) -> TufOffers | None:
+        """Where a TUF root is pinned."""
+        return None
 
     def prepare(self, store: Store) -> None:
         """Make the appliers that need the store of this life."""

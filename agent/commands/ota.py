@@ -28,7 +28,9 @@ def register(commands: Commands) -> None:
     status = ota.add("status", _status, "the update that is under way, or the last one")
     status.add_argument("--follow", action="store_true", help="until it is over; 0 only if it succeeded")
     apply = ota.add("apply", _apply, "install a release that lies on this machine; 0 only on success")
-    apply.add_argument("file", type=Path, metavar="FILE", help="FILE.release.json; its images lie beside it")
+    apply.add_argument("file", nargs="?", type=Path, metavar="FILE", help="FILE.release.json; its images lie beside it")
+    tuf = "instead: a release of the TUF repository in [ota.tuf] (default: release.json)"
+    apply.add_argument("--tuf", nargs="?", const="release.json", default="", metavar="TARGET", help=tuf)
     for name, text in DECISIONS.items():
         decide = ota.add(name, _decide, text)
         decide.add_argument("key", nargs="?", default="", metavar="KEY", help="default: the one that is under way")
@@ -91,7 +93,14 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _apply(arguments: argparse.Namespace) -> int:
-    return _follow(arguments, _client(arguments), {"op": "apply", "path": str(arguments.file.absolute())})
+    if (arguments.file is None) == (not arguments.tuf):
+        raise UsageError("agent ota apply: what?", remedy="name a release on this machine, or --tuf")
+    body = (
+        {"op": "apply", "tuf": arguments.tuf}
+        if arguments.tuf
+        else {"op": "apply", "path": str(arguments.file.absolute())}
+    )
+    return _follow(arguments, _client(arguments), body)
 
 
 def _follow(arguments: argparse.Namespace, client: Any, body: dict[str, Any]) -> int:

@@ -6,6 +6,7 @@ What a job's document may be: {"operation": "firmware-update", and one of
     "path": the same on this machine, from a person at the control socket only
     "host" and "path": a file at https://host/path, beside which its manifest lies (agent.ota.trust.beside): nRF Cloud's jobs, which can
         carry no more than that. Where the release has one file, it is this one
+    "tuf": a release of a TUF repository (agent/ota/tuf_offer.py)
 and where files have addresses of their own, "urls": {name: address}, which presigned ones need}
 """
 
@@ -34,6 +35,7 @@ from agent.ota.refusals import MalformedError, RefusedError, UnsignedError
 from agent.ota.roots import LARGEST_ROOT, LONGEST_CHAIN, Root, chained, pinned, rotated
 from agent.ota.signatures import ROOM
 from agent.ota.trust import Hub, Policy, beside, next_root, raised, reread, unsigned, verify
+from agent.ota.tuf_offer import TUF, TufOffers, no_repository
 
 log = logging.getLogger(__name__)
 Found = TypeVar("Found")
@@ -80,13 +82,25 @@ class Verifier:
     """`version` is the agent's own; `policy` is what the owner has said of releases that nobody has signed."""
 
     def __init__(
-        self, trust: Trust, hub: Hub, version: str, floors: Floors, clock: Clock, policy: Policy, fetch: FetchPolicy
+        self,
+        trust: Trust,
+        hub: Hub,
+        version: str,
+        floors: Floors,
+        clock: Clock,
+        policy: Policy,
+        fetch: FetchPolicy,
+        tuf: TufOffers | None = None,
     ) -> None:
         self._trust, self._hub, self._version, self._floors, self._clock = trust, hub, version, floors, clock
-        self._policy, self._fetch = policy, fetch
+        self._policy, self._fetch, self._tuf = policy, fetch, tuf
 
     async def offer(self, task: Task) -> Offer:
         """See agent.ota.steps.Verifier. Raises RefusedError, RestError, StorageError."""
+        if TUF in task.document and task.state in HARMLESS:
+            if self._tuf is None:
+                raise no_repository(task)
+            return await self._tuf.offer(task, {AGENT: self._version})
         data, base = await self._envelope(task)
         if task.state not in HARMLESS:
             digest, granted = task.facts.get("digest", ""), task.facts.get(PERMISSION)
