@@ -51,6 +51,7 @@ class Machine:
         (folder / "root.json").write_bytes(root())
         self.checks = checks or {"uplink": well}
         self.terms, self.policy = QUICK, Policy(hub="hub-1")
+        self.fetch = FetchPolicy()
         self.appliers: dict[str, Applier] = {}
         self.starts: list[str] = []
         self.engine: Engine | None = None
@@ -75,8 +76,8 @@ class Machine:
             desk = Desk(self.journal)
             trust = Trust(self.folder / "root.json", self.state / "roots")
             tuf = self.tuf_offers(floors)
-            verifier = Verifier(trust, HUB, "1.0", floors, Still(), REFUSE, FetchPolicy(), tuf)
-            fetcher = Downloads(self.state / "ota" / "files", FetchPolicy())
+            verifier = Verifier(trust, HUB, "1.0", floors, Still(), REFUSE, self.fetch, tuf)
+            fetcher = Downloads(self.state / "ota" / "files", self.fetch)
             ended: asyncio.Future[Effect] = asyncio.get_running_loop().create_future()
             appliers = {"agent": self.board.slots, **self.appliers}
             health = Health(self.checks, self.terms)

@@ -24,6 +24,9 @@ class Source(Protocol):
     async def still_wanted(self, task: Task) -> bool:
         """Whether it is still to be done; asked before activation. True where that cannot be found out in time."""
 
+    async def renewed(self, task: Task) -> bool:
+        """Have its document anew, since an address in it has expired; whether it has changed. False where that cannot be found out."""
+
 
 class CanceledError(Exception):
     """The task was cancelled while a step was at work: no trouble, and never seen outside of the engine."""

@@ -9,9 +9,10 @@ import functools
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import NoReturn, Protocol
+from typing import NoReturn, Protocol, TypeVar
 
 from agent.clock import Clock
+from agent.cloud.rest_answer import RestError
 from agent.errors import HubError
 from agent.ota import plan, turns
 from agent.ota.appliers.contract import Applier, ApplierError, Effect, Errand, FleetApplier, Image
@@ -24,6 +25,12 @@ from agent.ota.windows import Window
 
 log = logging.getLogger(__name__)
 
+Found = TypeVar("Found")
+
+EXPIRED, RENEWALS = (
+    (401, 403),
+    3,
+)  # what a server says to a presigned address that has expired; renewals that bring nothing
 STILL_WANTED = 10.0  # seconds for the one who asked to say so, before the point of no return
 PERCENT = 100
 TRIAL_NOTES = 20  # times that a trial writes down how far it is
@@ -122,7 +129,7 @@ class Steps:
         self._offers.pop(task.key, None)
 
     async def _received(self, task: Task) -> Task:
-        offer = await self._offer(task)
+        offer = await self._renewing(task, self._offer)
         facts = {"digest": offer.verified.digest, MANIFEST: offer.envelope.decode(), "floor": offer.floor}
         if offer.verified.permission is not None and offer.permission is not None:
             facts[PERMISSION] = offer.permission.decode()
@@ -160,21 +167,44 @@ class Steps:
         return moved(task, State.DOWNLOADING)
 
     async def _downloading(self, task: Task) -> Task:
-        offer, component = await self._offer(task), await self._component(task)
-        total = sum(file.size for file in component.files) or 1
-        told = task.percent
+        total = sum(file.size for file in (await self._component(task)).files) or 1
+        told, reached = task.percent, 0
 
         def progress(done: int) -> None:
-            nonlocal told
+            nonlocal told, reached
+            reached = max(reached, done)
             self._desk.check(task)
             percent = min(PERCENT, done * PERCENT // total)
             if percent > told:
                 told = percent
                 self._desk.further(task, percent)
 
-        with self._desk.interrupting(self._fetcher.stop):
-            await self._fetcher.fetch(offer, component, progress)
+        async def fetch(now: Task) -> None:
+            with self._desk.interrupting(self._fetcher.stop):
+                await self._fetcher.fetch(await self._offer(now), await self._component(now), progress)
+
+        await self._renewing(task, fetch, lambda: reached)
         return moved(task, State.VERIFIED)
+
+    async def _renewing(
+        self, task: Task, work: Callable[[Task], Awaitable[Found]], reached: Callable[[], int] = lambda: 0
+    ) -> Found:
+        """Do `work`; where an address has expired meanwhile, ask for the job's document at once and go on with that one.
+
+        So often without anything new, and no more: an address that is refused from the start is no presigned one.
+        """
+        idle, before = 0, reached()
+        while True:
+            try:
+                return await work(self._desk.tasks[task.key])
+            except RestError as error:
+                idle = 0 if reached() > before else idle + 1
+                before, source = reached(), self._desk.sources.get(task.source)
+                if error.status not in EXPIRED or idle > RENEWALS or source is None:
+                    raise
+                if not await source.renewed(self._desk.tasks[task.key]):
+                    raise
+                log.info("update %s: an address has expired, and goes on with a new one", task.key)
 
     async def _verified(self, task: Task) -> Task:
         return moved(task, State.WRITING, tries=1)
