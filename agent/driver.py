@@ -134,6 +134,7 @@ class Firmware:
     """One image that a device runs, in the numbers that a release names it by (agent.ota.manifest.DeviceMatch, file_version).
 
     Zigbee: manufacturer code, image type, file version; Z-Wave: manufacturer id, product type << 16 | product id. None: it does not tell.
+    Of a Zigbee stick: manufacturer and board by name, version of EmberZNet: major << 24 | minor << 16 | patch << 8 | special.
     """
 
     manufacturer: int | str
@@ -162,6 +163,27 @@ class UpdatesFirmware(Driver, Protocol):
         """
 
 
+@runtime_checkable
+class UpdatesStick(Protocol):
+    """A driver whose radio stick itself takes new firmware."""
+
+    async def stick(self) -> Firmware:
+        """What the stick runs. Raises NotSupported for one that takes no other."""
+
+    async def proved_backup(self) -> Mapping[str, JsonValue]:
+        """Take a backup of the network, and say what network it holds, as read back from it; no secrets. Equal for equal networks.
+
+        Raises NotSupported, and DriverError for one that does not hold what the stick says.
+        """
+
+    async def update_stick(self, image: Path) -> None:
+        """Have the stick get an image: the order is on disk and the stick on its way into its bootloader when this returns.
+
+        `run` ends with DriverLost then. The next one writes the image before anything else, until the stick has taken it. Raises
+        InvalidParameters for a file that is no image, NotSupported.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class DriverContext:
     """What a driver is given: its name in the config, its checked settings, a folder of its own, the clock, and a store for its secrets.
@@ -187,6 +209,7 @@ class DriverInfo:
     discovery_kinds: tuple[str, ...]
     excludes_network_wide: bool = False  # whether it knows the network mode NETWORK_WIDE_EXCLUSION
     updates_firmware: bool = False  # whether what it opens is an UpdatesFirmware
+    updates_stick: bool = False  # whether what it opens may be an UpdatesStick
 
 
 def load_driver(kind: str) -> DriverInfo:

@@ -123,15 +123,19 @@ class Updates:
         return TufOffers(repository, folder, about, floors, self._runtime.clock, fetch)
 
     def _device_appliers(self, told: OtaSettings) -> "dict[str, Applier]":
-        from agent.ota.appliers.devices import KINDS, Devices  # noqa: PLC0415  as the engine
+        from agent.ota.appliers import radio  # noqa: PLC0415  as the engine
+        from agent.ota.appliers.devices import KINDS, Devices  # noqa: PLC0415
+        from agent.ota.appliers.radio import Sticks  # noqa: PLC0415
         from agent.ota.appliers.rollout import Terms  # noqa: PLC0415
         from agent.ota.campaign_book import CampaignBook  # noqa: PLC0415
         from agent.updates_home import RuntimeHome  # noqa: PLC0415
 
         folder, home = self._settings.hub.state_dir / "ota" / "devices", RuntimeHome(self._runtime)
         terms = Terms(deadline=told.device_time, battery=told.device_battery)
+        sticks: Applier = Sticks(self._settings.hub.state_dir / "ota" / "radio", home, radio.Terms())
         books = {kind: CampaignBook(self._store, self._runtime.clock, kind) for kind in KINDS}
-        return {kind: Devices(kind, folder, book, home, terms) for kind, book in books.items()}
+        devices: dict[str, Applier] = {k: Devices(k, folder, book, home, terms) for k, book in books.items()}
+        return {sticks.kind: sticks, **devices}
 
     def _restart(self, effect: str, reason: str) -> None:
         if effect == "reboot":

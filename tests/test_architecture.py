@@ -130,6 +130,9 @@ PURE = (
             "ota",
         )
     ),
+    "drivers/gbl.py",
+    "drivers/xmodem.py",
+    "drivers/sim/gecko.py",
     "drivers/sim/faults.py",
     "drivers/sim/requests.py",
     "drivers/sim/script.py",
@@ -138,7 +141,6 @@ PURE = (
         for name in (
             "behav",
             "control",
-            "bootloader",
             "chip_files",
             "guard",
             "house",

@@ -1,20 +1,23 @@
 """The Zigbee driver: the contract of agent.driver on one stick. zigpy is imported only when `run` starts."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.driver import DriverContext, DriverInfo, DriverLost, Firmware, InvalidParameters, Sink
 from agent.errors import install_extra
-from agent.model import Command, Discovery, Outcome
+from agent.model import Command, Discovery, JsonValue, Outcome
+from drivers import stick_update
+from drivers.serial import candidates
 from drivers.zigbee.lazy import lazily
 from drivers.zigbee.nodes import NodeBook
 from drivers.zigbee.settings import ZigbeeSettings
 
 if TYPE_CHECKING:
     from drivers.zigbee.session import Session
+    from drivers.zigbee.stick_firmware import StickFirmware
 
 DATABASE = "zigbee.db"
 NODES = "nodes.json"
@@ -26,6 +29,7 @@ class ZigbeeDriver:
     def __init__(self, context: DriverContext) -> None:
         self._context = context
         self._session: Session | None = None
+        self._stick: StickFirmware | None = None
         self._used = False
 
     async def run(self, sink: Sink) -> None:
@@ -42,14 +46,18 @@ class ZigbeeDriver:
             book = NodeBook.load(folder / NODES)
         except (OSError, ValueError) as error:
             raise DriverLost(f"the state folder cannot be used: {error}", place=str(folder)) from error
+        if (folder / stick_update.ORDER).exists():
+            ports = sorted(candidates(settings.candidates)) if settings.port == "auto" else [settings.port]
+            await stick_update.go_on(folder, ports)
         quirks = await asyncio.to_thread(load_quirks) if settings.quirks else None
         link = await radio.find(settings, book.stick, folder / DATABASE, quirks)
         try:
             await radio.start(link, self._context.secrets)
             self._session = session_type(self._context, sink, link, book)
+            self._stick = import_module("drivers.zigbee.stick_firmware").StickFirmware(link, folder)
             await self._session.serve()
         finally:
-            self._session = None
+            self._session = self._stick = None
             await _to_its_end(radio.close(link))
 
     @property
@@ -95,6 +103,24 @@ class ZigbeeDriver:
             raise InvalidParameters(f"a Zigbee device has one image, and no target {target}")
         await self._running.update_firmware(key, image, progress)
 
+    # ---- the stick's own firmware, see UpdatesStick -----------------------------------------------------------------
+
+    @property
+    def _running_stick(self) -> "StickFirmware":
+        if self._stick is None:
+            raise DriverLost("the stick is not connected")
+        return self._stick
+
+    async def stick(self) -> Firmware:
+        return self._running_stick.firmware()
+
+    async def proved_backup(self) -> Mapping[str, JsonValue]:
+        return self._running_stick.held(await self._running.backup())
+
+    async def update_stick(self, image: Path) -> None:
+        content = await asyncio.to_thread(stick_update.read, image)
+        await self._running_stick.update(content)
+
 
 async def _to_its_end(closing: Coroutine[Any, Any, None]) -> None:
     """Also when it is cancelled meanwhile: a database that stays open keeps the whole process from ending."""
@@ -119,5 +145,10 @@ def load_quirks() -> Callable[[Any], Any]:
 
 
 INFO = DriverInfo(
-    kind="zigbee", settings=ZigbeeSettings, open=ZigbeeDriver, discovery_kinds=("ZIGBEE",), updates_firmware=True
+    kind="zigbee",
+    settings=ZigbeeSettings,
+    open=ZigbeeDriver,
+    discovery_kinds=("ZIGBEE",),
+    updates_firmware=True,
+    updates_stick=True,
 )

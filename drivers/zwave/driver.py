@@ -13,6 +13,7 @@ from agent.driver import Driver, DriverContext, DriverError, DriverInfo, DriverL
 from agent.errors import HubError
 from agent.files import write_atomic
 from agent.model import Action, Command, Discovery, JsonValue, Outcome
+from drivers import stick_update
 from drivers.serial import candidates
 from drivers.zwave.settings import ZwaveSettings, is_server
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from drivers.zwave.multicast import Together
     from drivers.zwave.perform import Contract
     from drivers.zwave.routes import Rebuilt, Route
+    from drivers.zwave.stick_firmware import StickFirmware
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +38,7 @@ class ZwaveDriver:
         self._context = context
         self._contract: Contract | None = None
         self._together: Together | None = None
+        self._stick: StickFirmware | None = None
         self._used = False
 
     async def run(self, sink: Sink) -> None:
@@ -48,11 +51,12 @@ class ZwaveDriver:
             known = _known(folder / STICK)
         except (OSError, ValueError) as error:
             raise DriverLost(f"the state folder cannot be used: {error}", place=str(folder)) from error
+        await self._update_stick()
         controller = await self._find(known)
         try:
             await self._serve(controller, sink)
         finally:
-            self._contract = self._together = None
+            self._contract = self._together = self._stick = None
             controller.link.close()
 
     async def _serve(self, controller: "Controller", sink: Sink) -> None:
@@ -73,7 +77,15 @@ class ZwaveDriver:
             raise DriverLost(error.message, place=error.place, remedy=error.remedy) from error
         self._contract = import_module("drivers.zwave.perform").Contract(network)
         self._together = import_module("drivers.zwave.multicast").Together(network, self._contract)
+        self._stick = import_module("drivers.zwave.stick_firmware").StickFirmware(network, self._context.state_dir)
         await network.serve()
+
+    async def _update_stick(self) -> None:
+        """What was ordered for the stick comes before everything else: in its bootloader it is nothing but that. Raises DriverLost."""
+        folder, settings = self._context.state_dir, self._context.settings
+        if (folder / stick_update.ORDER).exists():
+            ports = sorted(candidates(settings.candidates)) if settings.port == "auto" else [settings.port]
+            await stick_update.go_on(folder, ports)
 
     async def _find(self, known: dict[str, str]) -> "Controller":
         """The stick that is ours, started. Raises DriverLost with the remedy."""
@@ -154,6 +166,26 @@ class ZwaveDriver:
         await self._running.restore(document)
         (self._context.state_dir / STICK).unlink(missing_ok=True)  # the network may be another one now
 
+    # ---- the stick's own firmware, see UpdatesStick -----------------------------------------------------------------
+
+    @property
+    def _running_stick(self) -> "StickFirmware":
+        if self._stick is None:
+            raise DriverLost("the stick is not connected")
+        return self._stick
+
+    async def stick(self) -> Firmware:
+        return self._running_stick.firmware()
+
+    async def proved_backup(self) -> Mapping[str, JsonValue]:
+        stick_update.check_kept(self._context.settings.backups)
+        document = await self._running.backup()
+        return await asyncio.to_thread(self._running_stick.held, document)
+
+    async def update_stick(self, image: Path) -> None:
+        content = await asyncio.to_thread(stick_update.read, image)
+        await self._running_stick.update(content)
+
     # ---- beyond the contract ----------------------------------------------------------------------------------------
 
     async def rebuild_routes(
@@ -226,5 +258,10 @@ def open_driver(context: DriverContext) -> Driver:
 
 
 INFO = DriverInfo(
-    kind="zwave", settings=ZwaveSettings, open=open_driver, discovery_kinds=("ZWAVE",), updates_firmware=True
+    kind="zwave",
+    settings=ZwaveSettings,
+    open=open_driver,
+    discovery_kinds=("ZWAVE",),
+    updates_firmware=True,
+    updates_stick=True,
 )

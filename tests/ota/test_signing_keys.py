@@ -64,15 +64,14 @@ class Terminal:
     """A command whose controlling terminal this is."""
 
     def __init__(self, *arguments: str) -> None:
-        self._ours, theirs = pty.openpty()
-        name = os.ttyname(theirs)
+        self._ours, self._theirs = pty.openpty()
+        name = os.ttyname(self._theirs)
         command = [sys.executable, "-m", "agent.cli", "ota", "sign", *arguments]
         shell = ["sh", "-c", 'terminal=$1; shift; exec "$@" <"$terminal" >"$terminal" 2>&1', "sh", name, *command]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         self._process = subprocess.Popen(
             shell, env=environment, start_new_session=True
         )  # whose first terminal is its own
-        os.close(theirs)
         self.shown = ""
 
     def until(self, text: str) -> None:
@@ -88,7 +87,8 @@ class Terminal:
     def end(self) -> int:
         self.until("key ")
         code = self._process.wait(20)
-        os.close(self._ours)
+        for descriptor in (self._ours, self._theirs):
+            os.close(descriptor)
         return code
 
 

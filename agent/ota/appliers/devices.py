@@ -10,16 +10,16 @@ import functools
 import hashlib
 import itertools
 import logging
-import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
 
 from agent.driver import DriverError, DriverLost, Firmware, UpdatesFirmware
 from agent.errors import TryAgainError
-from agent.files import disk_trouble, sync_folder
+from agent.files import disk_trouble
 from agent.ota import campaign
 from agent.ota.appliers.contract import ApplierError, Effect, Errand, Found, Image, Progress, SuspendedError
+from agent.ota.appliers.kept import keep, one_file, whole
 from agent.ota.appliers.rollout import Home, Peer, Rollout, Terms
 from agent.ota.campaign import Member
 from agent.ota.campaign_book import CampaignBook
@@ -32,7 +32,6 @@ log = logging.getLogger(__name__)
 
 KINDS = ("zigbee", "zwave", "ble", "coap")
 AT_ONCE = 4  # devices that are asked what they run
-BLOCK = 1 << 16
 SHORT = 16  # digits of a hash
 
 
@@ -54,9 +53,7 @@ class Devices:
 
     async def judge(self, component: Component) -> None:
         self._can(component)
-        if len(component.files) != 1:
-            text = f"{component.name} has {len(component.files)} files, and a device takes one"
-            raise ApplierError("bad-image", text, remedy="sign a component for each image")
+        one_file(component)
 
     async def standing(self, component: Component) -> str:
         """See agent.ota.appliers.contract.FleetApplier."""
@@ -128,33 +125,11 @@ class Devices:
     async def write(self, component: Component, images: list[Image], progress: Progress) -> None:
         """Whatever campaign of it there was is over: this one begins with all of its devices."""
         await self._book.forget(_key(component))
-        write = functools.partial(self._write, self._image(component), images[0], progress)
+        write = functools.partial(keep, self._image(component), images[0], progress)
         await asyncio.get_running_loop().run_in_executor(None, write)
 
-    def _write(self, path: Path, image: Image, progress: Progress) -> None:
-        with disk_trouble():
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            new, done = path.with_name("new"), 0
-            with new.open("wb") as file:
-                os.fchmod(file.fileno(), 0o600)
-                while block := image.file.read(BLOCK):
-                    file.write(block)
-                    done += len(block)
-                    progress(done)
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(path)
-            sync_folder(path.parent)
-
     async def check(self, component: Component) -> bool:
-        return await asyncio.get_running_loop().run_in_executor(None, self._whole, component)
-
-    def _whole(self, component: Component) -> bool:
-        try:
-            with self._image(component).open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest() == component.files[0].sha256
-        except OSError:
-            return False
+        return await asyncio.get_running_loop().run_in_executor(None, whole, self._image(component), component)
 
     # ---- the campaign -----------------------------------------------------------------------------------------------
 
