@@ -19,7 +19,7 @@ from drivers.gecko import Bootloader
 log = logging.getLogger(__name__)
 
 IMAGE, ORDER = "stick.gbl", "stick-update.json"
-UPLOADS = 3  # in one start of the driver
+UPLOADS = 2  # in one start of the driver, which the watchdog gives five minutes
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import NoReturn, Protocol, TypeVar
 
 from agent.clock import Clock
 from agent.cloud.rest_answer import RestError
-from agent.errors import HubError
+from agent.errors import HubError, TryAgainError
 from agent.ota import plan, turns
 from agent.ota.appliers.contract import Applier, ApplierError, Effect, Errand, FleetApplier, Image
 from agent.ota.desk import CanceledError, Desk, Source, WaitError
@@ -123,6 +123,11 @@ class Steps:
         except ApplierError as error:
             log.warning("update %s: %s", task.key, error.advice)
             return Runs.FELL_BACK  # whatever runs, it was not started as the new version would be
+        except TryAgainError as error:
+            if component.for_hub:
+                raise
+            log.info("update %s is activated anew: %s", task.key, error.advice)
+            return Runs.OLD  # a radio that is away holds nobody else up
 
     def forget(self, task: Task) -> None:
         """It is over."""
