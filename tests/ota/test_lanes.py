@@ -1,6 +1,8 @@
 """Updates of devices beside other tasks: withdrawn in the middle, giving way to the hub and to emergencies, and going on where they were."""
 
 import asyncio
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ from conftest import until
 from device_rig import IMAGE, NEW, OLD, FakeHome, FakeRadio, Fleet, Terms, radio
 from ota_machine import update
 from ota_rig import agent, bulb, file, trusted
+from power_cut import PowerCut, cutting
 from slots_rig import tree
 
 from agent.ota.engine import Engine
@@ -201,6 +204,43 @@ async def test_a_radio_that_is_away_holds_up_its_devices_and_not_the_hub(tmp_pat
 
     assert hub.board.start() == "1.0 A"
     assert await hub.life(work)
+
+
+async def _both(hub: Fleet, documents: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    """A campaign and a hub's own update, over as many processes as it takes."""
+
+    async def work(engine: Engine) -> None:
+        for job, document in zip("12", documents, strict=True):
+            await engine.offer(LOCAL, job, 1, document)
+        await over(engine, CAMPAIGN, OTHER)
+
+    for _ in range(12):
+        if hub.board.start() and not await hub.life(work):
+            return
+    raise AssertionError("not at its end after 12 starts")
+
+
+async def _cut(folder: Path, at: int) -> tuple[Fleet, FakeRadio, int]:
+    air = radio(3)
+    hub = fleet(folder, air)
+    documents = hub.release(), hub.offer_files(8, **update(AGENT))
+    with cutting(at) as cuts, suppress(PowerCut, BaseExceptionGroup):
+        await _both(hub, documents)
+    if at:
+        await _both(hub, documents)
+    return hub, air, cuts.seen
+
+
+async def test_a_power_cut_at_any_point_of_both_ends_with_both_installed_once(tmp_path: Path) -> None:
+    _, _, points = await _cut(tmp_path / "whole", 0)
+    every = 1 if os.environ.get("HUB_AGENT_FAULT_CYCLES") else 11
+    for at in range(1, points + 1, every):
+        hub, air, _ = await _cut(tmp_path / str(at), at)
+        assert [ended(hub, key).state for key in (CAMPAIGN, OTHER)] == [State.SUCCEEDED] * 2, at
+        assert [gadget.sent for gadget in air.gadgets.values()] == [1] * 3, at
+        assert hub.board.start() == "2.0 B", at
+    print(f"power cuts in a campaign beside an update: every {every} of {points} points")
+    assert points
 
 
 @pytest.mark.parametrize("later", ["no applier", "two images"])

@@ -168,6 +168,7 @@ def test_the_home_of_a_hub_knows_the_names_and_batteries_of_its_devices() -> Non
     home = StickHome()
     assert (home.radios("zigbee"), home.radios("zwave"), home.driver("zigbee")) == (["zigbee"], [], None)
     assert home.updates("zigbee")
+    assert (home.sticks(), home.stick("zigbee"), home.away("zigbee")) == (["zigbee"], None, True)
     lamp, sensor = (DeviceId("zigbee", key) for key in ("lamp", "sensor"))
     state = {("1", "matter.PowerSource@1.4", "BatPercentRemaining"): (58, 0.0, 0.0)}
     home.known[lamp] = DeviceRecord(Device(lamp, "zb.1+1", (), address="00:01"), managed_thing_id="m-1")
