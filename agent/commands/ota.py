@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 ENDS = ("SUCCEEDED", "FAILED", "REJECTED", "CANCELED", "TIMED_OUT")
 DECISIONS = {
     "approve": "let an update be installed now: without its window, and where nothing is automatic",
-    "cancel": "withdraw an update that is not activated yet",
+    "cancel": "withdraw an update that is not activated yet, or that goes on from device to device",
     "confirm": "end a trial: the new version stays",
     "rollback": "end a trial: the version before comes back",
 }

@@ -17,6 +17,7 @@ from slots_rig import tree
 from agent.ota.engine import Engine
 from agent.ota.floors import Floors
 from agent.ota.plan import State, Task, key_of
+from agent.ota.sources.aws_jobs import AwsJobs
 from agent.ota.verifier import LOCAL
 
 CAMPAIGN, OTHER = key_of(LOCAL, "1", 1), key_of(LOCAL, "2", 1)
@@ -69,6 +70,47 @@ async def test_a_campaign_that_is_withdrawn_ends_once_the_device_under_way_is_th
     assert task.detail == "withdrawn by a person; 2 of 5 devices run it"
     assert [gadget.version for gadget in air.gadgets.values()] == [NEW, NEW, OLD, OLD, OLD]
     assert not (tmp_path / "state" / "ota" / "devices" / "zigbee").exists()
+
+
+class CloudJob:
+    """A job that takes every word."""
+
+    id, number = "1", 1
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self.document = document
+        self.ends: list[tuple[str, str]] = []
+
+    async def progress(self, _told: dict[str, str], _timeout: int | None = None) -> None:
+        """Heard."""
+
+    async def end(self, status: str, told: dict[str, str]) -> None:
+        self.ends.append((status, told["reason"]))
+
+
+async def test_a_campaign_whose_job_is_withdrawn_by_the_cloud_ends_and_is_told_once(tmp_path: Path) -> None:
+    air = radio(5)
+    hub, gate = fleet(tmp_path, air), Gate(air, "d01")
+    path = Path(hub.release()["path"])
+    job = CloudJob({"manifest": path.read_text(), "base": str(path)})
+    key = key_of("main", "1", 1)
+
+    async def work(engine: Engine) -> None:
+        source = AwsJobs("main", None, engine, asyncio.get_running_loop().time)  # type: ignore[arg-type]  it is asked nothing here
+        reports = asyncio.create_task(source.live())
+        await source.take(job)  # type: ignore[arg-type]
+        await gate.reached.wait()
+        source.pending(())
+        await until(lambda: engine.tasks[key].state == State.ROLLING_BACK)
+        gate.opened.set()
+        await until(lambda: engine.tasks[key].told)
+        reports.cancel()
+
+    await hub.life(work)
+    task = ended(hub, key)
+    assert (task.state, task.detail) == (State.CANCELED, "the cloud has withdrawn the job; 2 of 5 devices run it")
+    assert len(job.ends) <= 1, "the cloud takes no status any more, unless it was quicker"
+    assert air.order == ["d00", "d01"]
 
 
 async def test_that_it_was_withdrawn_outlives_a_restart(tmp_path: Path) -> None:
