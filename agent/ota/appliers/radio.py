@@ -102,6 +102,8 @@ class Sticks:
         """The version of a stick that is to get the image; None for another one."""
         try:
             told = await driver.stick()
+            text = "the stick of %s: manufacturer %r, product %r, version 0x%08X"
+            log.info(text, radio, told.manufacturer, told.product, told.version)
             known = Device(radio, self.kind, told.manufacturer, told.product, told.version, told.target, told.hardware)
             check_device(component, known)
         except DriverLost as error:
