@@ -3,7 +3,7 @@
 GET  ota                                         the tasks, oldest first
 GET  ota/<key>                                   one, with its events
 POST ota {op, ...}                               a line, or lines until the task is over or the agent restarts for it:
-    apply {path}, watch {key}, approve {key}, postpone {key, seconds}, cancel {key}, confirm {key}, rollback {key}
+    apply {path} or {tuf: target}, watch {key}, approve {key}, postpone {key, seconds}, cancel {key}, confirm {key}, rollback {key}
 """
 
 import asyncio
@@ -28,6 +28,7 @@ class OtaBody(BaseModel):
 
     op: Literal["apply", "watch", "approve", "postpone", "cancel", "confirm", "rollback"]
     path: str = Field("", max_length=4096)
+    tuf: str = Field("", max_length=256)
     key: str = Field("", max_length=256)
     seconds: float = Field(0.0, ge=0, le=31_536_000)
 
@@ -53,10 +54,12 @@ class ConsoleOta:
         if engine is None:
             remedy = "name the root document as ota.root in agent.toml, and restart"
             raise ApiError(404, "this hub takes no updates: no root is pinned", remedy=remedy)
+        if body.op == "apply" and body.tuf:
+            return self._apply(engine, {"tuf": {"target": body.tuf}})
         if body.op == "apply":
             if not body.path.startswith("/"):
                 raise ApiError(400, "path: an absolute path of a release", remedy="agent ota apply FILE")
-            return self._apply(engine, body.path)
+            return self._apply(engine, {"path": body.path})
         task = self._task(engine, body.key)
         if body.op == "watch":
             return self._watch(engine, task.key)
@@ -73,10 +76,10 @@ class ConsoleOta:
             raise ApiError(404, f"there is no update {key!r}", remedy="`agent ota list` shows them")
         return engine.tasks[key]
 
-    async def _apply(self, engine: "Engine", path: str) -> AsyncGenerator[dict[str, Any]]:
+    async def _apply(self, engine: "Engine", document: dict[str, Any]) -> AsyncGenerator[dict[str, Any]]:
         from agent.ota.verifier import LOCAL  # noqa: PLC0415  with the engine
 
-        task = await engine.offer(LOCAL, secrets.token_hex(8), 1, {"path": path})
+        task = await engine.offer(LOCAL, secrets.token_hex(8), 1, document)
         async for line in self._watch(engine, task.key):
             yield line
 

@@ -208,6 +208,7 @@ class Firmware:
     Zigbee: manufacturer code, image type, file version; Z-Wave: manufacturer id, product type << 16 | product id;
     Bluetooth, CoAP: names of the Device Information Service or the device object, and the number of the version (version_number). None: it
     does not tell.
+    Of a Zigbee stick: manufacturer and board by name, version of EmberZNet: major << 24 | minor << 16 | patch << 8 | special.
     """
 
     manufacturer: int | str
@@ -248,6 +249,27 @@ class UpdatesFirmware(Driver, Protocol):
         """
 
 
+@runtime_checkable
+class UpdatesStick(Protocol):
+    """A driver whose radio stick itself takes new firmware."""
+
+    async def stick(self) -> Firmware:
+        """What the stick runs. Raises NotSupported for one that takes no other."""
+
+    async def proved_backup(self) -> Mapping[str, JsonValue]:
+        """Take a backup of the network, and say what network it holds, as read back from it; no secrets. Equal for equal networks.
+
+        Raises NotSupported, and DriverError for one that does not hold what the stick says.
+        """
+
+    async def update_stick(self, image: Path) -> None:
+        """Have the stick get an image: the order is on disk and the stick on its way into its bootloader when this returns.
+
+        `run` ends with DriverLost then. The next one writes the image before anything else, until the stick has taken it. Raises
+        InvalidParameters for a file that is no image, NotSupported.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class DriverContext:
     """What a driver is given: its name in the config, its checked settings, a folder of its own, the clock, and a store for its secrets.
@@ -276,6 +298,7 @@ class DriverInfo:
     replaces: bool = False  # whether its `discover` knows Discovery.replaces
     updates_firmware: bool = False  # whether what it opens is an UpdatesFirmware
     raw_gatt: bool = False  # whether what it opens is an agent.gatt.OffersGatt
+    updates_stick: bool = False  # whether what it opens may be an UpdatesStick
 
 
 def load_driver(kind: str) -> DriverInfo:

@@ -22,7 +22,7 @@ from agent.cloud.jobs import Ended, Handler, Job, Jobs
 from agent.errors import HubError, TryAgainError
 from agent.ota.place import slots_folder
 from agent.runtime import Runtime
-from agent.settings import OtaSettings, Settings
+from agent.settings import OtaSettings, Settings, TufSettings
 from agent.store import Store
 from agent.supervise import Supervisor, Unit
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from agent.ota.health import Check, Health
     from agent.ota.plan import Task
     from agent.ota.sources.nrf_ble_fota import NrfBleFota
+    from agent.ota.tuf_offer import TufOffers
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,8 @@ class Updates:
 
     async def start(self) -> None:
         """Load the engine where it is needed; it goes on with what was cut off. Raises StorageError."""
-        if self._settings.ota.root or self._slot or await self._store.read(_open_tasks):
+        told = self._settings.ota
+        if told.root or told.tuf.root or self._slot or await self._store.read(_open_tasks):
             await self._load()
 
     async def _load(self) -> None:
@@ -90,7 +92,9 @@ class Updates:
         fetch = FetchPolicy(bandwidth=told.bandwidth, total=told.download_time, ca=told.ca, plain_http=told.plain_http)
         trust = Trust(Path(told.root) if told.root else None, folder / "roots")
         about = Hub(hub, told.boards or boards())
-        verifier = Verifier(trust, about, version("hub-agent"), floors, self._runtime.clock, told.unsigned, fetch)
+        clock, mine = self._runtime.clock, version("hub-agent")
+        tuf = self._tuf(told.tuf, about, floors, fetch) if told.tuf.root else None
+        verifier = Verifier(trust, about, mine, floors, clock, told.unsigned, fetch, tuf)
         window = Window(told.window, told.window_length, told.time_zone, told.jitter)
         appliers: dict[str, Applier] = {"agent": Slots(slots_folder(self._settings), self._slot)}
         if told.rauc:
@@ -113,14 +117,27 @@ class Updates:
             self._restart,
         )
 
+    def _tuf(self, told: TufSettings, about: Any, floors: Any, fetch: Any) -> "TufOffers":
+        from agent.ota.tuf_offer import Repository, TufOffers  # noqa: PLC0415  as the engine
+
+        repository = Repository(Path(told.root), told.metadata, told.targets, told.product)
+        folder = self._settings.hub.state_dir / "ota" / "tuf"
+        return TufOffers(repository, folder, about, floors, self._runtime.clock, fetch)
+
     def _device_appliers(self, told: OtaSettings) -> "dict[str, Applier]":
-        from agent.ota.appliers.devices import KINDS, Devices  # noqa: PLC0415  as the engine
+        from agent.ota.appliers import radio  # noqa: PLC0415  as the engine
+        from agent.ota.appliers.devices import KINDS, Devices  # noqa: PLC0415
+        from agent.ota.appliers.radio import Sticks  # noqa: PLC0415
         from agent.ota.appliers.rollout import Terms  # noqa: PLC0415
+        from agent.ota.campaign_book import CampaignBook  # noqa: PLC0415
         from agent.updates_home import RuntimeHome  # noqa: PLC0415
 
         folder, home = self._settings.hub.state_dir / "ota" / "devices", RuntimeHome(self._runtime)
         terms = Terms(deadline=told.device_time, battery=told.device_battery)
-        return {kind: Devices(kind, folder, self._store, self._runtime.clock, home, terms) for kind in KINDS}
+        sticks: Applier = Sticks(self._settings.hub.state_dir / "ota" / "radio", home, radio.Terms())
+        books = {kind: CampaignBook(self._store, self._runtime.clock, kind) for kind in KINDS}
+        devices: dict[str, Applier] = {k: Devices(k, folder, book, home, terms) for k, book in books.items()}
+        return {sticks.kind: sticks, **devices}
 
     def _restart(self, effect: str, reason: str) -> None:
         if effect == "reboot":

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import cast
 
-from agent.driver import UpdatesFirmware, load_driver
+from agent.driver import UpdatesFirmware, UpdatesStick, load_driver
 from agent.home import DeviceRecord
 from agent.model import DriverEvent
 from agent.ota.appliers.rollout import Peer
@@ -14,7 +14,7 @@ CHARGE, HALF_PERCENTS = "BatPercentRemaining", 2  # of Matter's PowerSource
 
 
 class RuntimeHome:
-    """See agent.ota.appliers.rollout.Home."""
+    """See agent.ota.appliers.rollout.Home, and radio.Home."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -31,6 +31,17 @@ class RuntimeHome:
     def devices(self, radio: str) -> list[Peer]:
         found = (record for record in self._runtime.hub.devices.values() if record.device.id.radio == radio)
         return [_peer(record) for record in found if not record.quarantined]
+
+    def sticks(self) -> list[str]:
+        found = self._runtime.hub.radios.items()
+        return [name for name, radio in found if load_driver(radio.kind).updates_stick]
+
+    def stick(self, radio: str) -> UpdatesStick | None:
+        driver: object = self._runtime.drivers.get(radio)
+        return driver if isinstance(driver, UpdatesStick) else None
+
+    def away(self, radio: str) -> bool:
+        return radio not in self._runtime.drivers
 
     @contextmanager
     def hear(self, listener: Callable[[DriverEvent], None]) -> Iterator[None]:

@@ -14,6 +14,7 @@ from agent.driver import DeviceRefused, DeviceUnreachable, DriverError, DriverLo
 from agent.model import DeviceAwake, DeviceId, DriverEvent, RadioUp
 from agent.ota.appliers.devices import Devices
 from agent.ota.appliers.rollout import Peer, Terms
+from agent.ota.campaign_book import CampaignBook
 from agent.store import Store
 
 OLD, NEW = 10, 20
@@ -141,7 +142,9 @@ class Fleet(Machine):
 
     def prepare(self, store: Store) -> None:
         folder = self.state / "ota" / "devices"
-        self.appliers = {self.home.kind: Devices(self.home.kind, folder, store, Still(), self.home, self.device_terms)}
+        kind = self.home.kind
+        book = CampaignBook(store, Still(), kind)
+        self.appliers = {kind: Devices(kind, folder, book, self.home, self.device_terms)}
 
     def release(self, number: int = 7, image: bytes = IMAGE, **changes: Any) -> dict[str, Any]:
         made = bulb(**{"files": [file("bulb.ota", image)], "requires": [], "file_version": NEW, **changes})

@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from drivers.sim.zigbee import ash, ezsp_tables
+from drivers.sim.zigbee import ash
 from drivers.sim.zigbee.ash import Frame, Kind, Link, ResetCode
 from drivers.sim.zigbee.ezsp import Ezsp
 from drivers.sim.zigbee.ezsp_tables import (
@@ -78,7 +78,7 @@ class Host:
     def connect(self) -> None:
         self.restart()
         legacy = self.exchange(Command(7, 0, b"\x04", extended=False))
-        assert legacy == [bytes((7, 0x80, 0, 13, 2)) + ezsp_tables.STACK_VERSION.to_bytes(2, "little")]
+        assert legacy == [bytes((7, 0x80, 0, 13, 2)) + b"\x40\x74"]
         assert self.call("version", desired=13)["protocol"] == 13
 
     def exchange(self, command: Command) -> list[bytes]:

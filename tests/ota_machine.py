@@ -21,6 +21,7 @@ from agent.ota.journal import Journal
 from agent.ota.plan import Task, key_of
 from agent.ota.steps import Policy, Steps
 from agent.ota.trust import REFUSE
+from agent.ota.tuf_offer import TufOffers
 from agent.ota.verifier import LOCAL, Trust, Verifier
 from agent.store import Limits, Store
 
@@ -50,6 +51,7 @@ class Machine:
         (folder / "root.json").write_bytes(root())
         self.checks = checks or {"uplink": well}
         self.terms, self.policy = QUICK, Policy(hub="hub-1")
+        self.fetch = FetchPolicy()
         self.appliers: dict[str, Applier] = {}
         self.starts: list[str] = []
         self.engine: Engine | None = None
@@ -73,8 +75,9 @@ class Machine:
             floors = Floors(self.board.folder, await self.journal.load())
             desk = Desk(self.journal)
             trust = Trust(self.folder / "root.json", self.state / "roots")
-            verifier = Verifier(trust, HUB, "1.0", floors, Still(), REFUSE, FetchPolicy())
-            fetcher = Downloads(self.state / "ota", FetchPolicy())
+            tuf = self.tuf_offers(floors)
+            verifier = Verifier(trust, HUB, "1.0", floors, Still(), REFUSE, self.fetch, tuf)
+            fetcher = Downloads(self.state / "ota" / "files", self.fetch)
             ended: asyncio.Future[Effect] = asyncio.get_running_loop().create_future()
             appliers = {"agent": self.board.slots, **self.appliers}
             health = Health(self.checks, self.terms)
@@ -95,6 +98,10 @@ class Machine:
             return tasks[2] in done
         finally:
             await store.close()
+
+    def tuf_offers(self, _floors: Floors) -> TufOffers | None:
+        """Where a TUF root is pinned."""
+        return None
 
     def prepare(self, store: Store) -> None:
         """Make the appliers that need the store of this life."""

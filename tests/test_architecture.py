@@ -56,7 +56,7 @@ PURE = (
             "windows",
         )
     ),
-    *(f"agent/ota/{name}.py" for name in ("bucket", "mirrors", "ranges", "source", "trouble")),
+    *(f"agent/ota/{name}.py" for name in ("bucket", "turns", "mirrors", "ranges", "source", "trouble")),
     "drivers/told.py",
     "drivers/zigbee/catalog",
     "drivers/zigbee/availability.py",
@@ -144,6 +144,9 @@ PURE = (
             "ota",
         )
     ),
+    "drivers/gbl.py",
+    "drivers/xmodem.py",
+    "drivers/sim/gecko.py",
     "drivers/sim/faults.py",
     "drivers/sim/requests.py",
     "drivers/sim/script.py",
@@ -152,7 +155,6 @@ PURE = (
         for name in (
             "behav",
             "control",
-            "bootloader",
             "chip_files",
             "guard",
             "house",
@@ -282,6 +284,7 @@ ONE_PLACE = {  # third-party library -> where it may be imported
 CREATORS = {  # who may create tasks, and why
     "agent/supervise.py": "the one place",
     "agent/run.py": "the one TaskGroup of the process",
+    "agent/ota/lanes.py": "one for each kind of devices, inside the engine's unit",
     "agent/ota/appliers/rollout.py": "one for each radio, inside the activation that waits for them",
     "drivers/zigbee/trust_center.py": "in bellows' own set of tasks, which its shutdown ends",
     "drivers/zigbee/radio.py": "a driver's background work lives inside run()",

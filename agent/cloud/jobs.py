@@ -21,6 +21,7 @@ from agent.wire.jobs import (
     NOTIFY,
     PENDING,
     UPDATE,
+    Describe,
     Described,
     Execution,
     Pending,
@@ -60,6 +61,10 @@ class Job:
     def key(self) -> str:
         """One text for one execution: a retry by the cloud has another."""
         return f"{self.id}/{self.number}"
+
+    async def anew(self) -> "Job":
+        """The same with the document as it is now: presigned addresses in it are signed at each question. Raises as `Jobs.describe`."""
+        return Job(self._jobs, await self._jobs.describe(self.id, self.number))
 
     async def progress(self, told: Mapping[str, str], step_timeout: int | None = None) -> None:
         """Say that it is under way, and for how many minutes more it may say nothing. Raises MqttLost, TryAgainError, JobOverError."""
@@ -144,8 +149,7 @@ class Jobs:
         for summary in found:
             if summary.job_id in self._foreign or f"{summary.job_id}/{summary.execution_number}" in self._taken:
                 continue
-            topic = DESCRIBE.format(thing=self._thing, job=summary.job_id)
-            execution = (await self._channel.ask(topic, b"{}", Described)).execution
+            execution = await self.describe(summary.job_id)
             operation = operation_of(execution.job_document)
             job = Job(self, execution)
             self._versions[job.key] = execution.version_number
@@ -158,6 +162,11 @@ class Jobs:
             log.info("job %s (%s) is not for this agent", execution.job_id, operation[:64] or "no operation")
             self._foreign.add(summary.job_id)
         return None
+
+    async def describe(self, job: str, number: int | None = None) -> Execution:
+        """An execution with its document. Raises TryAgainError, MqttLost, RefusedError, AnswerTroubleError."""
+        topic = DESCRIBE.format(thing=self._thing, job=job)
+        return (await self._channel.ask(topic, Describe(execution_number=number), Described)).execution
 
     async def update(
         self, execution: Execution, status: Status, told: Mapping[str, str], step_timeout: int | None = None

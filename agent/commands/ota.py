@@ -6,16 +6,19 @@ import os
 import sysconfig
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent.commands import Commands, print_lines
 from agent.commands.services import counted, tell_result
 from agent.errors import Exit, HubError, UsageError
 
+if TYPE_CHECKING:
+    from agent.ota.signing_keys import Passphrase
+
 ENDS = ("SUCCEEDED", "FAILED", "REJECTED", "CANCELED", "TIMED_OUT")
 DECISIONS = {
     "approve": "let an update be installed now: without its window, and where nothing is automatic",
-    "cancel": "withdraw an update that is not activated yet",
+    "cancel": "withdraw an update that is not activated yet, or that goes on from device to device",
     "confirm": "end a trial: the new version stays",
     "rollback": "end a trial: the version before comes back",
 }
@@ -28,7 +31,9 @@ def register(commands: Commands) -> None:
     status = ota.add("status", _status, "the update that is under way, or the last one")
     status.add_argument("--follow", action="store_true", help="until it is over; 0 only if it succeeded")
     apply = ota.add("apply", _apply, "install a release that lies on this machine; 0 only on success")
-    apply.add_argument("file", type=Path, metavar="FILE", help="FILE.release.json; its images lie beside it")
+    apply.add_argument("file", nargs="?", type=Path, metavar="FILE", help="FILE.release.json; its images lie beside it")
+    tuf = "instead: a release of the TUF repository in [ota.tuf] (default: release.json)"
+    apply.add_argument("--tuf", nargs="?", const="release.json", default="", metavar="TARGET", help=tuf)
     for name, text in DECISIONS.items():
         decide = ota.add(name, _decide, text)
         decide.add_argument("key", nargs="?", default="", metavar="KEY", help="default: the one that is under way")
@@ -46,13 +51,18 @@ def register(commands: Commands) -> None:
     sign = ota.add("sign", _sign, SIGN)
     source = "description (TOML; its `type` is release, root or downgrade), or an envelope to sign once more"
     sign.add_argument("file", nargs="?", type=Path, metavar="FILE", help=source)
-    keys = "file with a private key, mode 0600; may be repeated"
-    sign.add_argument("--key", action="append", default=[], type=Path, metavar="FILE", help=keys)
+    keys = "file with a private key, mode 0600, or pkcs11: URI of one in a token (RFC 7512); may be repeated"
+    sign.add_argument("--key", action="append", default=[], metavar="KEY", help=keys)
+    how = sign.add_mutually_exclusive_group()
+    asked = "of sealed keys, or the PIN of a token: a file of mode 0600 (default: asked at the terminal)"
+    how.add_argument("--passphrase-file", type=Path, metavar="FILE", help=asked)
+    how.add_argument("--passphrase-fd", type=int, metavar="N", help="the same, from an open descriptor")
     sign.add_argument("-o", "--out", type=Path, metavar="FILE", help="default: beside the description")
     root = "root that will judge it, to be told whose signatures are missing; for a root: the one before it"
     sign.add_argument("--root", type=Path, metavar="FILE", help=root)
-    made = "make a key instead: FILE, and its public half as .pub.pem"
-    sign.add_argument("--new-key", type=Path, metavar="FILE", help=made)
+    made = "make a key instead: FILE, and its public half as .pub.pem; or in a token, and its public half as --out"
+    sign.add_argument("--new-key", metavar="KEY", help=made)
+    sign.add_argument("--seal", action="store_true", help="seal the new key with a passphrase")
     sign.add_argument("--algorithm", choices=("ES256", "EdDSA"), default="EdDSA", help="of the new key")
 
 
@@ -91,7 +101,14 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _apply(arguments: argparse.Namespace) -> int:
-    return _follow(arguments, _client(arguments), {"op": "apply", "path": str(arguments.file.absolute())})
+    if (arguments.file is None) == (not arguments.tuf):
+        raise UsageError("agent ota apply: what?", remedy="name a release on this machine, or --tuf")
+    body = (
+        {"op": "apply", "tuf": arguments.tuf}
+        if arguments.tuf
+        else {"op": "apply", "path": str(arguments.file.absolute())}
+    )
+    return _follow(arguments, _client(arguments), body)
 
 
 def _follow(arguments: argparse.Namespace, client: Any, body: dict[str, Any]) -> int:
@@ -134,14 +151,27 @@ def _slots(arguments: argparse.Namespace) -> int:
 
 def _sign(arguments: argparse.Namespace) -> int:
     from agent.ota import signing  # noqa: PLC0415  the daemon signs nothing
+    from agent.ota.signing_keys import Passphrase  # noqa: PLC0415
 
     if (arguments.file is None) == (arguments.new_key is None):
         raise UsageError("agent ota sign: what?", remedy="name a description or an envelope, or --new-key FILE")
+    passphrase = Passphrase(arguments.passphrase_file, arguments.passphrase_fd)
     if arguments.new_key is not None:
-        told = signing.make_key(arguments.new_key, arguments.algorithm)
+        told = _new_key(arguments, passphrase)
         return tell_result(arguments, told, f"wrote {told['key']} and {told['public_key']}: key {told['kid']}")
-    made = signing.sign(arguments.file, arguments.key, arguments.out, arguments.root)
+    made = signing.sign(arguments.file, arguments.key, arguments.out, arguments.root, passphrase)
     lines = [f"wrote {made.file}: {made.kind}, SHA-256 {made.digest}"]
     lines += [f"signed by key {kid}" for kid in made.signers]
     lines += [f"still wants {counted(number, 'signature')} for {role}" for role, number in made.wanted.items()]
     return tell_result(arguments, made.told(), *lines)
+
+
+def _new_key(arguments: argparse.Namespace, passphrase: "Passphrase") -> dict[str, str]:
+    from agent.ota import signing  # noqa: PLC0415  as above
+    from agent.ota.signing_keys import SCHEME  # noqa: PLC0415
+
+    if not arguments.new_key.startswith(SCHEME):
+        return signing.make_key(Path(arguments.new_key), arguments.algorithm, passphrase if arguments.seal else None)
+    if arguments.out is None:
+        raise UsageError("agent ota sign: where to?", remedy="name a file for the public half: -o release.pub.pem")
+    return signing.make_token_key(arguments.new_key, arguments.out, passphrase)

@@ -14,8 +14,10 @@ _DEVICE = (
     "INSERT OR REPLACE INTO ota_devices (campaign, radio, device, state, before, tries, detail, at) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 )
-_FORGET_DEVICES = "DELETE FROM ota_devices WHERE campaign IN (SELECT key FROM ota_campaigns WHERE kind = ?)"
-_FORGET = "DELETE FROM ota_campaigns WHERE kind = ?"
+_FORGET_DEVICES = (
+    "DELETE FROM ota_devices WHERE campaign IN (SELECT key FROM ota_campaigns WHERE kind = ? AND (over = 1 OR key = ?))"
+)
+_FORGET = "DELETE FROM ota_campaigns WHERE kind = ? AND (over = 1 OR key = ?)"
 
 
 @dataclass(slots=True)
@@ -29,21 +31,26 @@ class Campaign:
 
 
 class CampaignBook:
-    """Of one kind of devices: it keeps the last campaign of that kind."""
+    """Of one kind of devices: it keeps the campaigns that are not over, and the last one."""
 
     def __init__(self, store: Store, clock: Clock, kind: str) -> None:
         self._store, self._clock, self._kind = store, clock, kind
 
     async def open(self, key: str) -> Campaign | None:
         """The campaign of that key, if it is not over. Raises StorageError."""
-        found: Campaign | None = await self._store.read(lambda db: _load(db, key))
+        found: Campaign | None = await self._store.read(lambda db: _load(db, key, over=False))
+        return found
+
+    async def last(self, key: str) -> Campaign | None:
+        """The campaign of that key, over or not. Raises StorageError."""
+        found: Campaign | None = await self._store.read(lambda db: _load(db, key, over=True))
         return found
 
     async def begin(self, key: str, members: Iterable[Member]) -> Campaign:
-        """Take one up, in place of the last one. Raises StorageError."""
+        """Take one up, in place of those that are over. Raises StorageError."""
         made = Campaign(key, self._kind, members={member.id: member for member in members})
         await self._store.submit(
-            [*self._forget(), self._row(made, over=False), self._rows(made, made.members.values())]
+            [*self._forget(key), self._row(made, over=False), self._rows(made, made.members.values())]
         )
         return made
 
@@ -56,12 +63,12 @@ class CampaignBook:
         """It is over; what became of each device stays to be read until the next one. Raises StorageError."""
         await self._store.submit([Statement("UPDATE ota_campaigns SET over = 1 WHERE key = ?", [(key,)])])
 
-    async def forget(self) -> None:
-        """Raises StorageError."""
-        await self._store.submit(self._forget())
+    async def forget(self, key: str) -> None:
+        """This one, and those that are over. Raises StorageError."""
+        await self._store.submit(self._forget(key))
 
-    def _forget(self) -> list[Statement]:
-        return [Statement(_FORGET_DEVICES, [(self._kind,)]), Statement(_FORGET, [(self._kind,)])]
+    def _forget(self, key: str) -> list[Statement]:
+        return [Statement(_FORGET_DEVICES, [(self._kind, key)]), Statement(_FORGET, [(self._kind, key)])]
 
     def _row(self, campaign: Campaign, *, over: bool) -> Statement:
         return Statement(_CAMPAIGN, [(campaign.key, campaign.kind, int(over), campaign.spent)])
@@ -72,8 +79,9 @@ class CampaignBook:
         return Statement(_DEVICE, rows)
 
 
-def _load(db: sqlite3.Connection, key: str) -> Campaign | None:
-    found = db.execute("SELECT kind, spent FROM ota_campaigns WHERE key = ? AND over = 0", (key,)).fetchone()
+def _load(db: sqlite3.Connection, key: str, *, over: bool) -> Campaign | None:
+    sql = "SELECT kind, spent FROM ota_campaigns WHERE key = ? AND over <= ?"
+    found = db.execute(sql, (key, int(over))).fetchone()
     if found is None:
         return None
     members = [

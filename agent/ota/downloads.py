@@ -5,7 +5,7 @@ import hashlib
 import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,8 @@ from agent.ota.offer import Offer
 from agent.ota.readback import BLOCK
 
 log = logging.getLogger(__name__)
+
+DIGITS = 64  # of the hash that a file is named by; what is noted of it has its own ending
 
 
 class Downloads:
@@ -78,11 +80,14 @@ class Downloads:
             opened.pop_all()
             return images
 
-    async def clean(self) -> None:
-        """Give back the room of everything that was fetched. Raises StorageError."""
+    async def clean(self, keep: Collection[str] = ()) -> None:
+        """Give back the room of everything that was fetched, but for the files with these hashes. Raises StorageError."""
         with disk_trouble():
-            if self._folder.exists():
+            if not keep and self._folder.exists():
                 shutil.rmtree(self._folder)
+            elif self._folder.exists():
+                for path in [path for path in self._folder.iterdir() if path.name[:DIGITS] not in keep]:
+                    path.unlink()
 
 
 def _shifted(progress: Callable[[int], None], before: int, done: int) -> None:

@@ -1,4 +1,4 @@
-"""Does what the plan says, one task after the other: each step ends in a move that is in the journal before anything follows from it.
+"""Does what the plan says, for the task whose turn it is: each step ends in a move that is in the journal before anything follows from it.
 
 A step may be cut off at any point and is then done again; which point it was is asked from the applier, not from memory.
 """
@@ -10,8 +10,10 @@ from typing import Any
 
 from agent.clock import Clock
 from agent.errors import HubError
-from agent.ota import plan
-from agent.ota.desk import CanceledError, Desk
+from agent.ota import plan, turns
+from agent.ota.appliers.contract import SuspendedError
+from agent.ota.desk import CanceledError, Desk, WaitError
+from agent.ota.lanes import Lanes
 from agent.ota.plan import HARMLESS, Runs, State, Task, moved
 from agent.ota.steps import Steps
 
@@ -27,6 +29,7 @@ class Engine:
         self.desk = desk
         self._steps, self._clock, self._again = steps, clock, again
         self._started = False
+        self._lanes = Lanes(desk, self._advance)
 
     @property
     def tasks(self) -> Mapping[str, Task]:
@@ -44,14 +47,22 @@ class Engine:
         log.info("update %s is taken on", key)
         task = await self.desk.keep(Task(key, source, job, execution, document, self._clock.now().wall))
         self.desk.attention.set()
+        self.desk.break_off()  # it may be an emergency
         return task
 
     async def cancel(self, key: str, code: str, detail: str, to: State = State.CANCELED) -> bool:
-        """Have a task end before its activation; False when it is too late, or over."""
+        """Have a task end before its activation, or an update of devices before the next one; False when it is too late, or over.
+
+        Raises StorageError.
+        """
         task = self.tasks.get(key)
-        if task is None or task.state not in HARMLESS:
+        after = None if task is None else plan.canceled(task, code, detail, to)
+        if task is None or after is None:
             return False
-        self.desk.withdraw(task, to, code, detail)
+        if task.state in HARMLESS:
+            self.desk.withdraw(task, to, code, detail)
+        else:
+            await self.desk.keep(after)
         return True
 
     async def change(self, key: str, **changes: Any) -> Task:
@@ -59,6 +70,7 @@ class Engine:
         task = await self.desk.keep(replace(self.tasks[key], **changes))
         if "document" in changes:
             self._steps.forget(task)
+        self.desk.rests.end(key)
         self.desk.attention.set()
         return task
 
@@ -82,13 +94,19 @@ class Engine:
             for task in [task for task in self.tasks.values() if not task.over]:
                 await self._found(task)
             self._started = True
+        await self._lanes.beside(self._queue)
+
+    async def _queue(self) -> None:
+        """All that is not in a lane, one step after the other."""
         while True:
             self.desk.attention.clear()
-            first = next((task for task in self.tasks.values() if not task.over), None)
-            if first is None:
-                await self.desk.attention.wait()
-            else:
-                await self._advance(first)
+            task = turns.in_queue(self.tasks.values(), self.desk.rests.keys())
+            if task is None:
+                await self.desk.rest(self.desk.rests.left())
+                continue
+            if turns.changes_the_hub(task):
+                await self._lanes.quiet()
+            await self._advance(task)
 
     async def _found(self, task: Task) -> None:
         """Apply the table of what a restart means."""
@@ -110,13 +128,18 @@ class Engine:
             after = await self._steps.take(task)
         except CanceledError:
             after = self._after_cancel(self.tasks[task.key])
+        except SuspendedError:
+            return
+        except WaitError as error:
+            self.desk.rests.put(task.key, error.seconds)
+            return
         except HubError as error:
-            if task.state in HARMLESS and self.desk.withdrawn(task):
+            if task.state in HARMLESS and (self.desk.withdrawn(task) or self.desk.broken_off()):
                 return  # what was at work was ended on purpose
             after = self._after_trouble(self.tasks[task.key], error)
             if after.state == task.state:
                 await self.desk.keep(after)
-                await self.desk.rest(self._again)
+                self.desk.rests.put(task.key, self._again)
                 return
         now = self.tasks[task.key]  # a person may have decided or said something meanwhile
         if now.state == task.state:
@@ -139,5 +162,5 @@ class Engine:
         if not code or task.state in (State.ROLLING_BACK, State.CONFIRMED):
             return plan.tried(replace(task, detail=task.detail or error.message))
         if task.state in (State.RECEIVED, State.CHECKED):
-            return plan.ended(task, State.REJECTED, code, error.message)
+            return plan.refused(task, code, error.message)
         return plan.failed(task, code, error.message)

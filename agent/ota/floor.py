@@ -27,13 +27,13 @@ class Floor:
     time: float = BUILD_TIME
 
 
-def merged(floors: Iterable[Floor], root: Root) -> Floor:
+def merged(floors: Iterable[Floor], root: Root | None) -> Floor:
     """One floor of several places (journal, file, TPM): of each value the highest; `installed` of the first that has any.
 
     Each is first brought down to what the root says of a compromise: a place that was not reached then does not bring the absurd numbers
     back.
     """
-    capped = [recovered(floor, root) for floor in floors] or [Floor()]
+    capped = [floor if root is None else recovered(floor, root) for floor in floors] or [Floor()]
     highest = max(capped, key=lambda floor: (floor.number, bool(floor.digest)))
     epochs: dict[str, int] = {}
     for floor in capped:
@@ -57,6 +57,22 @@ def recovered(floor: Floor, root: Root) -> Floor:
     if floor.number <= told.number:
         return replace(floor, epochs=epochs, root=told.root)
     return replace(floor, number=told.number, digest="", epochs=epochs, root=told.root)
+
+
+def taken(floor: Floor, told: Floor, component: str, *, last: bool) -> Floor:
+    """The floor once a component is confirmed, and with the `last` one the whole release, which `told` is the floor of.
+
+    Other releases may have been confirmed since `told` was made, so that only what this component says is taken from it, and never less.
+    """
+    epochs, installed = dict(floor.epochs), dict(floor.installed)
+    epochs[component] = max(told.epochs.get(component, 0), epochs.get(component, 0))
+    if component in told.installed:
+        installed[component] = told.installed[component]
+    floor = replace(floor, epochs=epochs, installed=installed, time=max(floor.time, told.time))
+    if not last:
+        return floor
+    highest = max(floor, told, key=lambda one: (one.number, bool(one.digest)))
+    return replace(floor, number=highest.number, digest=highest.digest, root=max(floor.root, told.root))
 
 
 def judged(moment: Moment, floor: Floor) -> tuple[float, bool]:

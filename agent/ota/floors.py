@@ -29,7 +29,7 @@ class Floors:
         except OSError as error:
             raise StorageError(f"the version floor cannot be read: {error}", place=str(self._path)) from error
 
-    def under(self, root: Root) -> Floor:
+    def under(self, root: Root | None) -> Floor:
         """The floor, with what this root says of a compromise."""
         return merged(self._floors, root)
 

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from dataclasses import asdict
+from dataclasses import MISSING, asdict, fields
 from typing import Any
 
 from agent.clock import Clock
@@ -22,6 +22,8 @@ _FORGET = (
 _META = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
 FLOOR = "ota_floor"  # meta
 NOTE_WINDOW = 2.0  # seconds
+_FIELDS = {field.name for field in fields(Task)}
+_DEFAULTS = {field.name: field.default for field in fields(Task) if field.default is not MISSING}
 KEPT = 100  # tasks that have ended, for people and against a job that is delivered again
 
 
@@ -67,7 +69,9 @@ class Journal:
 
 
 def _row(task: Task, wall: float) -> Statement:
-    record = json.dumps(asdict(task), separators=(",", ":"))
+    """What is as it always was is left out: a version that is fallen back to may not know it."""
+    told = {name: value for name, value in asdict(task).items() if name not in _DEFAULTS or value != _DEFAULTS[name]}
+    record = json.dumps(told, separators=(",", ":"))
     return Statement(_PUT, [(task.key, int(task.over), int(task.told), record, wall)])
 
 
@@ -76,8 +80,10 @@ def _tasks(db: sqlite3.Connection) -> list[Task]:
 
 
 def _task(data: dict[str, Any]) -> Task:
-    data["state"], data["done"] = State(data["state"]), tuple(data["done"])
-    return Task(**data)
+    """A record, also one of a later version that was tried and fell back."""
+    told = {name: value for name, value in data.items() if name in _FIELDS}
+    told |= {name: State(told[name]) for name in ("state", "ends_as") if name in told}
+    return Task(**{**told, "done": tuple(told.get("done", ()))})
 
 
 def _floor(db: sqlite3.Connection) -> str:

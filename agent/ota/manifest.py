@@ -3,6 +3,7 @@
 A component for the hub (`agent`, `rauc`, `command`) names the boards that it is for; one for devices or for the radio stick names them by
 `device`. Versions are texts for people and dependencies; devices also have the integer that they compare themselves:
 Zigbee: the file version of the OTA header; Z-Wave: major << 16 | minor << 8 | patch; MCUboot: major << 24 | minor << 16 | revision.
+A radio stick (kind `radio`): Z-Wave as its devices, of the protocol; Zigbee: EmberZNet's major << 24 | minor << 16 | patch << 8 | special.
 """
 
 import graphlib

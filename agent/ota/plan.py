@@ -3,6 +3,7 @@
     RECEIVED -> CHECKED -> WAITING -> DOWNLOADING -> VERIFIED -> WRITING -> STAGED -> ACTIVATING -> TRIAL -> CONFIRMED -> SUCCEEDED
     ACTIVATING, TRIAL -> ROLLING_BACK -> ROLLED_BACK -> FAILED
     anything before ACTIVATING -> CANCELED, REJECTED, TIMED_OUT, FAILED
+    an activation that goes from device to device -> ROLLING_BACK -> CANCELED, TIMED_OUT
 
 A release may have several components; each goes from WAITING (or CHECKED) to CONFIRMED in turn, and the task ends with the last one.
 Every move is one row of the journal with its event. A final state is kept with `told` false until the one who asked has heard it: that row
@@ -64,7 +65,7 @@ MOVES: Mapping[State, frozenset[State]] = {
     S.ACTIVATING: frozenset({S.STAGED, S.TRIAL, S.CONFIRMED, S.ROLLING_BACK, S.ROLLED_BACK}),
     S.TRIAL: frozenset({S.CONFIRMED, S.ROLLING_BACK, S.ROLLED_BACK}),
     S.CONFIRMED: frozenset({S.CHECKED, S.SUCCEEDED}),  # the next component, or the end
-    S.ROLLING_BACK: frozenset({S.ROLLED_BACK, S.FAILED}),
+    S.ROLLING_BACK: frozenset({S.ROLLED_BACK, S.FAILED, S.CANCELED, S.TIMED_OUT}),
     S.ROLLED_BACK: frozenset({S.FAILED}),
     **{state: frozenset() for state in FINAL},
 }
@@ -107,6 +108,9 @@ class Task:
     approved: bool = False
     told: bool = False
     facts: Mapping[str, str] = field(default_factory=dict)  # what an applier wants to find again
+    emergency: bool = False  # as the signed part says
+    lane: str = ""  # kind of the devices that its activation goes over, beside other tasks
+    ends_as: State = S.FAILED  # once what was begun is taken back or left
 
     @property
     def over(self) -> bool:
@@ -127,12 +131,20 @@ def moved(task: Task, to: State, **changes: Any) -> Task:
     """The task in its next state. Raises ForbiddenMoveError for a move that the table has not."""
     if to not in MOVES[task.state]:
         raise ForbiddenMoveError(f"{task.key}: {task.state} -> {to}")
-    return replace(task, state=to, **{"tries": 0, "percent": 0, **changes})
+    lane = task.lane if to == S.ROLLING_BACK else ""
+    return replace(task, state=to, **{"tries": 0, "percent": 0, "lane": lane, **changes})
 
 
 def ended(task: Task, to: State, code: str, detail: str) -> Task:
-    """The task in a final state, with the reason."""
+    """The task in a final state, with the reason, and with what of the release stays installed all the same."""
+    if task.done and to != S.SUCCEEDED:
+        detail = f"{detail}; installed before that: {', '.join(task.done)}"
     return moved(task, to, code=code, detail=detail, told=False)
+
+
+def refused(task: Task, code: str, detail: str) -> Task:
+    """What a refusal before the download means: nothing of it is done, unless an earlier component is installed already."""
+    return ended(task, S.FAILED if task.done else S.REJECTED, code, detail)
 
 
 def failed(task: Task, code: str, detail: str) -> Task:
@@ -150,8 +162,15 @@ def set_back(task: Task, to: State, detail: str) -> Task:
 
 
 def canceled(task: Task, code: str, detail: str, to: State = S.CANCELED) -> Task | None:
-    """The task after a cancellation, or None past the point where one can be honoured."""
-    return ended(task, to, code, detail) if task.state in HARMLESS else None
+    """The task after a cancellation, or None past the point where one can be honoured.
+
+    Devices that were updated stay so; that nobody else is tried is written down at once, and told once the last one is through.
+    """
+    if task.state in HARMLESS:
+        return ended(task, to, code, detail)
+    if task.state == S.ACTIVATING and task.lane:
+        return moved(task, S.ROLLING_BACK, code=code, detail=detail, ends_as=to)
+    return None
 
 
 def tried(task: Task) -> Task:

@@ -19,6 +19,7 @@ import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
     Encoding,
     NoEncryption,
     PrivateFormat,
@@ -227,9 +228,14 @@ def new_key(algorithm: str) -> PrivateKey:
     return ec.generate_private_key(ec.SECP256R1()) if algorithm == ES256 else ed25519.Ed25519PrivateKey.generate()
 
 
-def private_pem(key: PrivateKey) -> bytes:
-    """PKCS #8, not encrypted."""
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+class LockedError(ValueError):
+    """The key is sealed with a passphrase, and none was given."""
+
+
+def private_pem(key: PrivateKey, passphrase: bytes = b"") -> bytes:
+    """PKCS #8, sealed where there is a passphrase."""
+    sealed = BestAvailableEncryption(passphrase) if passphrase else NoEncryption()
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, sealed)
 
 
 def public_pem(key: PrivateKey) -> bytes:
@@ -237,11 +243,13 @@ def public_pem(key: PrivateKey) -> bytes:
     return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
-def read_private(pem: bytes) -> PrivateKey:
-    """A P-256 or Ed25519 key. Raises ValueError for another, for an encrypted one and for what is none."""
+def read_private(pem: bytes, passphrase: bytes | None = None) -> PrivateKey:
+    """A P-256 or Ed25519 key. Raises LockedError, and ValueError for another key, another passphrase, and for what is none."""
     try:
-        key = load_pem_private_key(pem, None)
-    except (TypeError, UnsupportedAlgorithm) as error:
+        key = load_pem_private_key(pem, passphrase)
+    except TypeError as error:  # the library's word for a passphrase that is missing, or too many
+        raise (LockedError if passphrase is None else ValueError)(str(error)) from None
+    except UnsupportedAlgorithm as error:
         raise ValueError(str(error)) from None
     if not isinstance(key, ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey):
         raise ValueError(_KINDS)  # noqa: TRY004  what the file holds is wrong, not what was called

@@ -24,7 +24,6 @@ from agent.ota.refusals import MalformedError, RefusedError, TooLargeError, Wron
 from agent.ota.roots import LARGEST_ROOT, ROOT, Root, RootDocument, trust
 from agent.ota.signatures import (
     Key,
-    PrivateKey,
     Signed,
     header_of,
     jwk,
@@ -32,11 +31,11 @@ from agent.ota.signatures import (
     open_envelope,
     private_pem,
     public_pem,
-    read_private,
     read_public,
     seal,
 )
-from agent.settings import secret, values
+from agent.ota.signing_keys import Passphrase, new_token_key, private_key
+from agent.settings import values
 
 KINDS: Mapping[str, tuple[type[Document], int]] = {
     "release": (Release, LARGEST),
@@ -65,22 +64,44 @@ class Made:
         }
 
 
-def make_key(path: Path, algorithm: str) -> dict[str, str]:
-    """A new key: PATH (mode 0600) and PATH with .pub.pem for its public half, neither of which may be there. Raises HubError."""
+def make_key(path: Path, algorithm: str, sealed: Passphrase | None = None) -> dict[str, str]:
+    """A new key: PATH (mode 0600) and PATH with .pub.pem for its public half, neither of which may be there. Raises HubError.
+
+    `sealed`: where the passphrase comes from that it is to be sealed with.
+    """
     public = path.with_suffix(".pub.pem")
-    for one in (path, public):
-        if one.exists():
-            raise UsageError("it is there already", place=str(one), remedy="take another name, or move it away")
+    _free(path, public)
+    passphrase = b"" if sealed is None else sealed.chosen(f"new passphrase of {path}").reveal().encode()
     key = new_key(algorithm)
-    _write(path, private_pem(key), 0o600)
+    _write(path, private_pem(key, passphrase), 0o600)
     _write(public, public_pem(key), 0o644)
     return {"key": str(path), "public_key": str(public), "kid": jwk(key.public_key()).thumbprint}
 
 
-def sign(source: Path, keys: Sequence[Path], out: Path | None, root: Path | None = None) -> Made:
+def make_token_key(uri: str, public: Path, passphrase: Passphrase) -> dict[str, str]:
+    """A new P-256 key in a token, and its public half in a file. Raises HubError."""
+    _free(public)
+    key = new_token_key(uri, passphrase)
+    _write(public, public_pem(key), 0o644)
+    return {"key": uri.partition("?")[0], "public_key": str(public), "kid": jwk(key.public_key()).thumbprint}
+
+
+def _free(*paths: Path) -> None:
+    for one in paths:
+        if one.exists():
+            raise UsageError("it is there already", place=str(one), remedy="take another name, or move it away")
+
+
+def sign(
+    source: Path,
+    keys: Sequence[Path | str],
+    out: Path | None,
+    root: Path | None = None,
+    passphrase: Passphrase | None = None,
+) -> Made:
     """Sign a description, or an envelope once more; see the module. Writes `out`, by default the envelope itself or a file beside it.
 
-    `root`: the root that will judge it; for a root the one before it. Raises HubError.
+    `keys`: files, and `pkcs11:` URIs; `root`: the root that will judge it; for a root the one before it. Raises HubError.
     """
     content = _content(source)
     judge = _root(root) if root else None
@@ -103,7 +124,8 @@ def sign(source: Path, keys: Sequence[Path], out: Path | None, root: Path | None
     if judge is not None and judge.document.product != document.product:
         text = f"it is for {document.product}, and the root of {judge.document.product}"
         raise WrongProductError(text, place=str(source), remedy="take the root of this product")
-    envelope = seal(payload, kind, [_private(path) for path in keys], already)
+    asks = passphrase or Passphrase()
+    envelope = seal(payload, kind, [private_key(str(name), asks) for name in keys], already)
     made = Signed(payload, envelope.signatures)
     wanted = _wanted(document, made, kind, judge)
     _write(target, envelope.encoded(), 0o644)
@@ -249,15 +271,6 @@ def _opened(content: bytes, place: str) -> Signed:
     except RefusedError as error:
         remedy = "give a description (NAME.toml), or an envelope that `agent ota sign` made"
         raise ConfigError(error.message, place=place, remedy=remedy) from None
-
-
-def _private(path: Path) -> PrivateKey:
-    pem = secret.from_file(path).reveal()
-    try:
-        return read_private(pem.encode())
-    except ValueError as error:
-        remedy = "make one with `agent ota sign --new-key FILE`, or take off its passphrase with `openssl pkey`"
-        raise ConfigError(f"no private key that signs: {error}", place=str(path), remedy=remedy) from None
 
 
 def _public(path: Path) -> Key:

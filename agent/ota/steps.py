@@ -1,18 +1,22 @@
 """The steps of an update: what is done in each state. Each returns the task in its next state, or raises.
 
-HubError with a `code`: refused for good. HubError without: tried again. CanceledError: withdrawn.
+HubError with a `code`: refused for good. HubError without: tried again. CanceledError: withdrawn. WaitError: it is not the time.
+SuspendedError: others go first.
 """
 
 import asyncio
+import functools
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import NoReturn, Protocol
+from typing import NoReturn, Protocol, TypeVar
 
 from agent.clock import Clock
-from agent.ota import plan
-from agent.ota.appliers.contract import Applier, ApplierError, Effect, FleetApplier, Image
-from agent.ota.desk import CanceledError, Desk, Source
+from agent.cloud.rest_answer import RestError
+from agent.errors import HubError, TryAgainError
+from agent.ota import plan, turns
+from agent.ota.appliers.contract import Applier, ApplierError, Effect, Errand, FleetApplier, Image
+from agent.ota.desk import CanceledError, Desk, Source, WaitError
 from agent.ota.health import Health
 from agent.ota.manifest import Component
 from agent.ota.offer import Offer
@@ -21,10 +25,17 @@ from agent.ota.windows import Window
 
 log = logging.getLogger(__name__)
 
+Found = TypeVar("Found")
+
+EXPIRED, RENEWALS = (
+    (401, 403),
+    3,
+)  # what a server says to a presigned address that has expired; renewals that bring nothing
 STILL_WANTED = 10.0  # seconds for the one who asked to say so, before the point of no return
 PERCENT = 100
 TRIAL_NOTES = 20  # times that a trial writes down how far it is
 LOOK = 60.0  # seconds at most between two looks at the clock while a window is waited for
+UNAPPROVED = 3600.0  # seconds between two looks at what a person has to approve, who is heard at once
 
 
 class Verifier(Protocol):
@@ -36,8 +47,8 @@ class Verifier(Protocol):
         A task that has been activated is only read again: that its release expires in its trial is no reason to go back.
         """
 
-    async def confirmed(self, floor: str) -> None:
-        """All of a release is confirmed: this is the floor now. Raises StorageError."""
+    async def confirmed(self, floor: str, component: str, *, last: bool) -> str:
+        """A component is confirmed, and with the `last` one the release, whose floor is `floor`; that of the hub now. Raises StorageError."""
 
 
 class Fetcher(Protocol):
@@ -52,8 +63,8 @@ class Fetcher(Protocol):
     def stop(self) -> None:
         """End what is being fetched: `fetch` raises."""
 
-    async def clean(self) -> None:
-        """Give back the room."""
+    async def clean(self, keep: Collection[str] = ()) -> None:
+        """Give back the room, but for the files with these hashes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,22 +116,41 @@ class Steps:
     async def runs(self, task: Task) -> Runs:
         """The fact: what runs of the component that is under way."""
         component = await self._component(task)
+        if task.lane:
+            return Runs.UNDER_WAY  # the activation itself asks the devices, once their radios are there
         try:
             return (await (await self._entrusted(task, component)).describe(component)).runs
         except ApplierError as error:
             log.warning("update %s: %s", task.key, error.advice)
             return Runs.FELL_BACK  # whatever runs, it was not started as the new version would be
+        except TryAgainError as error:
+            if component.for_hub:
+                raise
+            log.info("update %s is activated anew: %s", task.key, error.advice)
+            return Runs.OLD  # a radio that is away holds nobody else up
 
     def forget(self, task: Task) -> None:
         """It is over."""
         self._offers.pop(task.key, None)
 
     async def _received(self, task: Task) -> Task:
-        offer = await self._offer(task)
+        offer = await self._renewing(task, self._offer)
         facts = {"digest": offer.verified.digest, MANIFEST: offer.envelope.decode(), "floor": offer.floor}
         if offer.verified.permission is not None and offer.permission is not None:
             facts[PERMISSION] = offer.permission.decode()
-        return moved(task, State.CHECKED, release=offer.release.release, facts=facts)
+        await self._judge(task, offer)
+        told = offer.release
+        return moved(task, State.CHECKED, release=told.release, facts=facts, emergency=told.emergency)
+
+    async def _judge(self, task: Task, offer: Offer) -> None:
+        """Every component, before the first is installed: half a release that can never be whole is on nobody's list of what may run."""
+        for component in offer.components:
+            try:
+                await self._applier(component).judge(component)
+            except HubError as error:
+                if getattr(error, "code", ""):
+                    raise
+                log.info("update %s: %s is judged when its turn comes: %s", task.key, component.name, error.advice)
 
     async def _checked(self, task: Task) -> Task:
         """Choose the next component that is not what runs already."""
@@ -128,6 +158,8 @@ class Steps:
             if component.name in task.done:
                 continue
             found = await (await self._entrusted(task, component)).describe(component)
+            if found.runs == Runs.UNDER_WAY and turns.in_lane(self._desk.tasks.values(), component.kind):
+                raise WaitError(LOOK)  # an earlier task brings the same to the devices
             task = replace(task, component=component.name, was=found.version)
             if found.runs == Runs.CONFIRMED:
                 log.info("update %s: %s %s runs already", task.key, component.name, found.version)
@@ -140,21 +172,44 @@ class Steps:
         return moved(task, State.DOWNLOADING)
 
     async def _downloading(self, task: Task) -> Task:
-        offer, component = await self._offer(task), await self._component(task)
-        total = sum(file.size for file in component.files) or 1
-        told = task.percent
+        total = sum(file.size for file in (await self._component(task)).files) or 1
+        told, reached = task.percent, 0
 
         def progress(done: int) -> None:
-            nonlocal told
+            nonlocal told, reached
+            reached = max(reached, done)
             self._desk.check(task)
             percent = min(PERCENT, done * PERCENT // total)
             if percent > told:
                 told = percent
                 self._desk.further(task, percent)
 
-        with self._desk.interrupting(self._fetcher.stop):
-            await self._fetcher.fetch(offer, component, progress)
+        async def fetch(now: Task) -> None:
+            with self._desk.interrupting(self._fetcher.stop):
+                await self._fetcher.fetch(await self._offer(now), await self._component(now), progress)
+
+        await self._renewing(task, fetch, lambda: reached)
         return moved(task, State.VERIFIED)
+
+    async def _renewing(
+        self, task: Task, work: Callable[[Task], Awaitable[Found]], reached: Callable[[], int] = lambda: 0
+    ) -> Found:
+        """Do `work`; where an address has expired meanwhile, ask for the job's document at once and go on with that one.
+
+        So often without anything new, and no more: an address that is refused from the start is no presigned one.
+        """
+        idle, before = 0, reached()
+        while True:
+            try:
+                return await work(self._desk.tasks[task.key])
+            except RestError as error:
+                idle = 0 if reached() > before else idle + 1
+                before, source = reached(), self._desk.sources.get(task.source)
+                if error.status not in EXPIRED or idle > RENEWALS or source is None:
+                    raise
+                if not await source.renewed(self._desk.tasks[task.key]):
+                    raise
+                log.info("update %s: an address has expired, and goes on with a new one", task.key)
 
     async def _verified(self, task: Task) -> Task:
         return moved(task, State.WRITING, tries=1)
@@ -165,7 +220,7 @@ class Steps:
         if images is None:
             return plan.set_back(task, State.DOWNLOADING, "what was fetched is not what was signed")
         try:
-            await self._applier(component).write(component, images, lambda _done: self._desk.tell(task))
+            await (await self._entrusted(task, component)).write(component, images, lambda _done: self._desk.tell(task))
         finally:
             for image in images:
                 image.file.close()
@@ -174,13 +229,14 @@ class Steps:
     async def _staged(self, task: Task) -> Task:
         component = await self._component(task)
         await self._permitted(task)
-        if not await self._applier(component).check(component):
+        if not await (await self._entrusted(task, component)).check(component):
             return plan.set_back(task, State.WRITING, "what was written does not read back")
         source = self._desk.sources.get(task.source)
         if source is not None:
             await self._ask_once_more(task, source)
         well = [name for name, wrong in (await self._health.look()).items() if not wrong]
-        return moved(task, State.ACTIVATING, tries=1, facts={**task.facts, "well": "\n".join(well)})
+        lane = component.kind if isinstance(self._applier(component), FleetApplier) else ""
+        return moved(task, State.ACTIVATING, tries=1, lane=lane, facts={**task.facts, "well": "\n".join(well)})
 
     async def _ask_once_more(self, task: Task, source: Source) -> None:
         try:
@@ -218,37 +274,48 @@ class Steps:
             return task
         if wrong:
             return moved(task, State.ROLLING_BACK, code="unhealthy", detail=wrong)
-        await self._applier(component).confirm(component)
+        await (await self._entrusted(task, component)).confirm(component)
         return moved(task, State.CONFIRMED)
 
     async def _confirmed(self, task: Task) -> Task:
         """The next component, or the end: the floor rises with that move, and not before it."""
         offer, component = await self._offer(task), await self._component(task)
         await (await self._entrusted(task, component)).confirm(component)
-        await self._fetcher.clean()
+        await self._clean(task)
         done = (*task.done, component.name)
-        kept = {name: task.facts[name] for name in ("digest", MANIFEST, PERMISSION, "floor") if name in task.facts}
-        if any(one.name not in done for one in offer.components):
-            return moved(task, State.CHECKED, done=done, trial_spent=0.0, facts=kept, detail="")
-        after = plan.ended(replace(task, done=done), State.SUCCEEDED, "", f"{task.release} is installed")
-        await self._verifier.confirmed(task.facts["floor"])
-        return await self._desk.keep(after, floor=task.facts["floor"])
+        last = all(one.name in done for one in offer.components)
+        floor = await self._verifier.confirmed(task.facts["floor"], component.name, last=last)
+        self._offers.clear()  # of other tasks too: what was newer than the floor may be so no more
+        if last:
+            after = plan.ended(replace(task, done=done), State.SUCCEEDED, "", f"{task.release} is installed")
+        else:
+            kept = {name: task.facts[name] for name in ("digest", MANIFEST, PERMISSION, "floor") if name in task.facts}
+            after = moved(task, State.CHECKED, done=done, trial_spent=0.0, facts=kept, detail="")
+        return await self._desk.keep(after, floor=floor)
 
     async def _rolling_back(self, task: Task) -> Task:
         component = await self._component(task)
-        effect = await (await self._entrusted(task, component)).roll_back(component)
+        applier = await self._entrusted(task, component)
+        effect = await applier.roll_back(component)
         if effect == Effect.STAYS:
-            await self._fetcher.clean()
-            return plan.ended(task, State.FAILED, task.code or "failed", task.detail)
+            await self._clean(task)
+            stands = await applier.standing(component) if isinstance(applier, FleetApplier) else ""
+            text = f"{task.detail}; {stands}" if stands and stands not in task.detail else task.detail
+            return plan.ended(task, task.ends_as, task.code or "failed", text)
         if effect != Effect.DONE:
             await self._await_restart(effect, f"update {task.key} is rolled back")
         return moved(task, State.ROLLED_BACK)
 
     async def _rolled_back(self, task: Task) -> Task:
-        await self._fetcher.clean()
+        await self._clean(task)
         return plan.ended(task, State.FAILED, task.code or "rolled-back", f"{task.detail}; the old version runs")
 
     # ---- what steps share -------------------------------------------------------------------------------------------
+
+    async def _clean(self, task: Task) -> None:
+        """Give back the room of what this task has fetched, and of what nobody wants any more."""
+        begun = [offer for key, offer in self._offers.items() if key != task.key and not self._desk.tasks[key].over]
+        await self._fetcher.clean({file.sha256 for offer in begun for one in offer.components for file in one.files})
 
     async def _offer(self, task: Task) -> Offer:
         if task.key not in self._offers:
@@ -269,25 +336,25 @@ class Steps:
     async def _entrusted(self, task: Task, component: Component) -> Applier:
         """The applier, told what it needs to know where it updates devices."""
         applier = self._applier(component)
-        if isinstance(applier, FleetApplier):
-            permission = (await self._offer(task)).verified.permission
-            applier.entrust(
-                permission, lambda percent, text: self._desk.further(task, percent, text), plan.device_of(task)
-            )
-        return applier
+        if not isinstance(applier, FleetApplier):
+            return applier
+        permission = (await self._offer(task)).verified.permission
+        further = functools.partial(self._desk.further, task)
+        return applier.entrusted(Errand(permission, further, self._desk.pause(task), plan.device_of(task)))
 
     async def _permitted(self, task: Task) -> None:
-        """Wait for the window, and for a person where one is to approve. An emergency, which only a signature can say, waits for neither."""
-        offer = await self._offer(task)
-        while not offer.release.emergency:
-            self._desk.check(task)
-            task, wall = self._desk.tasks[task.key], self._clock.now().wall
-            opens = max(self._policy.window.opens(wall, self._policy.hub), task.not_before)
-            approved = self._policy.automatic or task.approved
-            if approved and (opens <= wall or task.approved):
-                return
-            self._desk.attention.clear()
-            await self._desk.rest(min(LOOK, max(0.1, opens - wall)) if approved else 3600.0)
+        """Raises WaitError outside of the window, and until a person approves it.
+
+        An emergency, which only a signature can say, waits for neither.
+        """
+        if (await self._offer(task)).release.emergency:
+            return
+        self._desk.check(task)
+        task, wall = self._desk.tasks[task.key], self._clock.now().wall
+        opens = max(self._policy.window.opens(wall, self._policy.hub), task.not_before)
+        approved = self._policy.automatic or task.approved
+        if not approved or (opens > wall and not task.approved):
+            raise WaitError(min(LOOK, max(0.1, opens - wall)) if approved else UNAPPROVED)
 
     async def _await_restart(self, effect: Effect, reason: str) -> NoReturn:
         """The process ends; nothing goes on here in the meantime."""

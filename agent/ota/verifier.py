@@ -6,6 +6,7 @@ What a job's document may be: {"operation": "firmware-update", and one of
     "path": the same on this machine, from a person at the control socket only
     "host" and "path": a file at https://host/path, beside which its manifest lies (agent.ota.trust.beside): nRF Cloud's jobs, which can
         carry no more than that. Where the release has one file, it is this one
+    "tuf": a release of a TUF repository (agent/ota/tuf_offer.py)
 and where files have addresses of their own, "urls": {name: address}, which presigned ones need; and where it is for one device alone,
 "device": a name of it: then what the release has for the hub itself is left out}
 """
@@ -25,7 +26,7 @@ from agent.cloud.rest_request import is_loopback
 from agent.errors import StorageError
 from agent.files import disk_trouble, write_atomic
 from agent.ota.fetch import FetchPolicy
-from agent.ota.floor import Floor, encoded
+from agent.ota.floor import Floor, decoded, encoded, taken
 from agent.ota.floors import Floors
 from agent.ota.manifest import LARGEST, Release
 from agent.ota.manifest_get import get
@@ -35,6 +36,7 @@ from agent.ota.refusals import MalformedError, RefusedError, UnsignedError
 from agent.ota.roots import LARGEST_ROOT, LONGEST_CHAIN, Root, chained, pinned, rotated
 from agent.ota.signatures import ROOM
 from agent.ota.trust import Hub, Policy, Verified, beside, next_root, raised, reread, unsigned, verify
+from agent.ota.tuf_offer import TUF, TufOffers, no_repository
 
 log = logging.getLogger(__name__)
 Found = TypeVar("Found")
@@ -81,13 +83,25 @@ class Verifier:
     """`version` is the agent's own; `policy` is what the owner has said of releases that nobody has signed."""
 
     def __init__(
-        self, trust: Trust, hub: Hub, version: str, floors: Floors, clock: Clock, policy: Policy, fetch: FetchPolicy
+        self,
+        trust: Trust,
+        hub: Hub,
+        version: str,
+        floors: Floors,
+        clock: Clock,
+        policy: Policy,
+        fetch: FetchPolicy,
+        tuf: TufOffers | None = None,
     ) -> None:
         self._trust, self._hub, self._version, self._floors, self._clock = trust, hub, version, floors, clock
-        self._policy, self._fetch = policy, fetch
+        self._policy, self._fetch, self._tuf = policy, fetch, tuf
 
     async def offer(self, task: Task) -> Offer:
         """See agent.ota.steps.Verifier. Raises RefusedError, RestError, StorageError."""
+        if TUF in task.document and task.state in HARMLESS:
+            if self._tuf is None:
+                raise no_repository(task)
+            return await self._tuf.offer(task, {AGENT: self._version})
         data, base = await self._envelope(task)
         if task.state not in HARMLESS:
             digest, granted = task.facts.get("digest", ""), task.facts.get(PERMISSION)
@@ -126,9 +140,16 @@ class Verifier:
                 return None
             raise
 
-    async def confirmed(self, floor: str) -> None:
+    async def confirmed(self, floor: str, component: str, *, last: bool) -> str:
         """See agent.ota.steps.Verifier."""
-        self._floors.raise_to(floor)
+        try:
+            root = self._trust.root()
+        except RefusedError:  # no longer pinned, or no longer whole: what was confirmed is so all the same
+            root = None
+        told = taken(self._floors.under(root), decoded(floor.encode(), "the journal"), component, last=last)
+        text = encoded(told).decode()
+        self._floors.raise_to(text)
+        return text
 
     def _floor(self, root: Root) -> Floor:
         """With what runs now, where no update has said so yet."""

@@ -15,6 +15,7 @@ from agent.settings.model import (
     Settings,
     StoreSettings,
     TopicSettings,
+    TufSettings,
     UplinkSettings,
 )
 from agent.settings.secret import Secret
@@ -32,6 +33,7 @@ __all__ = [
     "Settings",
     "StoreSettings",
     "TopicSettings",
+    "TufSettings",
     "UplinkSettings",
     "describe",
     "load",

@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from agent.errors import install_extra
 from agent.settings import values
-from agent.settings.model import IdentitySettings, OtaSettings, Settings, UplinkSettings
+from agent.settings.model import IdentitySettings, OtaSettings, Settings, TufSettings, UplinkSettings
 from agent.settings.secret import check_private
 from agent.settings.toml_keys import KeyPath
 
@@ -43,6 +43,7 @@ def check(settings: Settings, credentials: Path | None, *, raw_gatt: bool = Fals
     names = ("claim_certificate", "claim_key", "ca_certificate", "ca_key", "est_ca")
     yield from _files(("identity",), settings.identity, credentials, names)
     yield from _files(("ota",), settings.ota, credentials, ("root",))
+    yield from _files(("ota", "tuf"), settings.ota.tuf, credentials, ("root",))
     yield from _kept_in_step(settings.identity)
     yield from _same_session(settings)
     yield from _same_port(settings)
@@ -171,7 +172,7 @@ def _kept_in_step(told: IdentitySettings) -> Iterator[Finding]:
 
 def _files(
     path: KeyPath,
-    section: UplinkSettings | IdentitySettings | OtaSettings,
+    section: UplinkSettings | IdentitySettings | OtaSettings | TufSettings,
     credentials: Path | None,
     names: tuple[str, ...] = ("ca", "certificate", "key"),
 ) -> Iterator[Finding]:

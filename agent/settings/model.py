@@ -164,6 +164,15 @@ class IdentitySettings(Section):
     iotmi_config: FileName = Field("", description="iotmi_config.json of AWS's hub SDK, whose rw is kept in step")
 
 
+class TufSettings(Section):
+    """[ota.tuf]: a TUF repository, whose root is then trusted as that of the table above is."""
+
+    root: FileName = Field("", description="the repository's root.json that trust begins with")
+    metadata: str = Field("", max_length=2048, description="address of the folder of its metadata")
+    targets: str = Field("", max_length=2048, description="address of the folder of its targets")
+    product: str = Field("", max_length=64, description="that releases must be of")
+
+
 class OtaSettings(Section):
     """[ota]: whose updates are taken. Without a root nothing that is signed can be verified, and nothing is installed."""
 
@@ -193,6 +202,7 @@ class OtaSettings(Section):
     device_battery: float = Field(30.0, ge=0, le=100, description="percent that a device must have left for it")
     ca: FileName = Field("", description="PEM file with the authorities of file servers")
     plain_http: bool = Field(False, description="fetch over unencrypted HTTP: what is signed stays safe, not secret")
+    tuf: TufSettings = Field(default_factory=TufSettings, description="releases of a TUF repository")
 
 
 class LoggingSettings(Section):

@@ -50,6 +50,12 @@ class Pending(_Body):
     queued_jobs: tuple[Summary, ...] = ()
 
 
+class Describe(_Body):
+    """For the execution of this number; the last one where it is left out."""
+
+    execution_number: int | None = None
+
+
 class Described(_Body):
     execution: Execution
 

@@ -13,6 +13,7 @@ from agent.driver import Driver, DriverContext, DriverError, DriverInfo, DriverL
 from agent.errors import HubError
 from agent.files import write_atomic
 from agent.model import Action, JsonValue
+from drivers import stick_update
 from drivers.serial import candidates
 from drivers.single_use import SingleUse, folder_lost
 from drivers.zwave.settings import ZwaveSettings, is_server
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from drivers.zwave.multicast import Together
     from drivers.zwave.native import Native
     from drivers.zwave.perform import Contract
+    from drivers.zwave.stick_firmware import StickFirmware
 
 log = logging.getLogger(__name__)
 
@@ -37,17 +39,19 @@ class ZwaveDriver(SingleUse["Contract"]):
         super().__init__(context)
         self._together: Together | None = None
         self._native: Native | None = None
+        self._stick: StickFirmware | None = None
 
     async def live(self, sink: Sink) -> None:
         try:
             known = _known(self._context.state_dir / STICK)
         except (OSError, ValueError) as error:
             raise folder_lost(self._context, error) from error
+        await self._update_stick()
         controller = await self._find(known)
         try:
             await self._serve(controller, sink)
         finally:
-            self._together = self._native = None
+            self._together = self._native = self._stick = None
             controller.link.close()
 
     async def _serve(self, controller: "Controller", sink: Sink) -> None:
@@ -69,7 +73,15 @@ class ZwaveDriver(SingleUse["Contract"]):
         contract: Contract = import_module("drivers.zwave.perform").Contract(network)
         self.session, self._together = contract, import_module("drivers.zwave.multicast").Together(network, contract)
         self._native = import_module("drivers.zwave.native").Native(network, contract)
+        self._stick = import_module("drivers.zwave.stick_firmware").StickFirmware(network, self._context.state_dir)
         await network.serve()
+
+    async def _update_stick(self) -> None:
+        """What was ordered for the stick comes before everything else: in its bootloader it is nothing but that. Raises DriverLost."""
+        folder, settings = self._context.state_dir, self._context.settings
+        if (folder / stick_update.ORDER).exists():
+            ports = sorted(candidates(settings.candidates)) if settings.port == "auto" else [settings.port]
+            await stick_update.go_on(folder, ports)
 
     async def _find(self, known: dict[str, str]) -> "Controller":
         """The stick that is ours, started. Raises DriverLost with the remedy."""
@@ -131,6 +143,26 @@ class ZwaveDriver(SingleUse["Contract"]):
     async def restore(self, document: bytes) -> None:
         await self._running.restore(document)
         (self._context.state_dir / STICK).unlink(missing_ok=True)  # the network may be another one now
+
+    # ---- the stick's own firmware, see UpdatesStick -----------------------------------------------------------------
+
+    @property
+    def _running_stick(self) -> "StickFirmware":
+        if self._stick is None:
+            raise DriverLost("the stick is not connected")
+        return self._stick
+
+    async def stick(self) -> Firmware:
+        return self._running_stick.firmware()
+
+    async def proved_backup(self) -> Mapping[str, JsonValue]:
+        stick_update.check_kept(self._context.settings.backups)
+        document = await self._running.backup()
+        return await asyncio.to_thread(self._running_stick.held, document)
+
+    async def update_stick(self, image: Path) -> None:
+        content = await asyncio.to_thread(stick_update.read, image)
+        await self._running_stick.update(content)
 
     async def rebuild_routes(
         self, key: str, progress: Callable[[str], None], *, wait: float = WAIT
@@ -211,4 +243,5 @@ INFO = DriverInfo(
     expects=True,
     replaces=True,
     updates_firmware=True,
+    updates_stick=True,
 )

@@ -94,6 +94,7 @@ async def test_a_job_is_told_of_over_its_restart_until_the_end_is_heard(machine:
         "release": "2.0",
         "component": "agent",
         "from": "1.0",
+        "installed": "agent",
         "reason": "2.0 is installed",
     }
     assert [status for status, _ in job.told].count("SUCCEEDED") == 1

@@ -20,6 +20,7 @@ from agent.ota.appliers.contract import ApplierError, Effect, Image
 from agent.ota.appliers.devices import Devices
 from agent.ota.appliers.rollout import Terms
 from agent.ota.campaign import Counts, may_begin
+from agent.ota.campaign_book import CampaignBook
 from agent.ota.engine import Engine
 from agent.ota.manifest import Component
 from agent.ota.plan import Runs, State, Task
@@ -276,20 +277,23 @@ async def test_all_of_it_may_be_called_again(tmp_path: Path) -> None:
     air = radio(2)
     component = Component.model_validate(bulb(files=[file("bulb.ota", IMAGE)], file_version=NEW))
     store = Store.open(tmp_path, Limits(ballast=4096))
-    applier = Devices("zigbee", tmp_path / "devices", store, Still(), FakeHome(air), QUICK)
+    book = CampaignBook(store, Still(), "zigbee")
+    applier = Devices("zigbee", tmp_path / "devices", book, FakeHome(air), QUICK)
     try:
         assert (await applier.describe(component)).runs == Runs.OLD
         assert not await applier.check(component)
         with pytest.raises(ApplierError, match="not on the disk"):
             await applier.activate(component)
+        two = bulb(files=[file("bulb.ota", IMAGE), file("more.ota", IMAGE)], file_version=NEW)
         with pytest.raises(ApplierError, match="a device takes one"):
-            await applier.write(component, [opened(IMAGE), opened(IMAGE)], lambda _: None)
+            await applier.judge(Component.model_validate(two))
         for _ in range(2):
             seen: list[int] = []
             await applier.write(component, [opened(IMAGE)], seen.append)
             assert seen[-1] == len(IMAGE)
             assert await applier.check(component)
-        (tmp_path / "devices" / "zigbee" / "image").write_bytes(IMAGE[:-1])
+        (written,) = (tmp_path / "devices" / "zigbee").glob("*/image")
+        written.write_bytes(IMAGE[:-1])
         assert not await applier.check(component)
         await applier.write(component, [opened(IMAGE)], lambda _: None)
         for _ in range(2):

@@ -222,11 +222,12 @@ async def test_a_person_may_end_a_trial(machine: Machine, end: State) -> None:
     assert machine.board.start() == ("2.0 B" if well else "1.0 A")
 
 
-async def test_several_components_are_installed_in_turn(machine: Machine) -> None:
+async def test_a_release_with_a_part_that_nothing_here_installs_is_rejected_as_a_whole(machine: Machine) -> None:
     told = update(NEW)
     told["components"].append({**agent("1.1", name="gone"), "kind": "command", "files": [file("x", b"x")]})
     task = await machine.to_the_end(machine.offer_files(**told))
-    assert (task.state, task.code, task.done) == (State.REJECTED, "no-applier", ("agent",))
+    assert (task.state, task.code, task.done) == (State.REJECTED, "no-applier", ())
+    assert machine.starts == ["1.0 A"]
 
 
 async def _cut(folder: Path, at: int) -> tuple[Machine, int]:

@@ -194,7 +194,15 @@ def test_the_command(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
         (["release.toml", "--key", "one.pub.pem"], 78, "chmod 600"),
         (["release.toml", "--key", "curve.pem"], 78, "P-256 or Ed25519"),
         (["release.toml", "--key", "rsa.pem"], 78, "P-256 or Ed25519"),
-        (["release.toml", "--key", "locked.pem"], 78, "openssl pkey"),
+        (["release.toml", "--key", "locked.pem"], 78, "--passphrase-file"),
+        (["release.toml", "--key", "locked.pem", "--passphrase-file", "wrong"], 78, "was sealed with"),
+        (["release.toml", "--key", "locked.pem", "--passphrase-file", "dist/more.bin"], 78, "chmod 600"),
+        (["release.toml", "--key", "locked.pem", "--passphrase-fd", "99"], 78, "descriptor 99"),
+        (["release.toml", "--key", "pkcs11:token=x"], 78, "no object"),
+        (["release.toml", "--key", "pkcs11:token=x;object=y;id=z?module-path=m"], 78, "'id' is not known here"),
+        (["release.toml", "--key", "pkcs11:token=x;object=y?module-path=m&pin-value=1"], 78, "no argument"),
+        (["release.toml", "--key", "pkcs11:token=x;object=y;type=cert?module-path=m"], 78, "no private key"),
+        (["--new-key", "pkcs11:token=x;object=y?module-path=m"], 64, "public half"),
         (["of-rsa.toml"], 78, "P-256 or Ed25519"),
         (["of-private.toml"], 78, ".pub.pem"),
         (["release.toml", "--root", "release.toml"], 78, "agent ota sign"),
@@ -233,6 +241,7 @@ def test_what_cannot_be_signed_is_said(
     desk.write("rsa.pub.pem", pem.decode())
     pem = other.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"pass"))
     desk.write("locked.pem", pem.decode()).chmod(0o600)
+    desk.write("wrong", "another").chmod(0o600)
     desk.write("of-rsa.toml", ROOT_TOML.format(root="rsa", more=""))
     desk.write("of-private.toml", ROOT_TOML.format(root="old", more="").replace("old.pub.pem", "old.pem"))
     monkeypatch.chdir(desk.folder)

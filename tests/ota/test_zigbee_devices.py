@@ -11,7 +11,7 @@ from zigbee_ota_rig import NEW, OLD, OtaRig, body, bulb, house, image
 
 from agent.home import DeviceRecord
 from agent.model import Device, DeviceId
-from agent.ota.appliers.rollout import Peer
+from agent.ota.appliers.rollout import Peer, Terms
 from agent.ota.engine import Engine
 from agent.ota.plan import State
 from agent.ota.verifier import LOCAL
@@ -77,6 +77,28 @@ async def test_a_hub_that_restarts_in_a_campaign_goes_on_at_the_offset(tmp_path:
         assert max(again_sent) <= 50
 
 
+async def test_a_transfer_that_is_withdrawn_in_the_middle_leaves_the_device_to_the_next(tmp_path: Path) -> None:
+    async with house(tmp_path, bulb(count=2, hardware=2), stick="ezsp", update_interval=0.005) as (rig, watched, _):
+        home = StickHome()
+        hub = Fleet(tmp_path / "hub", home, Terms(look=0.05, grace=0.0))
+        document, first = release(hub, image(body(2000), hardware=(1, 3))), rig.node("bulb 1").ota
+
+        async def work(engine: Engine) -> None:
+            await engine.offer(LOCAL, "1", 1, document)
+            await until(lambda: len(first.have) > 500)
+            assert await engine.cancel(KEY, "operator", "not now")
+            await until(lambda: engine.tasks[KEY].over, 20.0)
+            assert (engine.tasks[KEY].state, rig.version("bulb 1")) == (State.CANCELED, OLD)
+            await engine.offer(LOCAL, "2", 1, document)
+            await until(lambda: engine.tasks[f"{LOCAL}/2/1"].over, 20.0)
+            assert engine.tasks[f"{LOCAL}/2/1"].state == State.SUCCEEDED
+
+        with home.with_driver(watched):
+            await hub.life(work)
+        assert [rig.version(name) for name in ("bulb 1", "bulb 2")] == [NEW, NEW]
+        assert hub.task.detail == "not now; 0 of 2 devices run it"
+
+
 async def test_an_image_that_the_canary_refuses_goes_to_none_of_a_dozen(tmp_path: Path) -> None:
     devices = bulb(count=12, hardware=2, verdict=INVALID_IMAGE)
     async with house(tmp_path, devices, stick="ezsp") as (rig, watched, _):
@@ -98,6 +120,7 @@ def test_the_home_of_a_hub_knows_the_names_and_batteries_of_its_devices() -> Non
     home = StickHome()
     assert (home.radios("zigbee"), home.radios("zwave"), home.driver("zigbee")) == (["zigbee"], [], None)
     assert home.updates("zigbee")
+    assert (home.sticks(), home.stick("zigbee"), home.away("zigbee")) == (["zigbee"], None, True)
     lamp, sensor = (DeviceId("zigbee", key) for key in ("lamp", "sensor"))
     state = {("1", "matter.PowerSource@1.4", "BatPercentRemaining"): (58, 0.0, 0.0)}
     home.known[lamp] = DeviceRecord(Device(lamp, "zb.1+1", (), address="00:01"), managed_thing_id="m-1")

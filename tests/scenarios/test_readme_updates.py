@@ -2,9 +2,11 @@
 
 import asyncio
 import io
+import json
 import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,9 @@ from typing import Any
 import pytest
 from agent_wheel import ROOT, wheel
 from conftest import until_async
+from key_rig import PIN, soft_token
 
+from agent.settings import OtaSettings
 from tests.scenarios.test_update_story import running
 
 pytestmark = pytest.mark.conformance
@@ -25,12 +29,12 @@ def blocks() -> list[str]:
     return re.findall(r"```\w+\n(.*?)```", re.split(r"\n## ", rest)[0], re.DOTALL)
 
 
-async def shell(folder: Path, script: str) -> None:
-    """The lines, in `folder`; `agent ota apply` asks the hub there."""
+async def shell(folder: Path, script: str, **more: str) -> None:
+    """The lines, in `folder`; `agent ota apply` asks the hub there. `more` is for the environment."""
     hub = f'case "$2" in apply) set -- "$@" -c {folder}/agent.toml ;; esac'
     function = f'agent() {{ {hub}; {sys.executable} -m agent.cli "$@"; }}\n'
     command = ["bash", "-euo", "pipefail", "-c", f"cd {folder}\n{function}{script}"]
-    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", **more}
     done = await asyncio.to_thread(
         subprocess.run, command, capture_output=True, text=True, check=False, env=environment
     )
@@ -38,7 +42,7 @@ async def shell(folder: Path, script: str) -> None:
 
 
 async def test_a_hub_is_updated_and_comes_back_as_written(tmp_path: Path) -> None:
-    root, keys, _slots, release, signed, fleet, broken = blocks()
+    root, keys, _token, _slots, release, signed, fleet, broken, _tuf = blocks()
     (tmp_path / "root.toml").write_text(root)
     await shell(tmp_path, keys)
     async with running(tmp_path, "0.1.0") as hub:
@@ -56,3 +60,23 @@ async def test_a_hub_is_updated_and_comes_back_as_written(tmp_path: Path) -> Non
         assert await hub.ends(task) == "FAILED"
         assert (await hub.status())["version"] == "0.2.0"
         await until_async(hub.updates, lambda told: told[-1]["code"] == "fell-back", 10.0)
+
+
+async def test_a_release_is_signed_in_a_token_as_written(tmp_path: Path) -> None:
+    _root, _keys, token, _slots, release, *_ = blocks()
+    environment = soft_token(tmp_path / "softhsm", "releases")
+    (tmp_path / "pin").touch(mode=0o600)
+    (tmp_path / "pin").write_text(PIN)
+    (tmp_path / "release.toml").write_text(release)
+    (tmp_path / "hub-0.2.0.tar.gz").write_bytes(b"a build")
+    assert token.count("?module-path=") == 1
+    await shell(tmp_path, token.replace("?", f"?pin-source=file:{tmp_path}/pin&"), **environment)
+    envelope = json.loads((tmp_path / "release.json").read_text())
+    assert len(envelope["signatures"]) == 1
+
+
+def test_the_settings_of_a_tuf_repository_are_as_written() -> None:
+    told = OtaSettings.model_validate(tomllib.loads(blocks()[-1])["ota"]).tuf
+    assert (told.root, told.product) == ("/etc/hub-agent/tuf-root.json", "my-hub")
+    assert told.metadata.startswith("https://")
+    assert told.targets.startswith("https://")

@@ -46,6 +46,9 @@ class Command:
     def __init__(self, program: Path) -> None:
         self._program = program
 
+    async def judge(self, component: Component) -> None:
+        await self.describe(component)
+
     async def describe(self, component: Component) -> Found:
         text = await self._call("describe", component)
         try:

@@ -3,10 +3,11 @@
 `tests/ota/applier_contract.py` is the meaning of this contract; tests/ota/test_applier_contract.py calls it for each applier.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import BinaryIO, Protocol, runtime_checkable
+from typing import BinaryIO, Protocol, Self, runtime_checkable
 
 from agent.errors import HubError
 from agent.ota.manifest import Component, Downgrade
@@ -21,6 +22,10 @@ class ApplierError(HubError):
     def __init__(self, code: str, message: str, *, place: str = "", remedy: str = "") -> None:
         super().__init__(message, place=place, remedy=remedy)
         self.code = code
+
+
+class SuspendedError(Exception):
+    """An activation has come to a safe point, as it was told to, and goes on at the next call. Never seen outside of the engine."""
 
 
 class Effect(StrEnum):
@@ -57,6 +62,12 @@ class Applier(Protocol):
 
     kind: str
 
+    async def judge(self, component: Component) -> None:
+        """Raises ApplierError when this hub cannot have such a component, as far as that is known before anything of it is here.
+
+        All components of a release are judged before the first one is installed. Any other HubError: that cannot be found out just now.
+        """
+
     async def describe(self, component: Component) -> Found:
         """The facts, asked from what really boots or answers. Raises ApplierError when this hub cannot have such a component."""
 
@@ -79,12 +90,25 @@ class Applier(Protocol):
         """Give back what no task needs."""
 
 
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """Of whose devices may go back, whom to tell percent and counts, and what is set when the activation is to come to a safe point.
+
+    `only`: a name of the one device that gets it, "" for all that the image is for.
+    """
+
+    permission: Downgrade | None = None
+    further: Callable[[int, str], None] = lambda _percent, _text: None
+    pause: asyncio.Event = field(default_factory=asyncio.Event)
+    only: str = ""
+
+
 @runtime_checkable
 class FleetApplier(Applier, Protocol):
-    """An applier that updates devices one by one, in an activation that may take days."""
+    """An applier that updates devices one by one, in an activation that may take days. It raises SuspendedError when it gives way."""
 
-    def entrust(self, permission: Downgrade | None, further: Callable[[int, str], None], only: str = "") -> None:
-        """What it needs to know before it is asked anything: which devices may go back, whom to tell percent and counts, and for whom it is.
+    def entrusted(self, errand: Errand) -> Self:
+        """The same for one task."""
 
-        `only`: a name of the one device that gets it, "" for all that the image is for.
-        """
+    async def standing(self, component: Component) -> str:
+        """What became of the devices, for people; "" where there was no such activation. Raises StorageError."""

@@ -6,50 +6,58 @@ step back is a release of its own, with a permission.
 """
 
 import asyncio
+import functools
 import hashlib
 import logging
-import os
 import shutil
-from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
-from agent.clock import Clock
 from agent.driver import DriverError, DriverLost, Firmware, UpdatesFirmware
 from agent.errors import TryAgainError
-from agent.files import disk_trouble, sync_folder
+from agent.files import disk_trouble
 from agent.ota import campaign
-from agent.ota.appliers.contract import ApplierError, Effect, Found, Image, Progress
+from agent.ota.appliers.contract import ApplierError, Effect, Errand, Found, Image, Progress, SuspendedError
+from agent.ota.appliers.kept import keep, one_file, whole
 from agent.ota.appliers.rollout import Home, Peer, Rollout, Terms
 from agent.ota.campaign import Member
 from agent.ota.campaign_book import CampaignBook
-from agent.ota.manifest import Component, Downgrade
+from agent.ota.manifest import Component
 from agent.ota.plan import Runs
 from agent.ota.refusals import RefusedError
 from agent.ota.trust import Device, check_device
-from agent.store import Store
 
 log = logging.getLogger(__name__)
 
 KINDS = ("zigbee", "zwave", "ble", "coap")
 AT_ONCE = 4  # devices that are asked what they run
-BLOCK = 1 << 16
+SHORT = 16  # digits of a hash
 
 
 class Devices:
     """The applier of components of one kind of devices."""
 
-    def __init__(self, kind: str, folder: Path, store: Store, clock: Clock, home: Home, terms: Terms) -> None:
+    def __init__(
+        self, kind: str, folder: Path, book: CampaignBook, home: Home, terms: Terms, errand: Errand | None = None
+    ) -> None:
         self.kind = kind
-        self._folder, self._home, self._terms = folder, home, terms
-        self._book = CampaignBook(store, clock, kind)
-        self._permission: Downgrade | None = None
-        self._further: Callable[[int, str], None] = _nobody
-        self._only = ""
+        self._folder, self._book, self._home, self._terms = folder, book, home, terms
+        self._errand = errand or Errand()
 
-    def entrust(self, permission: Downgrade | None, further: Callable[[int, str], None], only: str = "") -> None:
-        self._permission, self._further, self._only = permission, further, only
+    def entrusted(self, errand: Errand) -> "Devices":
+        """See agent.ota.appliers.contract.FleetApplier."""
+        return Devices(self.kind, self._folder, self._book, self._home, self._terms, errand)
 
     # ---- facts ------------------------------------------------------------------------------------------------------
+
+    async def judge(self, component: Component) -> None:
+        self._can(component)
+        one_file(component)
+
+    async def standing(self, component: Component) -> str:
+        """See agent.ota.appliers.contract.FleetApplier."""
+        found = await self._book.last(self._key(component))
+        return "" if found is None else str(campaign.counts(found.members.values()))
 
     async def describe(self, component: Component) -> Found:
         """CONFIRMED when no device that the image is for is without it. Raises TryAgainError while a radio is away."""
@@ -61,7 +69,7 @@ class Devices:
             remedy = "plug it in, or take it out of the configuration"
             raise TryAgainError("the radio is away, so its devices cannot be asked", place=away[0], remedy=remedy)
         members = await self._survey(component)
-        if self._only and not members:
+        if self._errand.only and not members:
             return Found(Runs.CONFIRMED, await self._runs_it(component))
         versions = sorted({member.before for member in members})
         text = f"{len(members)} devices with {', '.join(map(str, versions))}" if members else component.version
@@ -73,7 +81,7 @@ class Devices:
             (radio, peer) for radio in self._home.radios(self.kind) for peer in self._meant(self._home.devices(radio))
         ]
         if not found:
-            text = f"no radio of this hub knows the device {self._only}"
+            text = f"no radio of this hub knows the device {self._errand.only}"
             raise ApplierError("no-device", text, remedy="name a device that `agent devices` shows")
         radio, peer = found[0]
         driver = self._home.driver(radio)
@@ -111,7 +119,7 @@ class Devices:
         return [member for member in found if member is not None]
 
     def _meant(self, peers: list[Peer]) -> list[Peer]:
-        return [peer for peer in peers if not self._only or self._only in (peer.id.key, *peer.names)]
+        return [peer for peer in peers if not self._errand.only or self._errand.only in (peer.id.key, *peer.names)]
 
     async def _member(self, component: Component, driver: UpdatesFirmware, peer: Peer) -> Member | None:
         """None for a device that does not tell what it runs: nothing says that the image is for it."""
@@ -126,11 +134,12 @@ class Devices:
         return None if wanted is None else Member(peer.id, wanted.version)
 
     def _wanted(self, component: Component, peer: Peer, image: Firmware) -> bool:
-        named = self._permission.devices if self._permission is not None else ()
+        permission = self._errand.permission
+        named = permission.devices if permission is not None else ()
         name = next((name for name in peer.names if name in named), str(peer.id))
         device = Device(name, self.kind, image.manufacturer, image.product, image.version, image.target, image.hardware)
         try:
-            check_device(component, device, self._permission)
+            check_device(component, device, permission)
         except RefusedError as error:
             log.debug("%s is not for %s: %s", component.name, peer.id, error)
             return False
@@ -138,56 +147,33 @@ class Devices:
 
     # ---- the image --------------------------------------------------------------------------------------------------
 
-    @property
-    def _image(self) -> Path:
-        return self._folder / self.kind / "image"
+    def _image(self, component: Component) -> Path:
+        """Of each campaign in a folder of its own: one may give way to another in the middle."""
+        return self._folder / self.kind / hashlib.sha256(self._key(component).encode()).hexdigest()[:SHORT] / "image"
 
     async def write(self, component: Component, images: list[Image], progress: Progress) -> None:
-        """Whatever campaign there was is over: this one begins with all of its devices."""
-        if len(images) != 1:
-            text = f"{component.name} has {len(images)} files, and a device takes one"
-            raise ApplierError("bad-image", text, remedy="sign a component for each image")
-        await self._book.forget()
-        await asyncio.get_running_loop().run_in_executor(None, self._write, images[0], progress)
-
-    def _write(self, image: Image, progress: Progress) -> None:
-        with disk_trouble():
-            self._image.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            new, done = self._image.with_name("new"), 0
-            with new.open("wb") as file:
-                os.fchmod(file.fileno(), 0o600)
-                while block := image.file.read(BLOCK):
-                    file.write(block)
-                    done += len(block)
-                    progress(done)
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(self._image)
-            sync_folder(self._image.parent)
+        """Whatever campaign of it there was is over: this one begins with all of its devices."""
+        await self._book.forget(self._key(component))
+        write = functools.partial(keep, self._image(component), images[0], progress)
+        await asyncio.get_running_loop().run_in_executor(None, write)
 
     async def check(self, component: Component) -> bool:
-        return await asyncio.get_running_loop().run_in_executor(None, self._whole, component)
-
-    def _whole(self, component: Component) -> bool:
-        try:
-            with self._image.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest() == component.files[0].sha256
-        except OSError:
-            return False
+        return await asyncio.get_running_loop().run_in_executor(None, whole, self._image(component), component)
 
     # ---- the campaign -----------------------------------------------------------------------------------------------
 
     async def activate(self, component: Component) -> Effect:
-        """Raises ApplierError: campaign-stopped, or incomplete where some failed, or were not reached in time."""
+        """Raises ApplierError: campaign-stopped, or incomplete where some failed, or were not reached in time; SuspendedError."""
+        image = self._image(component)
         if not await self.check(component):
-            raise ApplierError("not-written", "the image is not on the disk as it was signed", place=str(self._image))
+            raise ApplierError("not-written", "the image is not on the disk as it was signed", place=str(image))
         key = self._key(component)
         todo = await self._book.open(key)
         if todo is None:
             await self._radios()
             todo = await self._book.begin(key, await self._survey(component))
             log.info("%s %s goes to %d devices", component.name, component.version, len(todo.members))
-        rollout = Rollout(todo, component, self._image, self._book, self._home, self._terms, self._further)
+        rollout = Rollout(todo, component, image, self._book, self._home, self._terms, self._errand)
         await rollout.run()
         counts, members = rollout.counts, todo.members.values()
         why = campaign.stopped(counts)
@@ -202,17 +188,23 @@ class Devices:
         return Effect.PROVED
 
     async def _radios(self) -> None:
-        """Wait until all of them are up."""
-        news = asyncio.Event()
+        """Wait until all of them are up. Raises ApplierError where one stays away, SuspendedError."""
         try:
-            with self._home.hear(lambda _event: news.set()):
-                async with asyncio.timeout(self._terms.radio):
-                    while any(self._home.driver(radio) is None for radio in self._home.radios(self.kind)):
-                        news.clear()
-                        await news.wait()
+            async with asyncio.timeout(self._terms.radio):
+                await self._until_up()
         except TimeoutError:
             text = f"a {self.kind} radio is away, so that nobody knows its devices"
             raise ApplierError("radio-away", text, remedy="plug it in, and offer the release again") from None
+
+    async def _until_up(self) -> None:
+        news = asyncio.Event()
+        with self._home.hear(lambda _event: news.set()):
+            while any(self._home.driver(radio) is None for radio in self._home.radios(self.kind)):
+                if self._errand.pause.is_set():
+                    raise SuspendedError
+                news.clear()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(news.wait(), self._terms.look)
 
     async def confirm(self, component: Component) -> None:
         await self._over(component)
@@ -224,16 +216,15 @@ class Devices:
 
     async def _over(self, component: Component) -> None:
         await self._book.close(self._key(component))
-        await self.clean()
+        with disk_trouble():
+            shutil.rmtree(self._image(component).parent, ignore_errors=True)
+            if not any((self._folder / self.kind).glob("*")):
+                shutil.rmtree(self._folder / self.kind, ignore_errors=True)
 
     def _key(self, component: Component) -> str:
-        files, only = (file.sha256 for file in component.files), (self._only,) if self._only else ()
+        files, only = (file.sha256 for file in component.files), (self._errand.only,) if self._errand.only else ()
         return " ".join((component.name, component.version, *files, *only))
 
     async def clean(self) -> None:
         with disk_trouble():
-            shutil.rmtree(self._image.parent, ignore_errors=True)
-
-
-def _nobody(_percent: int, _text: str) -> None:
-    """Nobody has asked to be told."""
+            shutil.rmtree(self._folder / self.kind, ignore_errors=True)

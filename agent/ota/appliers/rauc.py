@@ -64,6 +64,9 @@ class Rauc:
     def __init__(self, folder: Path, boot: str, address: str = "") -> None:
         self._note_path, self._boot, self._address = folder / NOTE, boot, address
 
+    async def judge(self, component: Component) -> None:
+        await self.describe(component)
+
     async def describe(self, component: Component) -> Found:
         async with self._installer() as rauc:
             slots = await rauc.slots()

@@ -11,6 +11,7 @@ from typing import Protocol
 from agent.driver import DeviceUnreachable, DriverError, DriverLost, NotNow, UnknownDevice, UpdatesFirmware
 from agent.model import Availability, AvailabilityChanged, DeviceAwake, DeviceId, DriverEvent, RadioUp
 from agent.ota import campaign
+from agent.ota.appliers.contract import Errand, SuspendedError
 from agent.ota.campaign import Counts, Member, Standing
 from agent.ota.campaign_book import Campaign, CampaignBook
 from agent.ota.manifest import Component
@@ -33,6 +34,9 @@ class Terms:
     again: float = 30.0
     look: float = 30.0
     radio: float = 600.0  # until a radio that is away at the beginning is given up
+    grace: float = (
+        600.0  # that a transfer may take to its end when it has to give way; it is broken off then, and goes on later
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,7 @@ class Home(Protocol):
 
 
 class Rollout:
-    """`image` is the file on this hub; `further` is told percent and counts."""
+    """`image` is the file on this hub."""
 
     def __init__(
         self,
@@ -74,10 +78,11 @@ class Rollout:
         book: CampaignBook,
         home: Home,
         terms: Terms,
-        further: Callable[[int, str], None],
+        errand: Errand,
     ) -> None:
         self._todo, self._component, self._image = todo, component, image
-        self._book, self._home, self._terms, self._further = book, home, terms, further
+        self._book, self._home, self._terms, self._errand = book, home, terms, errand
+        self._limits: set[asyncio.Timeout] = set()  # of the transfers that are under way
         self._target = component.device.target if component.device is not None else 0
         self._under_way: dict[str, float] = {}  # radio -> share of the image that its device has
         self._rests: dict[DeviceId, float] = {}  # until when, of the loop's clock
@@ -90,13 +95,26 @@ class Rollout:
         return campaign.counts(self._todo.members.values())
 
     async def run(self) -> None:
-        """Raises StorageError."""
+        """Raises StorageError, and SuspendedError where it gave way before its end."""
         radios = sorted({member.id.radio for member in self._left()})
-        with self._home.hear(self._heard):
-            async with asyncio.TaskGroup() as group:
-                for radio in radios:
-                    group.create_task(self._radio(radio), name=f"firmware over {radio}")
+        gives_way = asyncio.create_task(self._give_way())
+        try:
+            with self._home.hear(self._heard):
+                async with asyncio.TaskGroup() as group:
+                    for radio in radios:
+                        group.create_task(self._radio(radio), name=f"firmware over {radio}")
+        finally:
+            gives_way.cancel()
         self._tell(force=True)
+        if self._left() and not campaign.stopped(self.counts):
+            raise SuspendedError
+
+    async def _give_way(self) -> None:
+        """Once it is told to: nobody new is begun, and who is being updated has a while."""
+        await self._errand.pause.wait()
+        self._stir()
+        for limit in self._limits:
+            limit.reschedule(self._after(self._terms.grace))
 
     def _left(self, radio: str = "") -> list[Member]:
         waiting = (one for one in self._todo.members.values() if one.standing is Standing.WAITING)
@@ -106,7 +124,7 @@ class Rollout:
 
     async def _radio(self, radio: str) -> None:
         """One transfer at a time: two would share the same air."""
-        while self._left(radio) and not campaign.stopped(self.counts):
+        while self._left(radio) and not campaign.stopped(self.counts) and not self._errand.pause.is_set():
             if self._spend() > self._terms.deadline:
                 await self._keep(*(self._missed(member) for member in self._left(radio)))
                 return
@@ -144,7 +162,7 @@ class Rollout:
 
     async def _one(self, driver: UpdatesFirmware, member: Member) -> Member:
         """How it stands after one try."""
-        key, radio, begun = member.id.key, member.id.radio, False
+        radio, begun = member.id.radio, False
 
         def progress(done: int, total: int) -> None:
             nonlocal begun
@@ -153,8 +171,7 @@ class Rollout:
             self._tell()
 
         try:
-            await driver.update_firmware(key, self._image, target=self._target, progress=progress)
-            found = await driver.firmware(key)
+            return await self._updated(driver, member, progress)
         except NotNow as error:
             return self._later(member, error.message, self._terms.retry)
         except DriverLost as error:
@@ -168,7 +185,16 @@ class Rollout:
         except DriverError as error:
             log.warning("firmware of %s: %s", member.id, error.advice)
             return member.ended(Standing.FAILED, error.message)
-        versions = [firmware.version for firmware in found if firmware.target == self._target]
+
+    async def _updated(self, driver: UpdatesFirmware, member: Member, progress: Callable[[int, int], None]) -> Member:
+        """How it stands after a try that came to its end. Raises DriverError."""
+        before = await self._versions(driver, member.id.key)
+        if before not in ([member.before], [self._component.file_version]):  # days may have passed, or another release
+            text = f"it runs {before or 'nothing'} meanwhile, and it was {member.before}"
+            return member.ended(Standing.GONE, text)
+        if before == [member.before] and not await self._transfer(driver, member.id.key, progress):
+            return replace(member, detail="it was broken off for another update")
+        versions = await self._versions(driver, member.id.key)
         if versions != [self._component.file_version]:
             text = f"it runs {versions or 'nothing'}, and the release says {self._component.file_version}"
             return member.ended(Standing.FAILED, text)
@@ -180,6 +206,26 @@ class Rollout:
             member.before,
         )
         return member.ended(Standing.DONE)
+
+    async def _versions(self, driver: UpdatesFirmware, key: str) -> list[int]:
+        return [firmware.version for firmware in await driver.firmware(key) if firmware.target == self._target]
+
+    async def _transfer(self, driver: UpdatesFirmware, key: str, progress: Callable[[int, int], None]) -> bool:
+        """False when it had to give way before it came to its end."""
+        if self._errand.pause.is_set():
+            return False
+        limit = asyncio.timeout(None)
+        try:
+            async with limit:
+                self._limits.add(limit)
+                await driver.update_firmware(key, self._image, target=self._target, progress=progress)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            return False
+        finally:
+            self._limits.discard(limit)
+        return True
 
     def _later(self, member: Member, why: str, pause: float) -> Member:
         self._rests[member.id] = self._after(pause)
@@ -233,4 +279,4 @@ class Rollout:
         percent = int((counts.settled + sum(self._under_way.values())) * PERCENT / max(1, counts.total))
         if force or percent != self._percent or now - self._told > self._terms.look:
             self._percent, self._told = percent, now
-            self._further(min(PERCENT, percent), str(counts))
+            self._errand.further(min(PERCENT, percent), str(counts))

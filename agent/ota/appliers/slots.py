@@ -35,6 +35,9 @@ class Slots:
     def __init__(self, folder: Path, running: str) -> None:
         self._folder, self._running = folder, running
 
+    async def judge(self, component: Component) -> None:
+        await self.describe(component)
+
     async def describe(self, component: Component) -> Found:
         if self._running not in launcher.SLOTS:
             remedy = "run `agent ota slots`, and have the service start what it names"

@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection
 
+from agent.cloud.channel import AnswerTroubleError, RefusedError
 from agent.cloud.jobs import Job, JobOverError, Jobs
 from agent.cloud.mqtt import MqttLost
 from agent.errors import TryAgainError
@@ -79,6 +80,22 @@ class AwsJobs:
             return False
         except (MqttLost, TryAgainError) as error:
             log.info("job %s cannot be asked about just now: %s", task.job, error)
+        return True
+
+    async def renewed(self, task: Task) -> bool:
+        """See agent.ota.desk.Source: the job is described again."""
+        job = self._known.get(task.key)
+        if job is None:
+            return False
+        try:
+            again = await job.anew()
+        except (MqttLost, TryAgainError, RefusedError, AnswerTroubleError) as error:
+            log.info("job %s cannot be asked for again just now: %s", task.job, error)
+            return False
+        if again.document == task.document:
+            return False
+        self._known[task.key] = again
+        await self._engine.change(task.key, document=again.document)
         return True
 
     # ---- reports ----------------------------------------------------------------------------------------------------
@@ -171,4 +188,4 @@ def _details(task: Task) -> dict[str, str]:
     told = {"state": str(task.state), "release": task.release, "component": task.component, "from": task.was}
     if task.percent and not task.over:
         told["percent"] = str(task.percent)
-    return told | {"code": task.code, "reason": task.detail}
+    return told | {"installed": " ".join(task.done), "code": task.code, "reason": task.detail}

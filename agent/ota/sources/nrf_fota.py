@@ -49,7 +49,7 @@ class NrfFota:
         self._rejected: deque[str] = deque(maxlen=REMEMBERED)
         self._told: dict[str, tuple[float, State, int]] = {}  # key -> when, and what
         self._ask_at = -inf
-        self._attention = asyncio.Event()
+        self._attention, self._heard_again = asyncio.Event(), asyncio.Event()
         engine.desk.sources[name] = self
         wire.bind(self._heard, self._up)
 
@@ -75,6 +75,18 @@ class NrfFota:
         except (MqttLost, TryAgainError) as error:
             log.info("job %s cannot be told of just now: %s", task.job, error)
         return True
+
+    async def renewed(self, task: Task) -> bool:
+        """See agent.ota.desk.Source: the job is asked for once more."""
+        self._heard_again.clear()
+        try:
+            await self._wire.ask()
+            async with asyncio.timeout(AGAIN):
+                await self._heard_again.wait()
+        except (MqttLost, TryAgainError, TimeoutError) as error:
+            log.info("job %s cannot be asked for again just now: %s", task.job, error)
+            return False
+        return self._engine.tasks[task.key].document != task.document
 
     # ---- the life ---------------------------------------------------------------------------------------------------
 
@@ -130,10 +142,15 @@ class NrfFota:
     async def _offer(self, job: FirmwareJob) -> None:
         key = key_of(self.name, job.id, EXECUTION)
         known, busy = self._engine.tasks.get(key), self._open()
+        document = job.document
+        if known is not None and not known.over and known.document != document:
+            await self._engine.change(key, document=document)  # the same, at an address that has not expired
+        if known is not None:
+            self._heard_again.set()
         if known is not None or busy:
             log.info("job %s is passed over: %s", job.id, "it is known" if known else f"{busy[0].job} comes first")
             return
-        await self._engine.offer(self.name, job.id, EXECUTION, job.document)
+        await self._engine.offer(self.name, job.id, EXECUTION, document)
         self._attention.set()
 
     def _next_soon(self) -> None:

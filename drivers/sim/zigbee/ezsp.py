@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from drivers.sim.zigbee.ash import Link, ResetCode, ResetRequest
+from drivers.sim.zigbee.ezsp_boot import Boot
 from drivers.sim.zigbee.ezsp_network import Networking
 from drivers.sim.zigbee.ezsp_security import Security
 from drivers.sim.zigbee.ezsp_settings import MAX_PAYLOAD, UNKNOWN_NODE, Context, Settings
@@ -14,7 +15,6 @@ from drivers.sim.zigbee.ezsp_tables import (
     INVALID_COMMAND,
     PROTOCOL_VERSION,
     STACK_TYPE_MESH,
-    STACK_VERSION,
     TAG_AND_CONTENTS,
     ApsOption,
     Command,
@@ -88,6 +88,7 @@ class Ezsp:
         self._settings = Settings(self._context)
         self._security = Security(self._context, self._settings)
         self._networking = Networking(self._context, self._settings, self._security)
+        self.boot = Boot(self._context, self._settings)
         self._handlers = self._find_handlers()
         self._faults: deque[Delivery] = deque()
         self._tag = 0
@@ -95,7 +96,7 @@ class Ezsp:
         self._forget_volatile()
 
     def _find_handlers(self) -> dict[str, Callable[[Values], Values]]:
-        parts = (self, self._settings, self._security, self._networking)
+        parts = (self, self._settings, self._security, self._networking, self.boot)
         owners = {name: next(part for part in parts if hasattr(part, name)) for name in COMMANDS}
         return {name: getattr(owner, name) for name, owner in owners.items()}
 
@@ -113,6 +114,10 @@ class Ezsp:
     def receive(self, data: bytes, now: float) -> None:
         """Bytes from the host, in any pieces. Garbage is counted, never raised."""
         self._context.now = now
+        if self.boot.bootloader is not None:
+            if self.boot.receive(data):
+                self.reset(now)
+            return
         bad_before = self.link.counters.bad_frames
         events = self.link.receive(data, now)
         self.counters.bad_frames += self.link.counters.bad_frames - bad_before
@@ -125,6 +130,9 @@ class Ezsp:
     def poll(self, now: float) -> list[bytes]:
         """Drain what is due at `now`: complete ASH frames for the host, in order."""
         self._context.now = now
+        text = self.boot.poll(now)
+        if text or self.boot.bootloader is not None:
+            return text
         for effect in self.network.poll(now):
             self._show(effect)
         self._networking.watch_channel()
@@ -135,12 +143,17 @@ class Ezsp:
 
     def next_deadline(self) -> float | None:
         """When poll() has work again; None = only after receive()."""
-        times = [time for time in (self.link.next_deadline(), self.network.next_deadline()) if time is not None]
-        return min(times, default=None)
+        if self.boot.bootloader is not None:
+            return None
+        times = (self.link.next_deadline(), self.network.next_deadline(), self.boot.at)
+        return min((time for time in times if time is not None), default=None)
 
     def reset(self, now: float) -> None:
-        """Restart by itself: the host hears RSTACK (power on)."""
+        """Restart by itself: the host hears RSTACK (power on). Without an application it is its bootloader that starts."""
         self._restart(now)
+        if not self.boot.whole:
+            self.boot.enter()
+            return
         self.link.reset(ResetCode.POWER_ON)
 
     def fault(self, kind: str, now: float) -> None:
@@ -212,7 +225,9 @@ class Ezsp:
     def version(self, request: Values) -> Values:
         """Tell the only version there is; commands are taken once the host has asked for it."""
         self._negotiated = self._negotiated or request["desired"] == PROTOCOL_VERSION
-        return {"protocol": PROTOCOL_VERSION, "stack_type": STACK_TYPE_MESH, "stack_version": STACK_VERSION}
+        major, minor, patch, special = self._settings.version_info[2:6]
+        stack = major << 12 | minor << 8 | patch << 4 | special
+        return {"protocol": PROTOCOL_VERSION, "stack_type": STACK_TYPE_MESH, "stack_version": stack}
 
     # --- messages to the network -----------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from drivers.sim.zigbee.ezsp_tables import (
     DEFAULT_VALUES,
     MFG_TOKEN_SIZES,
     STRUCTURES,
+    VERSION_INFO,
     Config,
     Counter,
     EmberStatus,
@@ -53,12 +54,13 @@ class Settings:
     def __init__(self, context: Context) -> None:
         self.context = context
         self.custom_eui64 = NO_IEEE  # burnt once
+        self.version_info = VERSION_INFO  # of the firmware that it runs
         self.reset()
 
     def reset(self) -> None:
         """Forget what a restart forgets."""
         self.config = dict(DEFAULT_CONFIG)
-        self.stored = dict(DEFAULT_VALUES)
+        self.stored = {**DEFAULT_VALUES, Value.VERSION_INFO: self.version_info}
         self.policies = {int(Policy.TRUST_CENTRE): int(JoinPolicy.ALLOW_JOINS | JoinPolicy.ALLOW_UNSECURED_REJOINS)}
         self.counters = [0] * COUNTERS
         self.concentrator = False

@@ -14,8 +14,7 @@ Values = dict[str, Any]
 
 PROTOCOL_VERSION = 13
 STACK_TYPE_MESH = 2
-STACK_VERSION = 0x7440  # EmberZNet 7.4.4
-VERSION_INFO = bytes((0x00, 0x00, 7, 4, 4, 0, 0xAA))  # build (two bytes), major, minor, patch, special, GA
+VERSION_INFO = bytes((0x00, 0x00, 7, 4, 4, 0, 0xAA))  # EmberZNet: build (two bytes), major, minor, patch, special, GA
 
 _RESPONSE = 0x80
 _ASYNC_CALLBACK = 0x10
@@ -282,6 +281,7 @@ COMMANDS: Mapping[str, tuple[int, str, str]] = {
     "get_extended_value": (0x03, "value_id:u8 characteristics:u32", "status:u8 value:lv"),
     "nop": (0x05, "", ""),
     "get_mfg_token": (0x0B, "token:u8", "data:lv"),
+    "launch_standalone_bootloader": (0x8F, "mode:u8", _STATUS),
     "set_mfg_token": (0x0C, "token:u8 data:lv", _STATUS),
     "set_concentrator": (
         0x10,

@@ -4,9 +4,10 @@ What each function does is in the `serve_` modules; this one keeps the link, the
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from drivers.sim.zwave.bootloader import MENU, Bootloader
+from drivers.sim.gecko import MENU, Bootloader, version
 from drivers.sim.zwave.inclusion import Inclusion
 from drivers.sim.zwave.link import Link
 from drivers.sim.zwave.network import Heard, Network
@@ -54,6 +55,7 @@ class Stick:
         self.unknown: dict[str, int] = {}
         self.bootloader: Bootloader | None = None
         self.firmware_image = b""  # what was uploaded last
+        self.whole = True  # its application is
         self.vanish: Callable[[], None] | None = None  # a stick that re-enumerates with each soft reset
         self._up_at = float("-inf")
         self._text: list[bytes] = []
@@ -92,6 +94,9 @@ class Stick:
         self.tx_reports, self.watchdog, self.listening = False, False, True
         self.network.radio_on = True
         self.bootloader = None
+        if not self.whole:
+            self.enter_bootloader()
+            return
         self.sending.clear()
         self.inclusion.abort()
         self.memory.restart()
@@ -108,17 +113,23 @@ class Stick:
     def enter_bootloader(self) -> None:
         """It speaks a menu instead of the Serial API, until the menu runs the application."""
         self.link.reset()
-        self.bootloader = Bootloader()
+        self.bootloader = Bootloader(whole=self.whole)
         self._text = [MENU]
 
     def _boot(self, data: bytes, now: float) -> None:
         if self.bootloader is None:
             return
         self._text += self.bootloader.receive(data)
+        self.whole = self.bootloader.whole
         if self.bootloader.run:
             if self.bootloader.image:
-                self.firmware_image = self.bootloader.image
+                self._renew(self.bootloader.image)
             self.reset(now, SOFTWARE)
+
+    def _renew(self, image: bytes) -> None:
+        self.firmware_image, told = image, version(image)
+        if told is not None:
+            self.profile = replace(self.profile, firmware=told[:3], version=f"Z-Wave {told[0]}.{told[1]:02}")
 
     # ---- to the host ------------------------------------------------------------------------------------------------
 

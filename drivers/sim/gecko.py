@@ -1,9 +1,12 @@
-"""The Gecko bootloader of 700 and 800 series chips: a menu, and an upload by XMODEM with CRC (AN0047, UG266). PURE: bytes in, bytes out.
+"""The Gecko bootloader of a simulated stick: a menu, and an upload by XMODEM with CRC (AN0047, UG266). PURE: bytes in, bytes out.
 
-Texts end with a zero byte, as the bootloader sends them.
+Texts end with a zero byte, as the bootloader sends them. An upload goes over the application that was there: until a whole one has come,
+there is none to run.
 """
 
 import binascii
+
+from drivers import gbl
 
 MENU = b"\r\nGecko Bootloader v1.12.00\r\n1. upload gbl\r\n2. run\r\n3. ebl info\r\nBL > \0"
 BEGIN = b"\r\nbegin upload\r\n\0"
@@ -17,11 +20,16 @@ _UPLOAD, _RUN = ord("1"), ord("2")
 
 
 class Bootloader:
-    """One stay in it. `run`: the application is to be started; `image`: what was uploaded last."""
+    """One stay in it. `whole`: there is an application; `run`: it is to be started; `image`: what was uploaded last, with its padding.
 
-    def __init__(self) -> None:
+    `refuses` so many images are not taken, whatever they are; `loses` so many blocks are not acknowledged.
+    """
+
+    def __init__(self, *, whole: bool = True) -> None:
+        self.whole = whole
         self.run = False
         self.image = b""
+        self.refuses = self.loses = 0
         self._uploading = False
         self._received = bytearray()
         self._number = 1
@@ -40,7 +48,7 @@ class Bootloader:
 
     def _choose(self) -> list[bytes]:
         choice = self._buffer.pop(0)
-        if choice == _RUN:
+        if choice == _RUN and self.whole:
             self.run = True
             return []
         if choice == _UPLOAD:
@@ -55,8 +63,7 @@ class Bootloader:
         first = self._buffer[0]
         if first == EOT:
             del self._buffer[:1]
-            self._uploading, self.image = False, bytes(self._received)
-            return [bytes((ACK,)), COMPLETE, MENU]
+            return self._end()
         if first == CAN:
             self._buffer.clear()
             self._uploading = False
@@ -68,11 +75,36 @@ class Bootloader:
             return None
         frame = bytes(self._buffer[:_FRAME])
         del self._buffer[:_FRAME]
-        number, data = frame[1], frame[3 : 3 + BLOCK]
-        right = number == 0xFF - frame[2] and binascii.crc_hqx(data, 0) == int.from_bytes(frame[-2:], "big")
+        return self._take(frame[1], frame[2], frame[3 : 3 + BLOCK], frame[-2:])
+
+    def _take(self, number: int, inverse: int, data: bytes, check: bytes) -> list[bytes]:
+        right = number == 0xFF - inverse and binascii.crc_hqx(data, 0) == int.from_bytes(check, "big")
         if not right or number not in (self._number, self._number - 1 & 0xFF):
             return [bytes((NAK,))]
         if number == self._number:  # the one before comes again where its acknowledgement was lost
+            self.whole = False
             self._received += data
             self._number = self._number + 1 & 0xFF
+        if self.loses:
+            self.loses -= 1
+            return []
         return [bytes((ACK,))]
+
+    def _end(self) -> list[bytes]:
+        self._uploading = False
+        received = bytes(self._received)
+        try:
+            gbl.read(received)
+        except gbl.GblError:
+            return [bytes((ACK,)), ABORTED, MENU]
+        if self.refuses:
+            self.refuses -= 1
+            return [bytes((ACK,)), ABORTED, MENU]
+        self.image, self.whole = received, True
+        return [bytes((ACK,)), COMPLETE, MENU]
+
+
+def version(image: bytes) -> tuple[int, int, int, int] | None:
+    """Major, minor, patch and special of the application in an image, where it says so."""
+    found = gbl.read(image).version
+    return None if found is None else (found >> 24 & 0xFF, found >> 16 & 0xFF, found >> 8 & 0xFF, found & 0xFF)

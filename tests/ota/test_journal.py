@@ -1,0 +1,62 @@
+"""What the journal of updates keeps, for the version that runs and for the one that is fallen back to."""
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+from ota_machine import Still
+
+from agent.ota.journal import Journal
+from agent.ota.plan import State, Task
+from agent.store import Limits, Store
+
+BEFORE_LANES = {"emergency", "lane", "ends_as"}
+
+
+def task(**changes: object) -> Task:
+    told = {"state": State.DOWNLOADING, "done": ("agent",), "facts": {"digest": "d"}, "percent": 40, **changes}
+    return Task("main/job-1/1", "main", "job-1", 1, {"a": 1}, 1.0, **told)  # type: ignore[arg-type]
+
+
+def records(folder: Path) -> list[dict[str, object]]:
+    with sqlite3.connect(folder / "hub.db") as database:
+        return [json.loads(row[0]) for row in database.execute("SELECT record FROM ota_tasks")]
+
+
+async def again(folder: Path, kept: Task | None = None) -> Task:
+    """The task as the next process finds it, after `kept` was written."""
+    store = Store.open(folder, Limits(ballast=4096))
+    try:
+        journal = Journal(store, Still())
+        await journal.load()
+        if kept is not None:
+            await journal.put(kept)
+            await journal.load()
+        (found,) = journal.tasks.values()
+        return found
+    finally:
+        await store.close()
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"state": State.ROLLING_BACK, "lane": "zigbee", "ends_as": State.CANCELED, "emergency": True}]
+)
+async def test_a_task_is_found_as_it_was_kept(tmp_path: Path, changes: dict[str, object]) -> None:
+    kept = task(**changes)
+    assert await again(tmp_path, kept) == kept
+    assert await again(tmp_path) == kept
+
+
+async def test_a_version_that_knows_less_can_read_what_it_is_fallen_back_with(tmp_path: Path) -> None:
+    await again(tmp_path, task())
+    (record,) = records(tmp_path)
+    assert not set(record) & BEFORE_LANES
+
+
+async def test_what_a_later_version_has_written_is_passed_over(tmp_path: Path) -> None:
+    await again(tmp_path, task())
+    (record,) = records(tmp_path)
+    with sqlite3.connect(tmp_path / "hub.db") as database:
+        database.execute("UPDATE ota_tasks SET record = ?", (json.dumps({**record, "of_tomorrow": 1}),))
+    assert await again(tmp_path) == task()
