@@ -12,7 +12,7 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
-from agent.capabilities import CapabilityError, validate_action, validate_event, validate_report
+from agent.capabilities import CapabilityError, validate_action
 from agent.clock import Moment
 from agent.command_book import CommandBook, together
 from agent.discovery_book import DiscoveryBook
@@ -39,7 +39,6 @@ from agent.model import (
     AvailabilityChanged,
     Device,
     DeviceAwake,
-    DeviceEvent,
     DeviceFound,
     DeviceId,
     DeviceJoining,
@@ -49,8 +48,8 @@ from agent.model import (
     JoinWindow,
     RadioDown,
     RadioUp,
-    Report,
 )
+from agent.reports import Reports
 from agent.requests import (
     LOCAL,
     CommandEnded,
@@ -69,7 +68,6 @@ from agent.requests import (
     PreAssociate,
     Progress,
     Publish,
-    PublishState,
     RadioWorkEnded,
     Refresh,
     RejectedCommand,
@@ -80,7 +78,6 @@ from agent.requests import (
     SetNetworkMode,
     StartDiscovery,
     StartExclusion,
-    StateQuery,
     StatusChanged,
     StopDiscovery,
     StopExclusion,
@@ -89,8 +86,6 @@ from agent.requests import (
 from agent.rereads import Rereads
 
 HubEvent = DriverEvent | Request | CommandEnded | CommandParked | RadioWorkEnded | Tick
-
-DUPLICATE_WINDOW = 1.0  # seconds; a radio repeats a frame whose acknowledgement was lost within this
 
 
 class Hub:
@@ -111,8 +106,6 @@ class Hub:
         self.counters: dict[str, int] = {}
         self._offered: dict[DeviceId, set[tuple[str, str]]] = {}  # (endpoint, capability) of each device
         self._handlers: dict[type[Any], Any] = {
-            Report: self._report,
-            DeviceEvent: self._event,
             DeviceFound: self._found,
             DeviceJoining: self._joining,
             DeviceLost: self._lost,
@@ -135,10 +128,10 @@ class Hub:
             StopExclusion: lambda e, _now: self.exclusions.stop(e),
             Exclusion: lambda e, _now: self.exclusions.step(e),
             SetNetworkMode: lambda e, now: self.exclusions.set_mode(e, self.radios.values(), now),
-            StateQuery: self._state_query,
             RadioWorkEnded: self._work_ended,
             Tick: lambda _e, now: [effect for part in self._timed for effect in part.tick(now)],
             **self.own.handlers,
+            **Reports(self.devices, self.find, self._count).handlers,
         }
 
     def handle(self, event: HubEvent, now: Moment) -> list[Effect]:
@@ -308,65 +301,6 @@ class Hub:
             effects.insert(0, lifecycle(record, now))
         if record.stale and event.availability is Availability.ONLINE:  # it did not answer when it was to be read
             effects.append(Refresh(event.id))
-        return effects
-
-    # ---- state and events -------------------------------------------------------------------------------------------
-
-    def _report(self, event: Report, now: Moment) -> list[Effect]:
-        record = self.devices.get(event.id)
-        if record is None:
-            self._count("reports_of_unknown_devices")
-            return []
-        try:
-            validate_report(event.capability, event.properties)
-        except CapabilityError as error:
-            self._count("invalid_reports")
-            return [Progress("invalid", {"device": str(event.id), "error": str(error)})]
-        values = []
-        for name, value in event.properties.items():
-            key = (event.endpoint, event.capability, name)
-            old = record.state.get(key)
-            same = old is not None and old[0] == value
-            changed_at = old[1] if old is not None and same else now.wall
-            record.state[key] = (value, changed_at, now.mono)
-            if old is not None and same and not record.stale and now.mono - old[2] < DUPLICATE_WINDOW:
-                self._count("duplicate_reports")
-                continue
-            values.append((event.endpoint, event.capability, name, value, changed_at))
-        if not values or not record.managed_thing_id:
-            return []
-        record.dirty = True
-        return [PublishState(event.id, record.ref, tuple(values))]
-
-    def _event(self, event: DeviceEvent, now: Moment) -> list[Effect]:
-        record = self.devices.get(event.id)
-        if record is None or not record.managed_thing_id:
-            self._count("events_of_unknown_devices")
-            return []
-        try:
-            validate_event(event.capability, event.event, event.fields)
-        except CapabilityError as error:
-            self._count("invalid_events")
-            return [Progress("invalid", {"device": str(event.id), "error": str(error)})]
-        body = {
-            "endpoint": event.endpoint,
-            "capability": event.capability,
-            "event": event.event,
-            "fields": dict(event.fields),
-            "at": now.wall,
-        }
-        data = {"device": str(event.id), "nodeId": record.device.node_id, **body}
-        return [Publish(Kind.EVENT, record.ref, body), Progress("event", data)]
-
-    def _state_query(self, event: StateQuery, _now: Moment) -> list[Effect]:
-        records = list(self.devices.values()) if not event.device else [self.find(event.device)]
-        effects: list[Effect] = []
-        for record in records:
-            if record is None or record.quarantined:
-                self._count("unknown_device")
-                continue
-            effects += [Refresh(record.device.id)] if event.refresh else []
-            effects += whole_state(record)
         return effects
 
     # ---- requests ---------------------------------------------------------------------------------------------------

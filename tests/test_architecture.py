@@ -15,6 +15,7 @@ FILES = sorted(path for top in ("agent", "drivers") for path in (ROOT / top).rgl
 PURE = (
     "agent/model.py",
     "agent/metrics.py",
+    "agent/reports.py",
     "agent/rereads.py",
     "agent/identity/record.py",
     "agent/identity/renewal.py",

@@ -4,39 +4,27 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hub_rig import BULB, BULB_ID, DSK, ON_OFF, World, command, of, told
 
-from agent.clock import ESTIMATED, Moment
-from agent.home import NOT_IN_THIS_RUN, STARTING, RadioRecord, bare
-from agent.hub import Hub
+from agent.home import bare
 from agent.model import (
-    Action,
     Availability,
     AvailabilityChanged,
-    Capability,
-    Device,
-    DeviceAwake,
     DeviceEvent,
     DeviceFound,
-    DeviceId,
     DeviceJoining,
     DeviceLost,
-    Endpoint,
     JoinWindow,
-    Outcome,
     RadioDown,
     RadioUp,
     Report,
 )
 from agent.requests import (
-    LOCAL,
     CloseWindow,
-    CommandEnded,
     CommandParked,
-    CommandRequest,
     Deprovision,
     Execute,
     ExpectNoMore,
-    FinishCommand,
     ForgetDevice,
     Kind,
     Onboard,
@@ -48,67 +36,12 @@ from agent.requests import (
     RadioWorkEnded,
     Refresh,
     Remove,
-    SaveCommand,
     SaveDevice,
     StartDiscovery,
     StateQuery,
     StopDiscovery,
     Tick,
 )
-
-ON_OFF = "matter.OnOff@1.4"
-BULB_ID = DeviceId("zigbee", "00:12:4b:00:00:00:00:01")
-BULB = Device(
-    BULB_ID,
-    "zb.1A62+4A1D",
-    (Endpoint("1", ("On/Off Light",), (Capability(ON_OFF, "On/Off", "6", ("OnOff",), ("On", "Off")),)),),
-    model="bulb",
-    address="00:12:4b:00:00:00:00:01",
-)
-ON = Action("1", ON_OFF, "On")
-DSK = "34028-23669-20938-46346-33746-07431-56821-14553"
-
-
-class World:
-    """A hub and a clock that moves only when told."""
-
-    def __init__(self, onboarding: str = "local", *, bulb: bool = True, up: bool = True) -> None:
-        self.hub = Hub("hub-1", onboarding=onboarding, default_ttl=60.0)
-        self.hub.radios["zigbee"] = RadioRecord("zigbee", "zigbee", ("ZIGBEE",), reason=STARTING)
-        self.mono = 100.0
-        self.quality = "trusted"
-        if up:
-            self(RadioUp("zigbee", "00:aa"))
-        if bulb:
-            self.discover()
-            self(DeviceFound(BULB))
-
-    @property
-    def now(self) -> Moment:
-        return Moment(1_700_000_000.0 + self.mono, self.mono, "boot", self.quality)
-
-    def __call__(self, event: Any, after: float = 0.0) -> list[Any]:
-        self.mono += after
-        return self.hub.handle(event, self.now)
-
-    def discover(self, identifier: str = "d1", **more: Any) -> list[Any]:
-        """A discovery whose window opens as it was asked for."""
-        effects = self(StartDiscovery(identifier, "ZIGBEE", 60, "main", **more))
-        for opened in of(effects, OpenWindow):
-            self(RadioWorkEnded(opened))
-        return effects
-
-
-def of(effects: list[Any], kind: type[Any]) -> list[Any]:
-    return [effect for effect in effects if isinstance(effect, kind)]
-
-
-def told(effects: list[Any], kind: Kind) -> list[Any]:
-    return [effect for effect in effects if isinstance(effect, Publish) and effect.kind is kind]
-
-
-def command(trace: str = "t1", **more: Any) -> CommandRequest:
-    return CommandRequest(trace, BULB.node_id, (ON,), "main", **more)
 
 
 def test_a_found_device_is_discovered_onboarded_and_its_capabilities_told() -> None:
@@ -342,131 +275,6 @@ def test_a_state_query_tells_all_of_it_and_reads_anew() -> None:
     effects = world(StateQuery(BULB.node_id, refresh=True))
     assert of(effects, Refresh)
     assert of(effects, PublishState)[0].values[0][2:4] == ("OnOff", False)
-
-
-# ---- commands ---------------------------------------------------------------------------------------------------------
-
-
-def test_after_an_unclean_stop_only_what_was_heard_since_is_told() -> None:
-    world = World()
-    record = world.hub.devices[BULB_ID]
-    record.stale = True
-    record.state[("1", ON_OFF, "OnOff")] = (False, 1.0, NOT_IN_THIS_RUN)
-    assert of(world(StateQuery("", refresh=False)), PublishState) == [], (
-        "the cloud may know a newer value from the spool"
-    )
-    world(Report(BULB_ID, "1", ON_OFF, {"OnOff": True}))
-    (state,) = of(world(StateQuery("", refresh=False)), PublishState)
-    assert state.values[0][3] is True
-    record.state[("1", ON_OFF, "OnOff")] = (False, 1.0, NOT_IN_THIS_RUN)
-    world(RadioWorkEnded(Refresh(BULB_ID)))
-    assert of(world(StateQuery("", refresh=False)), PublishState), "the device has been read"
-
-
-def test_a_command_is_on_disk_as_started_before_the_radio_hears_of_it_and_ends_once() -> None:
-    world = World()
-    effects = world(command())
-    kinds = [type(effect) for effect in effects]
-    assert kinds == [SaveCommand, Execute]
-    assert effects[0].status == "started"
-    ended = world(CommandEnded(Outcome("t1", ())))
-    assert told(ended, Kind.OUTCOME)[0].body["succeeded"] is True
-    assert of(ended, FinishCommand)
-    assert world(CommandEnded(Outcome("t1", ()))) == []
-
-
-@pytest.mark.parametrize("finished", [False, True])
-def test_a_trace_id_is_carried_out_once(finished: bool) -> None:  # noqa: FBT001
-    world = World()
-    world(command())
-    if finished:
-        world(CommandEnded(Outcome("t1", ())))
-    again = world(command())
-    assert not of(again, Execute)
-    assert not of(again, Publish)
-    assert world.hub.commands.duplicates == 1
-
-
-@pytest.mark.parametrize(
-    ("request_", "code"),
-    [
-        (command(retained=True), 409),
-        (command(expires_at=1_600_000_000.0), 408),
-        (CommandRequest("t1", "zb.none", (ON,), "main"), 404),
-        (CommandRequest("t1", BULB.node_id, (Action("9", ON_OFF, "On"),), "main"), 404),
-        (CommandRequest("t1", BULB.node_id, (Action("1", ON_OFF, "Explode"),), "main"), 400),
-        (CommandRequest("t1", BULB.node_id, (Action("1", ON_OFF, "UpdateState", {"OnOff": 3}),), "main"), 400),
-    ],
-)
-def test_what_cannot_be_done_is_refused_with_one_outcome(request_: CommandRequest, code: int) -> None:
-    world = World()
-    effects = world(request_)
-    assert not of(effects, Execute)
-    assert [outcome.body["code"] for outcome in told(effects, Kind.OUTCOME)] == [code]
-    assert world(request_) == [] or not told(world(request_), Kind.OUTCOME)
-
-
-def test_before_the_clock_is_set_a_command_lives_no_longer_than_our_own_limit() -> None:
-    world = World()
-    world.quality = ESTIMATED
-    executed = of(world(command(expires_at=1_900_000_000.0)), Execute)[0]
-    assert executed.command.deadline == world.mono + 60.0
-
-
-def test_a_command_for_a_sleeping_device_waits_and_runs_when_it_is_heard() -> None:
-    world = World()
-    world(command())
-    assert of(world(CommandParked("t1", "asleep")), SaveCommand)[0].status == "waiting"
-    assert of(world(DeviceAwake(BULB_ID), 10.0), Execute)
-    assert told(world(CommandEnded(Outcome("t1", ()))), Kind.OUTCOME)[0].body["succeeded"]
-
-
-def test_a_command_is_tried_again_when_its_device_woke_up_during_the_try() -> None:
-    world = World()
-    assert of(world(command()), Execute)
-    assert not of(world(DeviceAwake(BULB_ID)), Execute), "it is under way"
-    assert of(world(CommandParked("t1", "asleep")), Execute)
-    assert not of(world(CommandParked("t1", "asleep")), Execute), "not for ever"
-    assert of(world(DeviceAwake(BULB_ID)), Execute)
-
-
-def test_a_command_waits_for_its_radio_and_ends_at_its_deadline() -> None:
-    world = World()
-    world(RadioDown("zigbee", "unplugged"))
-    assert world.hub.devices[BULB_ID].availability is Availability.RADIO_AWAY
-    assert not of(world(command()), Execute)
-    assert world.hub.next_deadline() == pytest.approx(world.mono + 60.0)
-    ended = told(world(Tick(), 60.1), Kind.OUTCOME)
-    assert ended[0].body["code"] == 408
-    assert of(world(RadioUp("zigbee", "00:aa")), Execute) == []
-
-
-def test_commands_of_one_device_run_one_after_the_other() -> None:
-    world = World()
-    assert of(world(command("t1")), Execute)
-    assert not of(world(command("t2")), Execute)
-    after = world(CommandEnded(Outcome("t1", ())))
-    assert of(after, Execute)[0].command.trace_id == "t2"
-
-
-def test_after_a_crash_a_started_command_ends_as_interrupted_and_a_waiting_one_goes_on() -> None:
-    world = World()
-    started, waiting = of(world(command("t1")), SaveCommand)[0], of(world(command("t2")), SaveCommand)[0]
-    again = World()
-    effects = again.hub.commands.restore(started, again.now)
-    outcome = told(effects, Kind.OUTCOME)[0]
-    assert (outcome.body["succeeded"], outcome.body["code"]) == (False, 500)
-    assert outcome.device == outcome.body["device"] == BULB.node_id, "as the cloud named it"
-    assert again.hub.commands.restore(waiting, again.now) == []
-    assert of(again(DeviceAwake(BULB_ID)), Execute)[0].command.trace_id == "t2"
-    assert not of(again(command("t1")), Execute)
-
-
-def test_the_outcome_of_a_local_command_goes_to_the_asker_only() -> None:
-    world = World()
-    effects = world(CommandRequest("t1", "nothing", (ON,), LOCAL))
-    assert not told(effects, Kind.OUTCOME)
-    assert of(effects, Progress)[0].data["traceId"] == "t1"
 
 
 # ---- leaving ----------------------------------------------------------------------------------------------------------
