@@ -67,6 +67,13 @@ class Uplinks:
         self._identity = identity_of(settings)
         self._vendors: dict[str, Source] = {}  # the certificate vendor of the uplink that leads
         self._claiming = asyncio.Lock()
+        self._provisioned = asyncio.Event()
+        # nRF Cloud has no fleet provisioning: a hub gets its certificate elsewhere, and an uplink there waits for it
+        self._claims = {
+            name
+            for name, one in settings.uplinks.items()
+            if one.dialect == "managed-integrations" and one.takes_identity
+        }
 
     def add(self, name: str, uplink: UplinkSettings) -> None:
         """Start an uplink now, or once the hub has the certificate that it needs."""
@@ -75,7 +82,7 @@ class Uplinks:
             self._start_calls(name, self._named(uplink))
         elif identity is None or not uplink.takes_identity:
             self._start(name, uplink, None)
-        elif identity.current() is None and identity.can_claim:
+        elif identity.current() is None and identity.can_claim and self._claims:
             self._claim(identity, name, uplink)
         elif identity.current() is None:
             self._start(name, uplink, None)
@@ -88,10 +95,7 @@ class Uplinks:
 
         async def live() -> None:
             if name in self._runtime.waiting:
-                async with self._claiming:  # two uplinks of one hub have one certificate
-                    if identity.current() is None:
-                        await identity.provision(uplink, "first start", log.info)
-                        log.info("the hub has got its certificate")
+                await self._provision(identity, name, uplink)
                 if not self._settings.hub.id:
                     self._runtime.hub.hub_id = hub_id(self._settings)
                 del self._runtime.waiting[name]
@@ -100,6 +104,17 @@ class Uplinks:
             await asyncio.Event().wait()  # provisioned once
 
         self._supervisor.add(Unit(f"provisioning at {name}", live, first=1.1, longest=300.0))
+
+    async def _provision(self, identity: "HubIdentity", name: str, uplink: UplinkSettings) -> None:
+        """Until the hub has a certificate. Raises HubError where this uplink cannot get it one."""
+        if name not in self._claims:
+            await self._provisioned.wait()
+            return
+        async with self._claiming:  # two uplinks of one hub have one certificate
+            if identity.current() is None:
+                await identity.provision(uplink, "first start", log.info)
+                log.info("the hub has got its certificate")
+        self._provisioned.set()
 
     def _join(self, identity: "HubIdentity", name: str, uplink: UplinkSettings) -> "Credentials":
         """What an uplink with the hub's own certificate shares with the others; the first one brings the certificate watch."""
