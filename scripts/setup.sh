@@ -16,6 +16,7 @@ need python3 python3 python3-venv
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 need mosquitto mosquitto
 need dbus-daemon dbus-daemon
+need setpriv util-linux
 if [ "$purpose" = test ]; then
     need mosquitto_sub mosquitto-clients
     need systemd-analyze systemd

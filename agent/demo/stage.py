@@ -181,7 +181,8 @@ class Stage:
 
     def _spawn(self, arguments: list[str], log: str, stdout: Any = None) -> subprocess.Popen[bytes]:
         with (self.folder / log).open("ab") as output:
-            command = [sys.executable, "-m", "agent.cli", *arguments]
+            # A demo that is killed leaves no hub behind: it would take the ptys of the next one for its own.
+            command = ["setpriv", "--pdeathsig", "TERM", sys.executable, "-m", "agent.cli", *arguments]
             process = subprocess.Popen(command, stdout=stdout or output, stderr=output)  # noqa: S603  our own program
         self._processes.append(process)
         return process

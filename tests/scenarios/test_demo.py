@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from conftest import until
 
 from agent.demo import nrf_owner, owner
 
@@ -49,6 +50,15 @@ def commands() -> Iterator[bytes]:
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):  # it has ended meanwhile
             yield path.read_bytes()
+
+
+async def test_a_demo_that_is_killed_leaves_no_hub_behind(short: Path) -> None:
+    with running(short) as process:
+        assert process.stdout is not None
+        assert any(line.startswith("2. ") for line in process.stdout)
+        assert any(str(short).encode() in command for command in commands())
+        process.kill()
+        await until(lambda: not any(str(short).encode() in command for command in commands()), timeout=20)
 
 
 def test_a_demo_that_is_told_to_end_leaves_nothing_behind(short: Path) -> None:

@@ -60,7 +60,16 @@ class Daemon:
         config = self._socket.with_name(self._socket.name + ".conf")
         config.write_text(CONFIG.format(socket=self._socket), encoding="utf-8")
         self._socket.unlink(missing_ok=True)
-        command = (program, f"--config-file={config}", "--nofork", "--nopidfile", "--nosyslog", "--print-address")
+        with_us = ("setpriv", "--pdeathsig", "TERM")  # also where we are killed
+        command = (
+            *with_us,
+            program,
+            f"--config-file={config}",
+            "--nofork",
+            "--nopidfile",
+            "--nosyslog",
+            "--print-address",
+        )
         pipe = asyncio.subprocess.PIPE
         self._process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
         if (
