@@ -1,6 +1,7 @@
 """The engine with real journal, trust and slots: whole updates, what ends them, and what is found after a power cut at any point."""
 
 import asyncio
+import errno
 import os
 from contextlib import suppress
 from dataclasses import replace
@@ -16,7 +17,7 @@ from slots_rig import CRASHES, tree
 
 from agent.ota.engine import Engine
 from agent.ota.health import Terms
-from agent.ota.plan import FINAL, HARMLESS, State
+from agent.ota.plan import FINAL, HARMLESS, SETBACKS, State
 from agent.ota.steps import Policy
 from agent.ota.verifier import LOCAL
 from agent.ota.windows import Window
@@ -220,6 +221,26 @@ async def test_a_person_may_end_a_trial(machine: Machine, end: State) -> None:
         machine.starts.append(machine.board.start())
     assert machine.task.state == end
     assert machine.board.start() == ("2.0 B" if well else "1.0 A")
+
+
+async def test_a_manifest_that_contradicts_itself_is_told_apart_from_damage(machine: Machine) -> None:
+    told = update(NEW)
+    told["components"][0]["files"][0]["sha256"] = "0" * 64
+    task = await machine.to_the_end(machine.offer_files(**told))
+    assert (task.state, task.code) == (State.FAILED, "bad-manifest")
+    assert "contradicts itself" in task.detail
+
+
+async def test_an_image_that_the_disk_cannot_read_ends_the_update_and_activates_nothing(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(*_: object) -> bool:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("agent.ota.downloads._right", unreadable)
+    task = await machine.to_the_end(machine.offer_files(**update(NEW)))
+    assert (task.state, task.code, task.setbacks) == (State.FAILED, "damaged", SETBACKS)
+    assert machine.board.start() == "1.0 A"
 
 
 async def test_several_components_are_installed_in_turn(machine: Machine) -> None:
