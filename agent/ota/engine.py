@@ -118,6 +118,8 @@ class Engine:
                 await self.desk.keep(after)
                 await self.desk.rest(self._again)
                 return
+        if after.over and task.state in HARMLESS:
+            await self._steps.clean(after)  # before it is kept: what is cut off is done again
         now = self.tasks[task.key]  # a person may have decided or said something meanwhile
         if now.state == task.state:
             told = replace(after, approved=now.approved, not_before=now.not_before, document=now.document)
