@@ -46,14 +46,17 @@ HELD = ("set-state", "set-primary")
 LOADER = """#!/bin/sh
 cd {folder}/loader
 echo "$1" >> calls
-if [ "$1 $(grep -cx "$1" calls)" = "$(cat hold)" ]; then echo $$ > held; read _ < go; fi
+put() {{ printf %s "$2" > "$1.$$"; mv "$1.$$" "$1"; }}
+held=
+if [ "$1 $(grep -cx "$1" calls)" = "$(cat hold)" ]; then held=1; put held $$; read _ < go; fi
 case "$1" in
     get-primary) cat primary ;;
-    set-primary) printf %s "$2" > primary; printf good > "state-$2" ;;
+    set-primary) put primary "$2"; put "state-$2" good ;;
     get-state) cat "state-$2" ;;
-    set-state) printf %s "$3" > "state-$2" ;;
+    set-state) put "state-$2" "$3" ;;
     get-current) cat booted ;;
 esac
+[ -z "$held" ] || rm held
 """
 
 
@@ -200,7 +203,7 @@ class Update:
         """Points of the agent and of the loader, until the agent's process ends."""
         held, end, left = self.rig.folder / "loader" / "held", time.monotonic() + LIFE, b""
         while True:
-            if held.exists() and held.read_text().strip():
+            if held.exists():
                 yield f"loader {self._hold}"
             if select.select([hears], [], [], 0.01)[0]:
                 more = os.read(hears, 4096)
@@ -237,12 +240,16 @@ class Update:
 
     def _let_go(self, *, lost: bool) -> None:
         """The loader's call goes on, or ends with RAUC before it has done anything."""
-        held = self.rig.folder / "loader" / "held"
+        held, end = self.rig.folder / "loader" / "held", time.monotonic() + LIFE
         if lost:
             os.kill(int(held.read_text()), signal.SIGKILL)
-        else:
-            (self.rig.folder / "loader" / "go").write_text("go\n")
-        held.unlink()
+            held.unlink()
+            return
+        (self.rig.folder / "loader" / "go").write_text("go\n")
+        while held.exists():
+            if time.monotonic() > end:
+                raise AssertionError("the loader does not end")
+            time.sleep(0.001)
 
 
 def _live(update: Update, says: int, waits: int) -> None:
