@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from typing import NoReturn, Protocol
 
 from agent.clock import Clock
-from agent.errors import HubError
 from agent.ota import plan
 from agent.ota.appliers.contract import Applier, ApplierError, Effect, FleetApplier, Image
 from agent.ota.desk import CanceledError, Desk, Source
@@ -117,15 +116,10 @@ class Steps:
         self._offers.pop(task.key, None)
 
     async def clean(self, task: Task) -> None:
-        """It has ended without an activation: nothing of it may be selected. Trouble is told and changes nothing of how it ends."""
-        try:
-            applier = self._applier(await self._component(task)) if task.component else None
-            if applier is not None and not isinstance(
-                applier, FleetApplier
-            ):  # devices get nothing before an activation
-                await applier.clean()
-        except HubError as error:
-            log.warning("update %s: what it leaves: %s", task.key, error.advice)
+        """It has ended without an activation: nothing of it may be selected. Raises HubError."""
+        applier = self._applier(await self._component(task)) if task.component else None
+        if applier is not None and not isinstance(applier, FleetApplier):  # devices get nothing before it
+            await applier.clean()
 
     async def _received(self, task: Task) -> Task:
         offer = await self._offer(task)
