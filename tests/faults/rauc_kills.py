@@ -373,6 +373,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, required=True)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="rauc-kills-") as name:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends the bus and RAUC first
         rig = Rig(Path(name))
         run = Run(rig, random.Random(given.seed))
         try:
