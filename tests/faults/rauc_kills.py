@@ -323,7 +323,7 @@ def drawn(rng: random.Random, most: int) -> Callable[[str], str]:
 
     def wanted(name: str) -> str:
         nonlocal left
-        if left and rng.random() < (0.8 if name.startswith("loader") else 0.1):
+        if left and rng.random() < (0.8 if name.startswith("loader") else 0.05):
             left -= 1
             return rng.choice(VICTIMS)
         return ""
