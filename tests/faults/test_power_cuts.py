@@ -26,6 +26,9 @@ CONTROLS = [
     ("updates", "slot marks + floor"),
     ("rot", BLIND),
 ]
+LAUNCHER = "launcher folder + launcher select + launcher fall back + slot marks + floor"
+if CYCLES:
+    CONTROLS += [("updates", control) for control in ("launcher file", "slot folder", LAUNCHER)]
 
 
 def cut(scenario: str, cuts: int, control: str = "") -> dict[str, Any]:
