@@ -33,9 +33,9 @@ bench: ## Figures, as ratios inside one run
 	@scripts/setup.sh test $(VENV)
 	@$(PYTHON) tests/bench/run.py
 
-faults: ## The long runs: CYCLES=100 kills, power cuts by the hundred for each, unplugs; then every property with many examples
+faults: ## The long runs: CYCLES=100 kills, power cuts by the hundred for each, unplugs, files; then every property with many examples
 	@scripts/setup.sh test $(VENV)
-	@HUB_AGENT_FAULT_CYCLES=$(or $(CYCLES),100) $(PYTHON) -m pytest -s tests/faults --timeout 3600 $(PYTEST_ARGS)
+	@HUB_AGENT_FAULT_CYCLES=$(or $(CYCLES),100) $(PYTHON) -m pytest -s $$(grep -rl --include='test_*.py' HUB_AGENT_FAULT tests) --timeout 7200 $(PYTEST_ARGS)
 	@HUB_AGENT_FAULT_CYCLES=$(or $(CYCLES),100) $(PYTHON) -m pytest -n 4 --dist loadgroup -m hypothesis --timeout 3600 $(PYTEST_ARGS)
 
 clean: ## Remove what was made

@@ -34,13 +34,19 @@ def source(data: bytes, *urls: str, chunk: int = 4096, mapped: bool = True) -> S
 
 
 async def download(
-    path: Path, data: bytes, *urls: str, mapped: bool = True, options: dict[str, Any] | None = None, **policy: Any
+    path: Path,
+    data: bytes,
+    *urls: str,
+    mapped: bool = True,
+    chunk: int = 4096,
+    options: dict[str, Any] | None = None,
+    **policy: Any,
 ) -> tuple[Fetch, list[float]]:
     """A download of `data` that has ended well, and its pauses, which take no time."""
     pauses: list[float] = []
     limits = FetchPolicy(**{**LIMITS, **policy})
     given = {"random": Random(6), "pause": pauses.append, **(options or {})}
-    with Fetch(source(data, *urls, mapped=mapped), path, limits, **given) as made:
+    with Fetch(source(data, *urls, chunk=chunk, mapped=mapped), path, limits, **given) as made:
         await made.run()
         with made.take() as file:
             assert file.read() == data

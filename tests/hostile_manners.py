@@ -5,12 +5,16 @@
 
 import gzip
 import socket
+import time
+import tracemalloc
 from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import formatdate
+from pathlib import Path
 from typing import Any
 
-from hostile_files import Manner, Server, Talk, content, cut, good
+import pytest
+from hostile_files import Manner, Server, Talk, content, cut, download, good
 
 from agent.cloud.rest_answer import RestError, UnavailableError, UnusableError
 from agent.errors import HubError
@@ -18,7 +22,11 @@ from agent.ota.ranges import RangeError
 from agent.ota.trouble import CorruptError, DeadlineError, StalledError
 
 Error = type[HubError] | None
+DATA = content(70_001)
 OTHER = content(70_001, seed=1)
+QUERY = "?X-Sig=CANARY-of-a-signature"
+LONGEST = 10.0  # seconds of a case, on a machine that has other work
+MEMORY = 2_000_000  # bytes that client and server may take together; the bomb holds 16 MiB
 OLD = formatdate(0, usegmt=True)
 BOMB = gzip.compress(bytes(1 << 24))
 MANY = 400  # more than http.client takes
@@ -346,3 +354,39 @@ CASES = (
     Case("swapped-chunks", swapped, CorruptError),
     Case("all-zeros", spoiled(0, bytes(70_001)), CorruptError),
 )
+
+
+async def meet(case: Case, path: Path, *, mapped: bool, chunk: int = 4096, **policy: Any) -> None:
+    """A download from a server with this manner: it ends as it must, soon, in little memory, and tells nobody the signature."""
+    expected, begin = case.ends(mapped=mapped), time.monotonic()
+    tracemalloc.start()
+    try:
+        with Server(DATA) as other, Server(DATA, case.manner) as server:
+            server.other = other.url
+            url = f"{server.url}/f{QUERY}"
+            told = {"mapped": mapped, "chunk": chunk, **policy, **case.policy}
+            if expected is None:
+                await download(path, DATA, url, **told)
+                assert not path.with_name(f"{path.name}.resume").exists()
+            else:
+                with pytest.raises(HubError) as raised:
+                    await download(path, DATA, url, **told)
+                assert type(raised.value) is expected, raised.value
+                assert case.words in str(raised.value)
+                assert raised.value.place.startswith(("GET http", str(path)))
+                assert "CANARY" not in raised.value.advice + repr(raised.value)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < MEMORY
+    assert time.monotonic() - begin < LONGEST
+    assert path.stat().st_size <= len(DATA)
+
+
+def mixable() -> list[Manner]:
+    """Those that take no time, and expect no If-Range that only they can have given."""
+    return [
+        case.manner
+        for case in CASES
+        if not case.policy and "silent" not in case.name and case.manner not in (dated, weak)
+    ]

@@ -9,7 +9,7 @@ from conftest import until
 from ota_rig import HUB, agent, at, file, release, root
 from slots_rig import Board
 
-from agent.clock import Moment
+from agent.clock import Clock, Moment
 from agent.ota.appliers.contract import Applier, Effect
 from agent.ota.desk import Desk
 from agent.ota.downloads import Downloads
@@ -53,6 +53,8 @@ class Machine:
         self.terms, self.policy = QUICK, Policy(hub="hub-1")
         self.fetch = FetchPolicy()
         self.appliers: dict[str, Applier] = {}
+        self.clock: Clock = Still()
+        self.again = 0.02  # seconds after trouble that may pass
         self.starts: list[str] = []
         self.engine: Engine | None = None
         self.journal: Journal | None = None
@@ -71,12 +73,12 @@ class Machine:
         store = Store.open(self.state, Limits(ballast=4096))
         try:
             self.prepare(store)
-            self.journal = Journal(store, Still())
+            self.journal = Journal(store, self.clock)
             floors = Floors(self.board.folder, await self.journal.load())
             desk = Desk(self.journal)
             trust = Trust(self.folder / "root.json", self.state / "roots")
             tuf = self.tuf_offers(floors)
-            verifier = Verifier(trust, HUB, "1.0", floors, Still(), REFUSE, self.fetch, tuf)
+            verifier = Verifier(trust, HUB, "1.0", floors, self.clock, REFUSE, self.fetch, tuf)
             fetcher = Downloads(self.state / "ota" / "files", self.fetch)
             ended: asyncio.Future[Effect] = asyncio.get_running_loop().create_future()
             appliers = {"agent": self.board.slots, **self.appliers}
@@ -85,8 +87,8 @@ class Machine:
             def restart(effect: Effect, _reason: str) -> None:
                 ended.set_result(effect)
 
-            steps = Steps(desk, Still(), verifier, fetcher, appliers, health, self.policy, restart)
-            self.engine = Engine(desk, steps, Still(), again=0.02)
+            steps = Steps(desk, self.clock, verifier, fetcher, appliers, health, self.policy, restart)
+            self.engine = Engine(desk, steps, self.clock, again=self.again)
             tasks = [asyncio.ensure_future(one) for one in (self.engine.live(), work(self.engine), ended)]
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED, timeout=seconds)
             assert done, f"nothing moves: {self.task}"

@@ -13,12 +13,13 @@ from typing import BinaryIO
 
 from agent.errors import StorageError
 from agent.files import disk_trouble, make_folder
-from agent.ota.appliers.contract import Image
+from agent.ota.appliers.contract import ApplierError, Image
 from agent.ota.desk import CanceledError
 from agent.ota.fetch import Fetch, FetchPolicy, Limit, Source
 from agent.ota.manifest import Component, File
 from agent.ota.offer import Offer
 from agent.ota.readback import BLOCK
+from agent.ota.refusals import ContentError
 
 log = logging.getLogger(__name__)
 
@@ -95,21 +96,48 @@ def _shifted(progress: Callable[[int], None], before: int, done: int) -> None:
 
 
 def _verified(path: Path, file: File) -> BinaryIO | None:
-    """The file, at its start, if it is what was signed. Raises StorageError where it cannot be read."""
+    """The file, at its start, if it is what was signed. Raises StorageError, and ApplierError where the manifest contradicts itself."""
     try:
         opened = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
     except FileNotFoundError:
         return None
     except OSError as error:
         raise StorageError(f"an image cannot be read: {error.strerror}", place=str(path)) from error
+    try:
+        right = _right(opened, file)
+    except OSError as error:  # of one part: what can be fetched is fetched again, and that part written again
+        log.warning("%s cannot be read: %s", path, error.strerror)
+        right = False
+    except BaseException:
+        opened.close()
+        raise
+    if not right:
+        opened.close()
+        return None
+    opened.seek(0)
+    return opened
+
+
+def _right(opened: BinaryIO, file: File) -> bool:
     hashed, left = hashlib.sha256(), file.size
     while block := opened.read(min(BLOCK, left + 1)):
         left -= len(block)
         if left < 0:
             break
         hashed.update(block)
-    if left or hashed.hexdigest() != file.sha256:
-        opened.close()
-        return None
+    if left == 0 and hashed.hexdigest() == file.sha256:
+        return True
+    if left == 0 and _each_chunk_is_right(opened, file):
+        text = "each chunk is what was signed, but the whole is not: the manifest contradicts itself"
+        raise ApplierError("bad-manifest", text, place=file.name, remedy="have it signed again")
+    return False
+
+
+def _each_chunk_is_right(opened: BinaryIO, file: File) -> bool:
     opened.seek(0)
-    return opened
+    try:
+        for index in range(len(file.chunks)):
+            file.check(index, opened.read(file.span(index)[1]))
+    except ContentError:
+        return False
+    return True

@@ -20,6 +20,7 @@ from agent.ota.steps import Steps
 log = logging.getLogger(__name__)
 
 AGAIN = 30.0  # seconds after trouble that may pass
+LEAVINGS = 5  # tries
 
 
 class Engine:
@@ -118,6 +119,7 @@ class Engine:
             log.info("update %s was cut off as %s%s: it goes on as %s", task.key, task.state, fact, after.state)
             if after.state in HARMLESS:
                 self._steps.forget(after)  # read as one that is activated: it is verified again before it goes on
+            await self._leave(task, after)
             await self.desk.keep(after)
 
     async def _advance(self, task: Task) -> None:
@@ -141,12 +143,25 @@ class Engine:
                 await self.desk.keep(after)
                 self.desk.rests.put(task.key, self._again)
                 return
+        await self._leave(task, after)
         now = self.tasks[task.key]  # a person may have decided or said something meanwhile
         if now.state == task.state:
             told = replace(after, approved=now.approved, not_before=now.not_before, document=now.document)
             await self.desk.keep(told)
         if after.over:
             self._steps.forget(task)
+
+    async def _leave(self, task: Task, after: Task) -> None:
+        """Have nothing selected of a task that ends before its activation; before its end is kept, so that what is cut off is done again."""
+        for _ in range(LEAVINGS if after.over and task.state in HARMLESS else 0):
+            try:
+                await self._steps.clean(after)
+            except HubError as error:
+                log.warning("update %s: what it leaves: %s", task.key, error.advice)
+                self.desk.attention.clear()
+                await self.desk.rest(self._again)
+            else:
+                break
 
     def _after_cancel(self, task: Task) -> Task:
         told = self.desk.withdrawn(task)

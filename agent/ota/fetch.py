@@ -114,7 +114,6 @@ class Fetch:
         own = [Limit(policy.bandwidth, clock)] if policy.bandwidth else []
         self._limits = own + ([shared] if shared is not None else [])
         self._block = min([BLOCK, *(limit.step for limit in self._limits if limit.step)])
-        self._buffer = memoryview(bytearray(self._block))
         self._image = Image(path, source, tries=policy.chunk_tries, unsynced=policy.unsynced, check=self._line.check)
         self._tell: Callable[[int], object] = _nothing
         self._told = -1
@@ -271,14 +270,14 @@ class Fetch:
             best = image.best
             count = self._read(response, min(image.room, span.end - image.done), image.done)
             try:
-                image.write(self._buffer[:count])
+                image.write(count)
             finally:
                 if image.best > best:
                     self._mirrors.progressed(mirror)
             self._show()
 
     def _read(self, response: HTTPResponse, most: int, position: int) -> int:
-        count = self._line.read(response, self._buffer[: min(most, self._block)])
+        count = self._line.read(response, self._image.space(min(most, self._block)))
         self.counters.fetched += count
         self.counters.again += max(0, min(count, self._image.best - position))
         wait = max((limit.take(count) for limit in self._limits), default=0.0)

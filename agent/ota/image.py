@@ -8,6 +8,7 @@ import errno
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -20,6 +21,10 @@ from agent.ota.readback import BLOCK, ReadBack
 from agent.ota.source import Chunk, Source
 from agent.ota.trouble import CorruptError, NoSpaceError
 
+log = logging.getLogger(__name__)
+
+HELD = 4 << 20  # bytes of memory
+STEP = 1 << 20  # bytes that are handed over to be read back at once, at most
 _NOTE = ".resume"
 _LONGEST_NOTE = 4096
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -31,21 +36,23 @@ class DamagedError(CorruptError):
 
 
 class Image:
-    """`path` as it fills. `done`: bytes that it has, `verified`: of these the ones that are known to be right; `best`: the most it ever had.
+    """`path` as it fills. `done`: bytes that it has; `best`: the most it ever had.
 
-    `origin` is (mirror's key, validator) of what was written, for a download without a chunk map.
+    `origin` is (mirror's key, validator) of what was written, for a download without a chunk map. With one, each chunk is hashed when it
+    comes, and what is read back of it is compared with what is still held in memory.
     """
 
     def __init__(self, path: Path, source: Source, *, tries: int, unsynced: int, check: Callable[[], object]) -> None:
         self.path, self._source, self._tries, self._unsynced, self._check = path, source, tries, unsynced, check
-        self.done = self.verified = self.best = 0
+        self.done = self.best = 0
         self.origin = ("", "")
         self._handed = self._noted = 0
         self._again: dict[int, int] = {}
         self._mixed = False
         self._descriptor = -1
         self._back: ReadBack | None = None
-        self._buffer = memoryview(bytearray(BLOCK))
+        self._buffer = memoryview(bytearray(_held(source)))
+        self._step = min(source.chunk_size, STEP)
         self._note = path.with_name(path.name + _NOTE)
         self._begin(0)
 
@@ -68,7 +75,7 @@ class Image:
                 self._take_room()
                 os.fsync(self._descriptor)
                 sync_folder(self.path.parent)
-            self._back = ReadBack(self._descriptor, ahead=self._unsynced, note=self._write_note, check=self._check)
+            self._back = self._followed()
             self._hand_over()
         except BaseException:
             self.close()
@@ -94,8 +101,17 @@ class Image:
         """Bytes that may be written at once: no write crosses the end of a chunk."""
         return self._chunk.end - self.done
 
-    def write(self, data: memoryview) -> None:
-        """Raises DamagedError at the end of a chunk that is wrong, CorruptError when it was fetched too often, StorageError."""
+    def space(self, most: int) -> memoryview:
+        """Where the next bytes are to be put, up to `most` of them; `write` takes them from there."""
+        begin = self.done % len(self._buffer)
+        return self._buffer[begin : begin + min(most, BLOCK)]
+
+    def write(self, count: int) -> None:
+        """The first `count` bytes of the space.
+
+        Raises DamagedError at the end of a chunk that is wrong, CorruptError when it was fetched too often, StorageError.
+        """
+        data = self.space(count)
         with self._disk():
             at, left = self.done, data
             while left:
@@ -107,7 +123,7 @@ class Image:
         self.best = max(self.best, self.done)
         if self.done == self._chunk.end:
             self._end_chunk()
-        if self.verified > self._handed or self.done - self._handed >= self._source.chunk_size:
+        if self.done - self._handed >= self._step:
             self._hand_over()
 
     def anew(self) -> None:
@@ -126,15 +142,18 @@ class Image:
 
         Raises CorruptError when that cannot help, StorageError.
         """
-        with self._disk(), self._durable() as back:
-            whole = back.digest(self._source.size)
-        if whole == self._source.sha256:
-            with self._disk():
-                self._forget_note()
-            self.verified = self.done
+        if self._source.chunks:
+            try:
+                self._hand_over(ahead=0)
+            except DamagedError:
+                return False
             return True
-        with self._disk():
-            return self._find_damage()
+        with self._disk(), self._durable() as back:
+            if back.digest(self._source.size) != self._source.sha256:
+                self._begin_again()
+                return False
+            self._forget_note()
+        return True
 
     # ---- inside -----------------------------------------------------------------------------------------------------
 
@@ -144,7 +163,7 @@ class Image:
             self._back = None
 
     def _begin(self, offset: int) -> None:
-        self.done = self.verified = offset
+        self.done = offset
         self._handed = min(self._handed, offset)
         if offset < self._source.size:
             self._chunk = self._source.chunk_at(offset)
@@ -157,11 +176,26 @@ class Image:
         if self._source.chunks:
             self._begin(self.done)
 
-    def _hand_over(self) -> None:
-        """What may be synced and read back: what is right, or, without a chunk map, all there is."""
-        self._handed = self.verified if self._source.chunks else self.done
+    def _followed(self) -> ReadBack:
+        """With a chunk map what is there was read from the disk already; nothing may be overwritten in memory before it was compared."""
+        size, wrapped = self._source.size, len(self._buffer) - self._step - BLOCK
+        mapped = bool(self._source.chunks)
+        return ReadBack(
+            self._descriptor,
+            at=self.done if mapped else 0,
+            held=self._buffer if mapped else self._buffer[:0],
+            ahead=min(self._unsynced, wrapped) if mapped and len(self._buffer) < size else self._unsynced,
+            note=self._write_note,
+            check=self._check,
+        )
+
+    def _hand_over(self, ahead: int | None = None) -> None:
+        """What was written may be synced and read back. Raises as `write`."""
+        self._handed = self.done
         with self._disk(), self._durable() as back:
-            back.reach(self._handed)
+            back.reach(self._handed, ahead=ahead)
+        if back.spoiled >= 0:
+            self._damaged(self._source.chunk_at(back.spoiled), "was written and is read back as something else")
 
     @contextmanager
     def _durable(self) -> Iterator[ReadBack]:
@@ -178,11 +212,13 @@ class Image:
     def _forget(self) -> None:
         """What was read back does not count."""
         with self._disk(), self._durable() as back:
-            back.anew()
+            back.rewind(0)
             self._noted = 0
             self._forget_note()
 
     def _damaged(self, chunk: Chunk, what: str) -> None:
+        with self._disk(), self._durable() as back:
+            back.rewind(chunk.start)
         self._begin(chunk.start)
         count = self._again[chunk.number] = self._again.get(chunk.number, 0) + 1
         if count > self._tries:
@@ -190,27 +226,20 @@ class Image:
             raise CorruptError(text, place=str(self.path), remedy=_BAD, chunk=chunk.number)
         raise DamagedError(f"chunk {chunk.number} {what}", place=str(self.path), remedy=_BAD, chunk=chunk.number)
 
-    def _find_damage(self) -> bool:
-        """The whole is wrong: which part? Raises CorruptError."""
-        if not self._source.chunks:
-            if not self._mixed or self._again.get(0, 0) >= self._tries:
-                raise CorruptError("the file is not what was signed", place=str(self.path), remedy=_BAD)
-            self._again[0] = self._again.get(0, 0) + 1
-            self.anew()
-            return False
-        self._forget()
-        good = self._good_chunks()
-        if good == self._source.size:
-            text = "each chunk is what was signed, but the whole is not: the manifest contradicts itself"
-            raise CorruptError(text, place=str(self.path), remedy="have it signed again")
-        with suppress(DamagedError):
-            self._damaged(self._source.chunk_at(good), "was written and is read back as something else")
-        return False
+    def _begin_again(self) -> None:
+        """The whole is wrong, and nobody knows where. Raises CorruptError where another try cannot help."""
+        if not self._mixed or self._again.get(0, 0) >= self._tries:
+            raise CorruptError("the file is not what was signed", place=str(self.path), remedy=_BAD)
+        self._again[0] = self._again.get(0, 0) + 1
+        self.anew()
 
     def _keep(self) -> None:
         """What a former run left: chunks up to the first that is wrong, or what the note tells of."""
         size = os.fstat(self._descriptor).st_size
-        offset = self._good_chunks() if self._source.chunks else self._from_note(size)
+        if size:  # what a killed run has left in memory alone must not count
+            os.fsync(self._descriptor)
+            os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        offset = self._good_chunks(size) if self._source.chunks else self._from_note(size)
         if offset < size:
             os.ftruncate(self._descriptor, offset)
         self._mixed = offset > 0
@@ -223,13 +252,16 @@ class Image:
             return size  # it was finished, which takes the note away
         return min(length, size)
 
-    def _good_chunks(self) -> int:
-        """The end of the last chunk before the first that is wrong."""
-        size = os.fstat(self._descriptor).st_size
+    def _good_chunks(self, size: int) -> int:
+        """The end of the last chunk before the first that is wrong, or that the disk cannot read: written again, it may be well."""
         offset = 0
         while offset < self._source.size:
             chunk = self._source.chunk_at(offset)
-            if chunk.end > size or self._digest(chunk.start, chunk.end) != chunk.sha256:
+            try:
+                if chunk.end > size or self._digest(chunk.start, chunk.end) != chunk.sha256:
+                    break
+            except OSError as error:
+                log.warning("%s: chunk %d cannot be read and is fetched again: %s", self.path, chunk.number, error)
                 break
             offset = chunk.end
         return offset
@@ -238,10 +270,11 @@ class Image:
         """SHA-256 of the file's bytes from the disk; those that it does not have are left out."""
         found = hashlib.sha256()
         while start < end:
-            count = os.preadv(self._descriptor, [self._buffer[: min(BLOCK, end - start)]], start)
+            piece = self._buffer[: min(BLOCK, end - start)]
+            count = os.preadv(self._descriptor, [piece], start)
             if not count:
                 break
-            found.update(self._buffer[:count])
+            found.update(piece[:count])
             start += count
             self._check()
         return found.hexdigest()
@@ -322,6 +355,11 @@ class Image:
         if self._note.exists():
             self._note.unlink()
             sync_folder(self.path.parent)
+
+
+def _held(source: Source) -> int:
+    """Bytes of memory: with a chunk map, what came last is held until it was read back."""
+    return min(HELD, -(-source.size // BLOCK) * BLOCK) if source.chunks else BLOCK
 
 
 def discard(path: Path) -> None:

@@ -1,7 +1,8 @@
 """Syncs what a download has written and reads it back from the disk, in a thread of its own while more is received.
 
 Done after the download it would cost its time once more; done by the receiving thread, each fsync would be a hole in the transfer. It takes
-whatever has come meanwhile, so a slow network has each chunk synced and a slow disk has many at once.
+whatever has come meanwhile, so a slow network has each chunk synced and a slow disk has many at once. What was hashed when it came is only
+compared with what is still held of it: a comparison costs a tenth of a hash.
 """
 
 import hashlib
@@ -14,33 +15,43 @@ _LOOK = 0.2  # seconds between two looks whether the download was canceled
 
 
 class ReadBack:
-    """Follows the bytes that are right, up to `reach`. `at`: bytes that are on the disk and were read back; `note` is told of it.
+    """Follows what is written, from `at` on up to `reach`. `at`: bytes that are on the disk and were read back; `note` is told of it.
 
+    `held`: what came last, byte n of the file at n modulo its length, to compare with; empty to hash the whole file instead.
     `ahead`: bytes that may be written and not yet be on the disk. `check` is called while `reach` waits, and ends that by what it raises.
+    `spoiled`: the first place that was read back as something else, -1 for none; `rewind` goes on from there, or from before it.
     """
 
     def __init__(
-        self, descriptor: int, *, ahead: int, note: Callable[[int], None], check: Callable[[], object]
+        self,
+        descriptor: int,
+        *,
+        at: int,
+        held: memoryview,
+        ahead: int,
+        note: Callable[[int], None],
+        check: Callable[[], object],
     ) -> None:
-        self._descriptor, self._ahead, self._note, self._check = descriptor, ahead, note, check
+        self._descriptor, self._held, self._ahead, self._note, self._check = descriptor, held, ahead, note, check
         self._changed = threading.Condition()
-        self._goal = self.at = 0
+        self._goal = self.at = at
+        self.spoiled = -1
         self._hash = hashlib.sha256()
         self._ended = False
         self._trouble: BaseException | None = None
-        self._buffer = memoryview(bytearray(BLOCK))
+        self._buffer = bytearray(BLOCK)
         self._thread = threading.Thread(target=self._work, name="ota-read-back", daemon=True)
         self._thread.start()
 
     def reach(self, end: int, *, ahead: int | None = None) -> None:
-        """The bytes before `end` are written and right. Waits while too many are not on the disk. Raises OSError, and what `check` raises."""
+        """The bytes before `end` are written. Waits while too many are not on the disk. Raises OSError, and what `check` raises."""
         most = self._ahead if ahead is None else ahead
         if end > self._goal:  # of what is not yet written this starts the writing: less is left for fsync to wait for
             os.posix_fadvise(self._descriptor, self._goal, end - self._goal, os.POSIX_FADV_DONTNEED)
         with self._changed:
             self._goal = end
             self._changed.notify_all()
-            while self._trouble is None and end - self.at > most:
+            while self._trouble is None and self.spoiled < 0 and end - self.at > most:
                 self._changed.wait(_LOOK)
                 self._check()
             if self._trouble is not None:
@@ -51,11 +62,12 @@ class ReadBack:
         self.reach(size, ahead=0)
         return self._hash.hexdigest()
 
-    def anew(self) -> None:
-        """Nothing of what was read counts. Raises as `reach`."""
+    def rewind(self, offset: int) -> None:
+        """What is written from `offset` on does not count; without `held` it can only be all. Raises as `reach`."""
         self.reach(self._goal, ahead=0)
         with self._changed:
-            self._goal = self.at = 0
+            self._goal = self.at = min(self.at, offset)
+            self.spoiled = -1
             self._hash = hashlib.sha256()
 
     def end(self) -> None:
@@ -69,10 +81,11 @@ class ReadBack:
         try:
             while (goal := self._next()) is not None:
                 os.fsync(self._descriptor)
-                self._read(goal)
-                self._note(goal)
+                end = self._read(goal)
+                if end == goal:
+                    self._note(goal)
                 with self._changed:
-                    self.at = goal
+                    self.at, self.spoiled = end, -1 if end == goal else end
                     self._changed.notify_all()
         except BaseException as error:  # noqa: BLE001  the receiving thread is told
             with self._changed:
@@ -81,16 +94,34 @@ class ReadBack:
 
     def _next(self) -> int | None:
         with self._changed:
-            self._changed.wait_for(lambda: self._ended or self._goal > self.at)
+            self._changed.wait_for(lambda: self._ended or (self.spoiled < 0 and self._goal > self.at))
             return None if self._ended else self._goal
 
-    def _read(self, goal: int) -> None:
-        """What the disk lacks is left out: the hash tells."""
+    def _read(self, goal: int) -> int:
+        """The end of what is as it was written. Without `held` what the disk lacks is left out: the hash tells."""
         os.posix_fadvise(self._descriptor, self.at, goal - self.at, os.POSIX_FADV_DONTNEED)  # from the disk, not memory
         os.posix_fadvise(
             self._descriptor, self.at, goal - self.at, os.POSIX_FADV_WILLNEED
-        )  # while the first part is hashed
-        start = self.at
-        while start < goal and (count := os.preadv(self._descriptor, [self._buffer[: goal - start]], start)):
-            self._hash.update(self._buffer[:count])
+        )  # while the first part is looked at
+        view, start = memoryview(self._buffer), self.at
+        while start < goal and (count := os.preadv(self._descriptor, [view[: self._piece(start, goal)]], start)):
+            if not self._held:
+                self._hash.update(view[:count])
+            elif not self._same(start, count):
+                return start + self._difference(start, count)
             start += count
+        return start if self._held else goal
+
+    def _piece(self, start: int, goal: int) -> int:
+        """Bytes to read at once: what is held of them lies in one piece."""
+        return min(BLOCK, goal - start, len(self._held) - start % len(self._held) if self._held else BLOCK)
+
+    def _same(self, start: int, count: int) -> bool:
+        begin = start % len(self._held)
+        held = self._held[begin : begin + count]
+        return self._buffer == held if count == BLOCK else self._buffer[:count] == held  # memcmp: two views are slow
+
+    def _difference(self, start: int, count: int) -> int:
+        begin = start % len(self._held)
+        pairs = enumerate(zip(self._buffer[:count], self._held[begin : begin + count], strict=True))
+        return next(at for at, (found, written) in pairs if found != written)

@@ -133,6 +133,12 @@ class Steps:
         """It is over."""
         self._offers.pop(task.key, None)
 
+    async def clean(self, task: Task) -> None:
+        """It has ended without an activation: nothing of it may be selected. Raises HubError."""
+        applier = self._applier(await self._component(task)) if task.component else None
+        if applier is not None and not isinstance(applier, FleetApplier):  # devices get nothing before it
+            await applier.clean()
+
     async def _received(self, task: Task) -> Task:
         offer = await self._renewing(task, self._offer)
         facts = {"digest": offer.verified.digest, MANIFEST: offer.envelope.decode(), "floor": offer.floor}

@@ -1,8 +1,10 @@
 """Firmware into one Zigbee device, as fast as it asks for it, beside zigpy's own OTA server; and what commands to another device pay for it.
 
 The simulated radio takes 2 ms for a frame, so that a request and its block take 4 ms and 50 bytes go in that: the block-request limit.
-zigpy's server is measured at the same stick and device, in turn; neither pauses between blocks. Then commands are timed: without a
-transfer, with one at full speed, and with one at the pace that the driver keeps by default. The home is a process of its own.
+zigpy's server is measured at the same stick and device, in turn, each first every other time; neither pauses between blocks. They are
+compared by the block that nine of ten take longer than: what else the machine does hits most blocks of either, and not the same. Then
+commands are timed, in turns as well: without a transfer, with one at full speed, and with one at the pace that the driver keeps by default.
+The home is a process of its own.
 """
 
 import asyncio
@@ -12,6 +14,7 @@ import subprocess
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +35,10 @@ from drivers.zigbee.driver import INFO
 from drivers.zigbee.ota_transfer import BLOCK_SIZE, Terms
 from drivers.zigbee.settings import ZigbeeSettings
 
-ROUNDS = 5
-SIZE = 25_000  # bytes of an image at full speed
-COMMANDS = 120
+ROUNDS = 8
+SIZE, LONG, PACED = 12_000, 75_000, 6_250  # bytes of an image: to compare, beside commands at full speed, and paced
+UNDISTURBED = 0.1  # of the blocks
+TURNS, COMMANDS = 3, 40  # of commands, and of each of their turns
 PAUSE = (
     0.05  # seconds between two: faster, and sequence numbers return while zigpy still takes equal answers for doubles
 )
@@ -48,7 +52,7 @@ NETWORK = {"backup_enabled": False, "topology_scan_enabled": False, "ota": {"ena
 
 
 class Stopwatch:
-    """Bytes a second between the first block and the last."""
+    """Bytes a second: `rate` between the first block and the last, `undisturbed` where nothing else was in the way."""
 
     def __init__(self) -> None:
         self.marks: list[tuple[float, int]] = []
@@ -60,6 +64,11 @@ class Stopwatch:
     def rate(self) -> float:
         (begin, first), (end, last) = self.marks[0], self.marks[-1]
         return (last - first) / (end - begin)
+
+    @property
+    def undisturbed(self) -> float:
+        steps = [(after - before, done - had) for (before, had), (after, done) in pairwise(self.marks) if done > had]
+        return median([float(size) for _, size in steps]) / percentile([taken for taken, _ in steps], UNDISTURBED)
 
 
 @asynccontextmanager
@@ -85,14 +94,14 @@ async def seen(said: list[DriverEvent], wanted: Callable[[DriverEvent], bool], c
         await asyncio.sleep(0.02)
 
 
-async def ours(folder: Path, version: int) -> float:
+async def ours(folder: Path, version: int) -> Stopwatch:
     async with driver(folder, 0.0) as (made, _):
         watch = Stopwatch()
         await made.update_firmware(key(), put(folder, version, SIZE), progress=watch)
-        return watch.rate
+        return watch
 
 
-async def zigpys(folder: Path, version: int) -> float:
+async def zigpys(folder: Path, version: int) -> Stopwatch:
     config = {
         "device": {"path": str(folder / "stick")},
         "database_path": str(folder / "state" / "zigbee.db"),
@@ -112,9 +121,16 @@ async def zigpys(folder: Path, version: int) -> float:
         await asyncio.sleep(2.0)  # the device restarts; zigpy would wait for 10 s more
         update.cancel()
         await asyncio.gather(update, return_exceptions=True)
-        return watch.rate
+        return watch
     finally:
         await app.shutdown()
+        while held(folder / "stick"):  # its transport closes a little later
+            await asyncio.sleep(0.02)
+
+
+def held(path: Path) -> bool:
+    """Whether this process has it open."""
+    return any(one.resolve() == path.resolve() for one in Path("/proc/self/fd").iterdir())
 
 
 def put(folder: Path, version: int, size: int) -> Path:
@@ -123,10 +139,15 @@ def put(folder: Path, version: int, size: int) -> Path:
     return path
 
 
-async def commands(made: Any) -> list[float]:
+async def warm(made: Any) -> None:
+    """What the start of a driver costs is over."""
+    await commands(made, COMMANDS // 4)
+
+
+async def commands(made: Any, count: int = COMMANDS) -> list[float]:
     """Seconds of single commands to the other device, one after the other."""
     taken: list[float] = []
-    while len(taken) < COMMANDS:
+    while len(taken) < count:
         action = Action("1", "matter.OnOff@1.4", "On" if len(taken) % 2 else "Off")
         begin = time.perf_counter()
         await made.execute(Command("t", DeviceId("zigbee", key(2)), (action,), SystemClock().now().mono + 10))
@@ -141,6 +162,7 @@ async def meanwhile(folder: Path, interval: float, size: int, version: int) -> t
         update = asyncio.ensure_future(made.update_firmware(key(), put(folder, version, size), progress=watch))
         while not watch.marks:
             await asyncio.sleep(0.01)
+        await warm(made)
         taken = await commands(made)
         under_way = not update.done()
         await update
@@ -153,40 +175,63 @@ def spread(name: str, seconds: list[float]) -> dict[str, float]:
     return {f"{name}_p50_ms": percentile(seconds, 0.5) * 1e3, f"{name}_p99_ms": percentile(seconds, 0.99) * 1e3}
 
 
-async def measure(folder: Path) -> None:
-    version = 100
-    async with driver(folder, 0.0) as (made, said):
-        await made.discover(Discovery("d", "ZIGBEE", 60))
-        await seen(said, lambda event: isinstance(event, DeviceFound), 2)
-    mine, theirs = list[float](), list[float]()
-    for _ in range(ROUNDS):
-        mine.append(await ours(folder, version := version + 1))
-        theirs.append(await zigpys(folder, version := version + 1))
+async def compare(folder: Path, version: int) -> int:
+    """Transfers by either server, in pairs; the last version."""
+    mine, theirs = list[Stopwatch](), list[Stopwatch]()
+    for number in range(ROUNDS):
+        pair = ((ours, mine), (zigpys, theirs))
+        for transfer, watches in pair if number % 2 else pair[::-1]:
+            version += 1
+            watches.append(await transfer(folder, version))
+    ratios = [one.undisturbed / other.undisturbed for one, other in zip(mine, theirs, strict=True)]
+    best = median([watch.undisturbed for watch in mine])
     figure(
         "zigbee ota",
-        bytes_per_s=median(mine),
-        zigpy_bytes_per_s=median(theirs),
-        ratio_to_zigpy=median([one / other for one, other in zip(mine, theirs, strict=True)]),
+        bytes_per_s=median([watch.rate for watch in mine]),
+        undisturbed_bytes_per_s=best,
+        zigpy_undisturbed_bytes_per_s=median([watch.undisturbed for watch in theirs]),
+        ratio_to_zigpy=median(ratios),
+        lowest=min(ratios),
+        highest=max(ratios),
+        ratio_of_whole_transfers=median([one.rate / other.rate for one, other in zip(mine, theirs, strict=True)]),
         block_request_limit=LIMIT,
-        of_limit=median(mine) / LIMIT,
+        of_limit=best / LIMIT,
         load=os.getloadavg()[0],
     )
-    async with driver(folder, 0.0) as (made, _):
-        await commands(made)  # what the start of a driver costs is over
-        idle = await commands(made)
-    fast, rate = await meanwhile(folder, 0.0, 5 * SIZE, version := version + 1)
-    paced, pace = await meanwhile(folder, Terms().interval, SIZE // 4, version + 1)
+    return version
+
+
+async def beside(folder: Path, version: int) -> None:
+    """Commands without a transfer, beside one at full speed, and beside a paced one."""
+    idle, fast, paced = list[float](), list[float](), list[float]()
+    rates, paces = list[float](), list[float]()
+    for _ in range(TURNS):
+        async with driver(folder, 0.0) as (made, _said):
+            await warm(made)
+            idle += await commands(made)
+        taken, rate = await meanwhile(folder, 0.0, LONG, version := version + 1)
+        fast, rates = fast + taken, [*rates, rate]
+        taken, pace = await meanwhile(folder, Terms().interval, PACED, version := version + 1)
+        paced, paces = paced + taken, [*paces, pace]
     figure(
         "commands beside zigbee ota",
         **spread("idle", idle),
         **spread("full_speed", fast),
         **spread("paced", paced),
+        ratio_p50_full_speed=median(fast) / median(idle),
         ratio_p99_full_speed=percentile(fast, 0.99) / percentile(idle, 0.99),
         ratio_p99_paced=percentile(paced, 0.99) / percentile(idle, 0.99),
-        full_speed_bytes_per_s=rate,
-        paced_bytes_per_s=pace,
+        full_speed_bytes_per_s=median(rates),
+        paced_bytes_per_s=median(paces),
         load=os.getloadavg()[0],
     )
+
+
+async def measure(folder: Path) -> None:
+    async with driver(folder, 0.0) as (made, said):
+        await made.discover(Discovery("d", "ZIGBEE", 60))
+        await seen(said, lambda event: isinstance(event, DeviceFound), 2)
+    await beside(folder, await compare(folder, 100))
 
 
 def table(values: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from conftest import until
 from ota_rig import agent, file
 
 from agent.errors import TryAgainError
@@ -90,6 +91,65 @@ async def test_a_boot_loader_that_fell_back_is_noticed(board: RaucBoard) -> None
     await update.rauc.activate(update.component)
     await update.reboot("A")
     assert await update.runs() == Runs.FELL_BACK
+
+
+class KilledError(Exception):
+    """The agent goes no further."""
+
+
+async def _installed_and_killed(update: Update, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RAUC selects what it has installed, and the agent is killed before it can say no."""
+
+    async def mark(*_: object) -> None:
+        raise KilledError
+
+    with monkeypatch.context() as patched, suppress(KilledError):
+        patched.setattr("agent.ota.appliers.rauc._Installer.mark", mark)
+        await update.write()
+    assert update.board.primary == "B"
+
+
+async def test_what_is_installed_is_not_selected_before_it_is_activated(
+    board: RaucBoard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update = Update(board, board.bundle("2.0", b"x" * 4096))
+    await update.write()
+    assert board.primary == "A"
+    await _installed_and_killed(update, monkeypatch)
+    assert not await update.rauc.check(update.component)
+    await update.rauc.clean()
+    assert board.primary == "A"
+    with pytest.raises(ApplierError, match="does not hold it"):
+        await update.rauc.activate(update.component)
+
+
+async def test_a_board_that_boots_what_nobody_has_activated_keeps_its_way_back(
+    board: RaucBoard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update, before = Update(board, board.bundle("2.0", b"x" * 4096)), (board.folder / "slot0").read_bytes()
+    await _installed_and_killed(update, monkeypatch)
+    await update.reboot()
+    assert board.booted == "B"
+    await update.write()
+    assert (board.folder / "slot0").read_bytes() == before
+    assert await update.rauc.check(update.component)
+    assert await update.rauc.activate(update.component) == Effect.DONE
+    assert await update.runs() == Runs.ON_TRIAL
+    assert await update.rauc.roll_back(update.component) == Effect.REBOOT
+    await update.reboot()
+    assert (board.booted, await update.runs()) == ("A", Runs.FELL_BACK)
+
+
+async def test_what_rauc_does_for_an_agent_that_was_killed_is_waited_for(board: RaucBoard) -> None:
+    update = Update(board, board.bundle("2.0", os.urandom(3 << 20)))
+    first = asyncio.create_task(update.write())
+    await until(lambda: len(update.seen) > 1, 10.0, "the installation")
+    first.cancel()
+    with suppress(asyncio.CancelledError):
+        await first
+    await update.write()
+    assert await update.rauc.check(update.component)
+    assert board.primary == "A"
 
 
 @pytest.mark.parametrize("wrong", ["flipped", "cut", "other board"])

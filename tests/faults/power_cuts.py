@@ -23,11 +23,12 @@ from faults.power_disk import Disk
 from faults.power_downloads import Downloads
 from faults.power_files import Certificates, Files
 from faults.power_fs import Life, PowerFs
+from faults.power_rot import Rot
 from faults.power_scenario import LostError, Scenario
 from faults.power_store import Rows
 from faults.power_updates import Updates
 
-SCENARIOS: dict[str, type[Scenario]] = {one.name: one for one in (Rows, Files, Certificates, Downloads, Updates)}
+SCENARIOS: dict[str, type[Scenario]] = {one.name: one for one in (Rows, Files, Certificates, Downloads, Updates, Rot)}
 FRESH = 3  # cuts on every other disk at most: many disks are new, where folders and files are still to be made
 
 
@@ -47,6 +48,8 @@ class Run:
             scenario = self._kind(Path(name), self.rng)
             disk.take(Path(name))
             with PowerFs(Path(name), disk) as fs:
+                if isinstance(scenario, Rot):
+                    scenario.watch(disk)
                 try:
                     self._story(scenario, fs, most)
                 finally:
@@ -64,6 +67,8 @@ class Run:
             ):  # or it has ended, and nothing runs
                 left -= 1
                 self._cut(life, fs)
+                if isinstance(scenario, Rot):
+                    scenario.age(fs.disk)
                 self.where[scenario.where] += 1
         self.ends.update(scenario.ends)
 

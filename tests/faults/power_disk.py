@@ -8,6 +8,8 @@ one way of its own, and all folders lose their unsynced names in one way:
     kept        all of it is
     torn        the first so many are, and of the next write some sectors, not all of them sound
     reordered   some of them are, whatever their order was; of some writes some sectors
+
+Beside that sectors go bad by themselves: "rotten" ones hold something else, "unreadable" ones give EIO until they are written again.
 """
 
 import random
@@ -22,6 +24,7 @@ from typing import TypeVar
 SECTOR = 512
 DAMAGED = 0.1  # of the sectors of a torn write
 DROPPED, KEPT, TORN, REORDERED = WAYS = ("dropped", "kept", "torn", "reordered")
+ROTTEN, UNREADABLE = "rotten", "unreadable"
 ROOT = 1
 
 Write = tuple[int, bytes]  # offset, data
@@ -42,6 +45,7 @@ class Node:
     kept: bytearray = field(default_factory=bytearray)
     kept_names: dict[bytes, "Node"] = field(default_factory=dict)
     changes: list[Change] = field(default_factory=list)
+    unreadable: set[int] = field(default_factory=set)  # sectors
 
     @property
     def is_folder(self) -> bool:
@@ -54,6 +58,7 @@ class Disk:
     def __init__(self, deaf: Callable[[bool, bytes], bool] = lambda _folder, _name: False) -> None:
         self.nodes = {ROOT: Node(ROOT, stat.S_IFDIR | 0o755)}
         self.lost: Counter[str] = Counter()  # what cuts have done, by way and kind
+        self.after_sync: Callable[[Node], object] = lambda _node: None
         self._next, self._deaf = ROOT + 1, deaf
         self._namings: list[tuple[Naming, ...]] = []  # in order; the parts of one are kept together
 
@@ -83,6 +88,9 @@ class Disk:
     def change(node: Node, change: Change) -> None:
         _apply(node.data, change)
         node.changes.append(change)
+        if node.unreadable:
+            begin, end = (change, 1 << 62) if isinstance(change, int) else (change[0], change[0] + len(change[1]))
+            node.unreadable -= {one for one in node.unreadable if begin // SECTOR <= one < -(-end // SECTOR)}
 
     # ---- what lasts -------------------------------------------------------------------------------------------------
 
@@ -96,6 +104,8 @@ class Disk:
         node.changes.clear()
         if node.is_folder:
             self._sync_names(node)
+        else:
+            self.after_sync(node)
 
     def _sync_names(self, folder: Node) -> None:
         """Its namings, and what went before them in folders that share one with it."""
@@ -136,6 +146,24 @@ class Disk:
         for node in found.values():
             node.data, node.names = bytearray(node.kept), dict(node.kept_names)
             node.changes.clear()
+
+    # ---- what goes bad ----------------------------------------------------------------------------------------------
+
+    def files(self) -> list[tuple[str, Node]]:
+        """All that hold something, with their paths."""
+        return [(path, node) for path, node in _walk(self.root, "") if node.data]
+
+    def spoil(self, node: Node, rng: random.Random) -> None:
+        """One of its sectors."""
+        sector, way = rng.randrange(-(-len(node.data) // SECTOR)), rng.choice((ROTTEN, UNREADABLE))
+        self.lost[f"{way} sectors"] += 1
+        if way == UNREADABLE:
+            node.unreadable.add(sector)
+            return
+        at = rng.randrange(sector * SECTOR, min(len(node.data), (sector + 1) * SECTOR))
+        for data in (node.data, node.kept):
+            if at < len(data):
+                data[at] ^= 1 << rng.randrange(8)
 
     # ---- to begin with ----------------------------------------------------------------------------------------------
 
@@ -211,3 +239,12 @@ def _reach(node: Node, found: dict[int, Node]) -> None:
     for one in node.kept_names.values():
         if one.number not in found:
             _reach(one, found)
+
+
+def _walk(folder: Node, path: str) -> Iterable[tuple[str, Node]]:
+    for name, node in folder.names.items():
+        found = f"{path}/{name.decode()}"
+        if node.is_folder:
+            yield from _walk(node, found)
+        else:
+            yield found, node

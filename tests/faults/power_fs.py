@@ -277,6 +277,8 @@ class PowerFs:
 
     def _read(self, node: Node, body: bytes) -> bytes:
         offset, size = struct.unpack_from("<QI", body, 8)
+        if any(offset // SECTOR <= sector < -(-(offset + size) // SECTOR) for sector in node.unreadable):
+            raise OSError(errno.EIO, "")
         return bytes(node.data[offset : offset + size])
 
     def _write(self, node: Node, body: bytes) -> bytes:

@@ -199,7 +199,8 @@ def _whole(db: sqlite3.Connection) -> Content:
         rows[(OUTBOX, str(key))] = told["n"]
     rows |= {(COMMANDS, key): status for key, status in db.execute("SELECT trace_id, status FROM commands")}
     for key, record in db.execute("SELECT key, record FROM ota_tasks"):
-        rows[(TASKS, key)] = [json.loads(record)["state"], json.loads(record)["detail"]]
+        told = json.loads(record)  # what is as it always was is left out
+        rows[(TASKS, key)] = [told.get("state", State.RECEIVED), told.get("detail", "")]
     rows |= {(EVENTS, key): count for key, count in db.execute("SELECT key, count(*) FROM ota_events GROUP BY key")}
     counted = sum(rows for (rows,) in db.execute("SELECT rows FROM backlog"))
     if counted != sum(table == OUTBOX for table, _ in rows):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from faults.power_fs import Life, Tell
 from faults.power_scenario import LostError, Scenario
-from faults.update_kills import CORRUPT, CRASHING, GOOD, UNWELL, Cycle, judge
+from faults.update_kills import CORRUPT, CRASHING, GOOD, UNWELL, Cycle, Site, judge
 
 from agent.ota.appliers.slots import STARTS
 from agent.ota.journal import Journal
@@ -27,10 +27,14 @@ class Updates(Scenario):
 
     def __init__(self, folder: Path, rng: random.Random) -> None:
         super().__init__(folder, rng)
-        self.cycle = Cycle(folder / "hub", next(_KINDS))
+        self.cycle = Cycle(folder / "hub", next(_KINDS), self.site())
         self.lives = 0
         self.where = "before"
         self.moves: Counter[str] = Counter()  # of the task, that were on disk before anything followed from them
+
+    def site(self) -> Site | None:
+        """Where the files of the update are fetched."""
+        return None
 
     def take(self, word: str, *told: Any) -> None:
         if word == "moved":

@@ -1,25 +1,34 @@
 """Damaged and forged updates by the thousand: random bytes, cuts, growth, splices of two right ones. None is taken, no reader breaks.
 
-`make faults` runs 100,000 of manifests and as many of images; `make test` 500. HUB_AGENT_FAULT_SEED replays a run.
+`make faults` runs 100,000 of manifests and as many of images, 1,000 of them as whole updates; `make test` 500. HUB_AGENT_FAULT_SEED replays
+a run.
 """
 
 import json
 import os
 import random
+import shutil
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import ota_rig as rig
 import pytest
+import slots_rig
+from ota_machine import Machine, update
 
-from agent.ota.manifest import File
-from agent.ota.refusals import ContentError, RefusedError
+from agent.ota.appliers.contract import Image
+from agent.ota.downloads import Downloads
+from agent.ota.fetch import FetchPolicy
+from agent.ota.offer import Offer
+from agent.ota.plan import State
+from agent.ota.refusals import RefusedError
 from agent.ota.trust import verify
 
 CYCLES = os.environ.get("HUB_AGENT_FAULT_CYCLES")
 MUTATIONS = 1000 * int(CYCLES) if CYCLES else 500
 SEED = int(os.environ.get("HUB_AGENT_FAULT_SEED", "0")) or random.SystemRandom().randrange(1, 1_000_000)
-PAGE = 4096
+PAGE, WHOLE = 4096, 100  # bytes; images of which one is also offered as a whole update
 
 Mutation = Callable[[random.Random, bytes, bytes], bytes]
 
@@ -106,30 +115,47 @@ def test_no_damaged_manifest_is_taken() -> None:
     assert told["malformed"]
 
 
-def whole(told: File, data: bytes) -> bool:
-    """What a fetcher asks: each chunk, and no byte more."""
-    if len(data) != told.size:
-        return False
-    try:
-        for index in range(len(told.chunks)):
-            offset, length = told.span(index)
-            told.check(index, memoryview(data)[offset : offset + length])
-    except ContentError:
-        return False
-    return True
+@pytest.mark.timeout(3600)
+@pytest.mark.faults
+async def test_no_damaged_image_is_taken(tmp_path: Path) -> None:
+    chance = random.Random(SEED)
+    one, other = chance.randbytes(60_001), chance.randbytes(60_001)
+    verified = rig.check(rig.release(components=[rig.agent(files=[rig.file("image.bin", one, PAGE)])]))
+    offer, (component,) = Offer(verified, f"{tmp_path}/it.release.json", b""), verified.hub
+    downloads, path = Downloads(tmp_path / "fetched", FetchPolicy()), tmp_path / "image.bin"
+    path.write_bytes(one)
+    assert _closed(await downloads.images(offer, component))
+    taken = same = 0
+    for _ in range(MUTATIONS):
+        wrong = chance.choice(COMMON)(chance, one, other)
+        path.write_bytes(wrong)
+        found = _closed(await downloads.images(offer, component))
+        same += wrong == one
+        taken += wrong != one and found
+    print(f"seed {SEED}: {MUTATIONS} images changed ({same} by nothing), {taken} taken")
+    assert not taken
+
+
+def _closed(images: list[Image] | None) -> bool:
+    """Whether they were taken."""
+    for image in images or ():
+        image.file.close()
+    return images is not None
 
 
 @pytest.mark.timeout(3600)
 @pytest.mark.faults
-def test_no_damaged_image_is_taken() -> None:
-    chance = random.Random(SEED)
-    one, other = chance.randbytes(60_001), chance.randbytes(60_001)
-    told = File.model_validate(rig.file("image.bin", one, PAGE))
-    assert whole(told, one)
-    taken = same = 0
-    for _ in range(MUTATIONS):
+async def test_no_damaged_image_is_activated(tmp_path: Path) -> None:
+    chance, told = random.Random(SEED), Counter[str]()
+    one, other = (slots_rig.tree("2.0", more={"agent/data": chance.randbytes(20_000)}) for _ in range(2))
+    for number in range(MUTATIONS // WHOLE):
         wrong = chance.choice(COMMON)(chance, one, other)
-        same += wrong == one
-        taken += wrong != one and whole(told, wrong)
-    print(f"seed {SEED}: {MUTATIONS} images changed ({same} by nothing), {taken} taken")
-    assert not taken
+        machine, offered = Machine(tmp_path / str(number)), update(("agent.tar.gz", one))
+        offered["images"]["agent.tar.gz"] = wrong
+        task = await machine.to_the_end(machine.offer_files(**offered))
+        ends = (task.state, machine.board.start())
+        assert ends == ((State.SUCCEEDED, "2.0 B") if wrong == one else (State.FAILED, "1.0 A"))
+        assert wrong == one or not (machine.board.folder / "B").exists()
+        told[f"{task.state} {task.code}"] += 1
+        shutil.rmtree(machine.folder)
+    print(f"seed {SEED}: {MUTATIONS // WHOLE} whole updates with changed images, {dict(told)}")

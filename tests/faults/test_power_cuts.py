@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faults.power_controls import DATABASE, FILES, FOLDERS, NORMAL, WAL
+from faults.power_controls import BLIND, DATABASE, FILES, FOLDERS, NORMAL, WAL
 
 CYCLES = int(os.environ.get("HUB_AGENT_FAULT_CYCLES", "0"))
-PER_CYCLE = 100  # cuts; CYCLES=100 of `make faults` are 10,000 of each
-SHORT = {"store": 200, "files": 100, "certificates": 200, "downloads": 60, "updates": 60}
+PER_CYCLE = {"rot": 20}  # cuts; all others 100, so that CYCLES=100 of `make faults` are 10,000 of each
+SHORT = {"store": 200, "files": 100, "certificates": 200, "downloads": 60, "updates": 60, "rot": 8}
 ENOUGH = 1000  # cuts within which a control is noticed; most are within 20
 
 # What is removed on purpose. A sync that another one in the same folder covers goes together with that.
@@ -24,7 +24,11 @@ CONTROLS = [
     *(("downloads", control) for control in (FILES, FOLDERS, "read-back file", "image folder", "make_folder")),
     *(("updates", control) for control in (NORMAL, FILES, FOLDERS, "unpack file", "unpack folder", "make_folder")),
     ("updates", "slot marks + floor"),
+    ("rot", BLIND),
 ]
+LAUNCHER = "launcher folder + launcher select + launcher fall back + slot marks + floor"
+if CYCLES:
+    CONTROLS += [("updates", control) for control in ("launcher file", "slot folder", LAUNCHER)]
 
 
 def cut(scenario: str, cuts: int, control: str = "") -> dict[str, Any]:
@@ -42,11 +46,13 @@ def cut(scenario: str, cuts: int, control: str = "") -> dict[str, Any]:
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("scenario", SHORT)
 def test_nothing_that_was_promised_is_lost_in_a_power_cut(scenario: str) -> None:
-    told = cut(scenario, CYCLES * PER_CYCLE or SHORT[scenario])
+    told = cut(scenario, CYCLES * PER_CYCLE.get(scenario, 100) or SHORT[scenario])
     assert not told["lost"], f"HUB_AGENT_FAULT_SEED={told['seed']}: {told['lost']}"
     kinds = {f"{way} {what}" for way in ("dropped", "kept", "torn", "reordered") for what in ("writes", "names")}
     assert not CYCLES or set(told["unsynced"]) == kinds, "not every kind of loss was tried"
-    if scenario == "updates":
+    if scenario == "rot" and CYCLES:
+        assert {"rotten sectors", "unreadable sectors"} <= set(told["unsynced"])
+    if scenario in {"updates", "rot"} and told["cuts"] >= SHORT["updates"]:
         assert {"good SUCCEEDED", "crashing FAILED", "unwell FAILED", "corrupt FAILED"} <= set(told["ends"])
         assert not {"crashing SUCCEEDED", "unwell SUCCEEDED", "corrupt SUCCEEDED"} & set(told["ends"])
 

@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -31,10 +31,17 @@ MEMORY = Path("/dev/shm")  # a kill loses nothing that was written: the disk wou
 LIFE = 10.0  # seconds: a life that moves ends long before
 
 
+class Site(Protocol):
+    """Where the files of an update lie, if not beside its manifest."""
+
+    def take(self, told: dict[str, Any]) -> None:
+        """Take the images from what is to be offered, and write their addresses there."""
+
+
 class Cycle:
     """One update, from the first start to its end."""
 
-    def __init__(self, folder: Path, kind: str) -> None:
+    def __init__(self, folder: Path, kind: str, site: Site | None = None) -> None:
         self.machine, self.kind = Machine(folder), kind
         files = {f"agent/part{number}.py": os.urandom(20_000) for number in range(10)}
         parts = tar_of({"lib/deep/part.py": os.urandom(2000)})
@@ -42,6 +49,8 @@ class Cycle:
         told = update(("agent.tar.gz", build), "2.0", ("lib.tar.gz", parts))
         if kind == CORRUPT:
             told["images"]["agent.tar.gz"] = tree("6.6")
+        if site is not None:
+            site.take(told)
         self.document = self.machine.offer_files(**told)
         if kind == UNWELL:
             self.machine.checks = {"uplink": self._uplink}
@@ -73,7 +82,7 @@ class Cycle:
             except sqlite3.OperationalError:
                 return []  # killed before there was a table
         db.close()
-        return [(json.loads(row[0])["state"], "now") for row in rows] + [(row[0], "event") for row in ends]
+        return [(json.loads(row[0]).get("state", State.RECEIVED), "now") for row in rows] + [(row[0], "event") for row in ends]
 
     def whole(self) -> bool:
         """Whether the selected slot is complete, as it was written."""

@@ -1,7 +1,9 @@
 """The engine with real journal, trust and slots: whole updates, what ends them, and what is found after a power cut at any point."""
 
 import asyncio
+import errno
 import os
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +16,11 @@ from ota_rig import agent, file, permission, root
 from power_cut import PowerCut, cutting
 from slots_rig import CRASHES, tree
 
+from agent.errors import TryAgainError
+from agent.ota.appliers.slots import Slots
 from agent.ota.engine import Engine
 from agent.ota.health import Terms
-from agent.ota.plan import FINAL, HARMLESS, State
+from agent.ota.plan import FINAL, HARMLESS, SETBACKS, TRIES, State
 from agent.ota.steps import Policy
 from agent.ota.verifier import LOCAL
 from agent.ota.windows import Window
@@ -220,6 +224,79 @@ async def test_a_person_may_end_a_trial(machine: Machine, end: State) -> None:
         machine.starts.append(machine.board.start())
     assert machine.task.state == end
     assert machine.board.start() == ("2.0 B" if well else "1.0 A")
+
+
+async def test_a_manifest_that_contradicts_itself_is_told_apart_from_damage(machine: Machine) -> None:
+    told = update(NEW)
+    told["components"][0]["files"][0]["sha256"] = "0" * 64
+    task = await machine.to_the_end(machine.offer_files(**told))
+    assert (task.state, task.code) == (State.FAILED, "bad-manifest")
+    assert "contradicts itself" in task.detail
+
+
+class _Leaving:
+    """Slots that note their cleanings, of which the first fail."""
+
+    def __init__(self, fail: int) -> None:
+        self.left, self.cleaned, really = fail, 0, Slots.clean
+
+        async def clean(slots: Slots) -> None:
+            if self.left:
+                self.left -= 1
+                raise TryAgainError("RAUC does not answer")
+            self.cleaned += 1
+            await really(slots)
+
+        self.clean = clean
+
+
+@pytest.mark.parametrize("ends", ["refused", "tries are used up", "canceled"])
+async def test_a_task_that_ends_before_its_activation_leaves_nothing_selected(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    leaving, told = _Leaving(2), update(NEW)
+    monkeypatch.setattr(Slots, "clean", leaving.clean)
+    if ends == "refused":
+        told["images"]["agent.tar.gz"] = tree("6.6")
+    document = machine.offer_files(**told)
+    if ends == "tries are used up":  # the agent is killed whenever it writes
+        with monkeypatch.context() as patched:
+            patched.setattr(Slots, "write", _killed)
+            for _ in range(TRIES[State.WRITING] + 1):
+                with suppress(PowerCut, BaseExceptionGroup):
+                    await machine.to_the_end(document)
+    if ends == "canceled":
+        machine.policy = Policy(hub="hub-1", automatic=False)
+        await machine.life(_cancel_when_it_waits(document))
+    task = await machine.to_the_end(document)
+    assert task.state == (State.CANCELED if ends == "canceled" else State.FAILED)
+    assert (leaving.left, leaving.cleaned) == (0, 1)
+
+
+async def _killed(*_: object) -> None:
+    raise PowerCut
+
+
+def _cancel_when_it_waits(document: dict[str, Any]) -> Callable[[Engine], Awaitable[None]]:
+    async def work(engine: Engine) -> None:
+        await engine.offer(LOCAL, "1", 1, document)
+        await until(lambda: engine.tasks[KEY].state == State.WAITING)
+        assert await engine.cancel(KEY, "canceled", "by a person")
+        await until(lambda: engine.tasks[KEY].over)
+
+    return work
+
+
+async def test_an_image_that_the_disk_cannot_read_ends_the_update_and_activates_nothing(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(*_: object) -> bool:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("agent.ota.downloads._right", unreadable)
+    task = await machine.to_the_end(machine.offer_files(**update(NEW)))
+    assert (task.state, task.code, task.setbacks) == (State.FAILED, "damaged", SETBACKS)
+    assert machine.board.start() == "1.0 A"
 
 
 async def test_a_release_with_a_part_that_nothing_here_installs_is_rejected_as_a_whole(machine: Machine) -> None:

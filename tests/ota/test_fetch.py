@@ -348,12 +348,3 @@ async def test_only_a_plain_file_is_written_to(tmp_path: Path) -> None:
             await fail(tmp_path / name, source(DATA, server.url), StorageError)
     assert (tmp_path / "victim").read_bytes() == b"mine"
     assert not server.asked
-
-
-async def test_a_manifest_that_contradicts_itself_is_told_apart_from_damage(tmp_path: Path) -> None:
-    right = source(DATA, "http://127.0.0.1/")
-    with Server(DATA) as server:
-        made = Source((server.url,), right.size, "0" * 64, right.chunk_size, right.chunks)
-        error = await fail(tmp_path / "f", made, CorruptError)
-    assert "contradicts itself" in error.message
-    assert len(server.asked) == 1

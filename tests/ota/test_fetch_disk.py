@@ -159,6 +159,51 @@ async def test_a_chunk_that_is_read_back_as_something_else_is_fetched_again(tmp_
     assert [talk.offset for talk in server.asked] == [0, 2 * CHUNK]
 
 
+@pytest.mark.parametrize("chunk", [70_000, 1 << 17, 900_000])
+async def test_what_was_not_read_back_is_held_also_where_memory_is_used_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    """The disk spoils a byte in each round through the memory; each is noticed, and no right one is taken for wrong."""
+    path, really, data = tmp_path / "f", ReadBack.reach, content(7 * BLOCK + 321)
+    places = [BLOCK - 1, 3 * BLOCK, 5 * BLOCK + 17, len(data) - 1]
+
+    def reach(back: ReadBack, end: int, **more: Any) -> None:
+        if places and end > places[0]:
+            with path.open("r+b") as file:
+                file.seek(places[0])
+                file.write(bytes([data[places.pop(0)] ^ 1]))
+        really(back, end, **more)
+
+    monkeypatch.setattr("agent.ota.image.HELD", 3 * BLOCK)
+    monkeypatch.setattr("agent.ota.image.STEP", BLOCK // 4)
+    monkeypatch.setattr(ReadBack, "reach", reach)
+    with Server(data) as server:
+        made = source(data, server.url, chunk=chunk)
+        with Fetch(made, path, FetchPolicy(**LIMITS), pause=lambda _: None) as fetch:
+            await fetch.run()
+    assert path.read_bytes() == data
+    assert (fetch.counters.chunk_retries, places) == (4, [])
+    assert [talk.offset % chunk for talk in server.asked] == [0] * len(server.asked)
+
+
+async def test_what_the_disk_cannot_read_of_a_former_run_is_fetched_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, really, bad = tmp_path / "f", os.preadv, [2 * CHUNK]
+    path.write_bytes(DATA)
+
+    def preadv(descriptor: int, buffers: list[memoryview], offset: int) -> int:
+        if offset in bad:
+            bad.clear()  # written again it is well
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return really(descriptor, buffers, offset)
+
+    monkeypatch.setattr(os, "preadv", preadv)
+    with Server(DATA) as server:
+        await download(path, DATA, server.url)
+    assert [talk.offset for talk in server.asked] == [2 * CHUNK]
+
+
 async def test_a_slow_disk_holds_the_network_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else all that came would wait in memory, and a power cut take it."""
     really, data, ahead = os.pwrite, content(1 << 18), []

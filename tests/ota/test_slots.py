@@ -212,13 +212,14 @@ async def test_a_disk_that_refuses_any_call_costs_an_error_and_no_version(tmp_pa
     print(f"refused calls in an update: {calls.seen} ({os.strerror(number)})")
 
 
+async def tried(board: Board) -> Component:
+    made = await install(board)
+    board.running = "B"
+    return made
+
+
 @pytest.mark.parametrize("what", ["confirm", "roll_back"])
 async def test_a_power_cut_in_the_end_of_a_trial_is_one_or_the_other(tmp_path: Path, what: str) -> None:
-    async def tried(board: Board) -> Component:
-        made = await install(board)
-        board.running = "B"
-        return made
-
     first = Board(tmp_path / "counted")
     made = await tried(first)
     with cutting() as cuts:
@@ -233,3 +234,25 @@ async def test_a_power_cut_in_the_end_of_a_trial_is_one_or_the_other(tmp_path: P
         if board.running == "B":
             await getattr(board.slots, what)(made)
         assert board.start() == ("2.0 B" if what == "confirm" else "1.0 A")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO], ids=["full", "failing"])
+@pytest.mark.parametrize("what", ["confirm", "roll_back"])
+async def test_a_disk_that_refuses_any_call_in_the_end_of_a_trial_is_asked_again(
+    tmp_path: Path, what: str, number: int
+) -> None:
+    first = Board(tmp_path / "counted")
+    made = await tried(first)
+    with refusing() as calls:
+        await getattr(first.slots, what)(made)
+    for at in range(1, calls.seen + 1):
+        board = Board(tmp_path / str(at))
+        await tried(board)
+        with refusing(at, number), pytest.raises(StorageError):
+            await getattr(board.slots, what)(made)
+        assert board.start() in {"2.0 B", "1.0 A"}
+        if board.running == "B":
+            await getattr(board.slots, what)(made)
+        assert board.start() == ("2.0 B" if what == "confirm" else "1.0 A")
+    print(f"refused calls in {what}: {calls.seen} ({os.strerror(number)})")
+    assert calls.seen > 1

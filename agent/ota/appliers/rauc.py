@@ -33,13 +33,17 @@ PROPERTIES, BUS = "org.freedesktop.DBus.Properties", "org.freedesktop.DBus"
 INSTALL_TIME = 3600.0  # seconds for one bundle
 ASK_TIME = 30.0
 NOTE = "rauc.json"
+IDLE = "idle"
 GONE = -1  # no code of RAUC's
 PERCENT = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Of one slot. `identity`: of the release's component; `sha256`: of what RAUC wrote; `boot`: the one in which it was activated."""
+    """Of one slot. `identity`: of the release's component; `boot`: the one in which it was activated.
+
+    `sha256`: of what RAUC wrote, "" before it has ended: that it is to be there is kept first, since RAUC may go on alone, and be booted.
+    """
 
     identity: str
     sha256: str
@@ -79,18 +83,29 @@ class Rauc:
             return Runs.OLD
         if slots.booted == slot:
             return Runs.CONFIRMED if note.confirmed else Runs.ON_TRIAL
+        if not note.sha256:
+            return Runs.OLD
         if slots.status[slot].get("boot-status") == "bad" or (note.boot and note.boot != self._boot):
             return Runs.FELL_BACK
         return Runs.SELECTED if slots.primary == slot and note.boot else Runs.OLD
 
-    async def write(self, component: Component, images: list[Image], progress: Progress) -> None:  # noqa: ARG002  the contract's
+    async def write(self, component: Component, images: list[Image], progress: Progress) -> None:
         _warn_of_mounts()
         (image,) = images
         async with self._installer() as rauc:
-            target = _other(await rauc.slots())
-            self._keep(target, None)
+            await rauc.idle()
+            slots = await rauc.slots()
+            slot, note = self._find(component)
+            if note is not None and slots.booted == slot:  # RAUC selects what it has installed, and then the power went
+                self._keep(slot, replace(note, sha256=str(slots.status[slot].get("sha256", ""))))
+                return
+            target = _other(slots)
+            if slots.primary == target:
+                await rauc.mark("active", slots.booted)
+            self._keep(target, Note(image.sha256, ""))
             # RAUC opens the descriptor that was verified, not a name that could mean another file by now.
             await rauc.install(f"/proc/{os.getpid()}/fd/{image.file.fileno()}", image, progress)
+            await rauc.mark("active", slots.booted)  # what RAUC has selected is neither due nor on trial
             slots = await rauc.slots()
         self._keep(target, Note(image.sha256, str(slots.status[target].get("sha256", ""))))
 
@@ -104,7 +119,7 @@ class Rauc:
 
     async def activate(self, component: Component) -> Effect:
         slot, note = self._find(component)
-        if note is None:
+        if note is None or not note.sha256:
             raise ApplierError("not-written", "the other slot does not hold it", place="rauc")
         async with self._installer() as rauc:
             slots = await rauc.slots()
@@ -135,7 +150,15 @@ class Rauc:
         return Effect.REBOOT
 
     async def clean(self) -> None:
-        """Nothing of it lies on this side."""
+        """What was installed and not activated is not selected either, whoever was killed before it could say so."""
+        waiting = [slot for slot, note in self._notes().items() if not note.boot and not note.confirmed]
+        if not waiting:
+            return
+        async with self._installer() as rauc:
+            await rauc.idle()
+            slots = await rauc.slots()
+            if slots.primary in waiting and slots.primary != slots.booted:
+                await rauc.mark("active", slots.booted)
 
     @asynccontextmanager
     async def _installer(self) -> "AsyncIterator[_Installer]":
@@ -208,6 +231,22 @@ class _Installer:
         if not booted:
             raise ApplierError("no-slots", "RAUC does not know which slot was booted", place=SERVICE)
         return Slots(booted, primary, status)
+
+    async def idle(self) -> None:
+        """Wait for what it has begun for somebody else, or for this agent before it was killed: it does one thing at a time."""
+        free = asyncio.Event()
+
+        def changed(_interface: str, values: dict[str, Any], _gone: list[str]) -> None:
+            if "Operation" in values and values["Operation"].value == IDLE:
+                free.set()
+
+        properties = self._object.get_interface(PROPERTIES)
+        properties.on_properties_changed(changed)  # type: ignore[attr-defined]
+        await self._watch_owner(lambda _code: free.set())
+        if str(await self._api.get_operation()) != IDLE:  # type: ignore[attr-defined]
+            async with asyncio.timeout(INSTALL_TIME):
+                await free.wait()
+        properties.off_properties_changed(changed)  # type: ignore[attr-defined]
 
     async def mark(self, what: str, slot: str) -> None:
         async with asyncio.timeout(ASK_TIME):
