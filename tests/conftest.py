@@ -32,6 +32,9 @@ settings.load_profile("long" if "HUB_AGENT_FAULT_CYCLES" in os.environ else "sho
 _memory = Path("/dev/shm")
 if _memory.is_dir() and os.access(_memory, os.W_OK) and shutil.disk_usage(_memory).free > 2 << 30:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_memory))
+# A shell starts what it runs in the background deaf to Ctrl-C, and so would be all that the tests start and end by it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 _given: set[int] = set()
 
 

@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from agent.errors import ConfigError, HubError
@@ -16,6 +17,8 @@ from agent.sim.gate.session import Upstream
 
 LOOPBACK = "127.0.0.1"
 STARTUP = 10.0  # seconds
+PORTS = 3  # that are tried: another may have taken one since the kernel offered it
+TAKEN, RUNNING = "Address already in use", b" running"  # its words
 MASTER = "stand-in-cloud"
 
 _CONFIG = """\
@@ -49,16 +52,30 @@ class Mosquitto:
             remedy = "apt-get install mosquitto, or use --broker embedded"
             raise ConfigError("there is no mosquitto on this machine", remedy=remedy)
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for _ in range(PORTS):
+            said = await self._started(binary)
+            if TAKEN not in said:
+                break
+            self.upstream = replace(self.upstream, port=free_port())
+        if said:
+            raise HubError(f"mosquitto did not start: {said}", place=str(self._folder))
+
+    async def _started(self, binary: str) -> str:
+        """What it said when it ended instead, or was too slow; "" once it listens."""
         self._write()
-        with (self._folder / "mosquitto.log").open("ab") as log:
-            self._process = subprocess.Popen(_command(binary, self._folder / "mosquitto.conf"), stdout=log, stderr=log)  # noqa: S603, ASYNC220  found on PATH; a fork is short
+        path = self._folder / "mosquitto.log"
+        with path.open("ab") as log:
+            begin = log.tell()
+            command = _command(binary, self._folder / "mosquitto.conf")
+            process = subprocess.Popen(command, stdout=log, stderr=log)  # noqa: S603, ASYNC220  found on PATH; a fork is short
+            self._process = process
         end = time.monotonic() + STARTUP
-        while not _listens(self.upstream.port):
-            if self._process.poll() is not None or time.monotonic() > end:
+        while RUNNING not in (said := path.read_bytes()[begin:]):  # who listens at the port may be somebody else
+            if process.poll() is not None or time.monotonic() > end:
                 await self.stop()
-                tail = (self._folder / "mosquitto.log").read_text(encoding="utf-8", errors="replace")[-500:]
-                raise HubError(f"mosquitto did not start: {tail}", place=str(self._folder))
+                return said.decode(errors="replace")[-500:] or "it said nothing"
             await asyncio.sleep(0.02)
+        return ""
 
     def _write(self) -> None:
         folder = self._folder
@@ -93,8 +110,3 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex((LOOPBACK, port)) == 0

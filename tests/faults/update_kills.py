@@ -82,7 +82,9 @@ class Cycle:
             except sqlite3.OperationalError:
                 return []  # killed before there was a table
         db.close()
-        return [(json.loads(row[0]).get("state", State.RECEIVED), "now") for row in rows] + [(row[0], "event") for row in ends]
+        return [(json.loads(row[0]).get("state", State.RECEIVED), "now") for row in rows] + [
+            (row[0], "event") for row in ends
+        ]
 
     def whole(self) -> bool:
         """Whether the selected slot is complete, as it was written."""

@@ -59,6 +59,7 @@ def test_any_payload_gets_an_answer_and_none_stops_the_stick(payloads: list[byte
 
 
 @given(st.sampled_from(sorted(COMMANDS)).flatmap(lambda name: st.tuples(st.just(name), values_of(COMMANDS[name][1]))))
+@example(("launch_standalone_bootloader", {"mode": 0}))
 def test_any_command_with_any_values_is_answered(case: tuple[str, Values]) -> None:
     host = Host(Ezsp(Network(IEEE, seed=1)))
     host.connect()
@@ -68,6 +69,9 @@ def test_any_command_with_any_values_is_answered(case: tuple[str, Values]) -> No
         frame_id, request, _response = COMMANDS[case[0]]
         (answer,) = host.exchange(Command(1, frame_id, encode(request, case[1]), extended=True))
         assert int.from_bytes(answer[3:5], "little") == frame_id
+        if case[0] == "launch_standalone_bootloader":
+            leave_the_bootloader(host)
+            host.connect()
 
 
 def test_commands_before_the_version_are_refused() -> None:

@@ -34,7 +34,7 @@ state_dir = "{folder}/state"
 runtime_dir = "{folder}/run"
 {section}
 """
-PATIENCE, STOPPED = 60.0, 15.0
+PATIENCE = 60.0
 
 
 def wait_for(condition: Callable[[], object], what: str) -> None:
@@ -73,12 +73,6 @@ class Run:
     def end(self, *, code: int = 0, stop: int = 0) -> str:
         if stop:
             self.process.send_signal(stop)
-            try:
-                self.process.wait(STOPPED)
-            except (
-                subprocess.TimeoutExpired
-            ):  # a signal that comes just before Python waits for a line is seen with the next one
-                self.process.send_signal(stop)
         assert self.process.wait(PATIENCE) == code, self.said
         self._reader.join()
         os.close(self._main)
