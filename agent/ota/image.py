@@ -23,12 +23,11 @@ from agent.ota.trouble import CorruptError, NoSpaceError
 
 log = logging.getLogger(__name__)
 
-HELD = 4 << 20  # bytes of memory
 STEP = 1 << 20  # bytes that are handed over to be read back at once, at most
 _NOTE = ".resume"
 _LONGEST_NOTE = 4096
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_BAD = "the file is damaged on its way or at its server: compare it with what was signed"
+_BAD = "the file is damaged at its server, on its way or on this disk: compare it with what was signed"
 
 
 class DamagedError(CorruptError):
@@ -38,8 +37,8 @@ class DamagedError(CorruptError):
 class Image:
     """`path` as it fills. `done`: bytes that it has; `best`: the most it ever had.
 
-    `origin` is (mirror's key, validator) of what was written, for a download without a chunk map. With one, each chunk is hashed when it
-    comes, and what is read back of it is compared with what is still held in memory.
+    `origin` is (mirror's key, validator) of what was written, for a download without a chunk map. With one, each chunk is hashed as the disk
+    gives it back.
     """
 
     def __init__(self, path: Path, source: Source, *, tries: int, unsynced: int, check: Callable[[], object]) -> None:
@@ -51,7 +50,7 @@ class Image:
         self._mixed = False
         self._descriptor = -1
         self._back: ReadBack | None = None
-        self._buffer = memoryview(bytearray(_held(source)))
+        self._buffer = memoryview(bytearray(BLOCK))
         self._step = min(source.chunk_size, STEP)
         self._note = path.with_name(path.name + _NOTE)
         self._begin(0)
@@ -103,13 +102,12 @@ class Image:
 
     def space(self, most: int) -> memoryview:
         """Where the next bytes are to be put, up to `most` of them; `write` takes them from there."""
-        begin = self.done % len(self._buffer)
-        return self._buffer[begin : begin + min(most, BLOCK)]
+        return self._buffer[:most]
 
     def write(self, count: int) -> None:
         """The first `count` bytes of the space.
 
-        Raises DamagedError at the end of a chunk that is wrong, CorruptError when it was fetched too often, StorageError.
+        Raises DamagedError soon after the end of a chunk that is wrong, CorruptError when it was fetched too often, StorageError.
         """
         data = self.space(count)
         with self._disk():
@@ -117,12 +115,10 @@ class Image:
             while left:
                 written = os.pwrite(self._descriptor, left, at)
                 at, left = at + written, left[written:]
-        if self._chunk.sha256:
-            self._hash.update(data)
         self.done += len(data)
         self.best = max(self.best, self.done)
         if self.done == self._chunk.end:
-            self._end_chunk()
+            self._begin(self.done)
         if self.done - self._handed >= self._step:
             self._hand_over()
 
@@ -167,24 +163,15 @@ class Image:
         self._handed = min(self._handed, offset)
         if offset < self._source.size:
             self._chunk = self._source.chunk_at(offset)
-            self._hash = hashlib.sha256()
-
-    def _end_chunk(self) -> None:
-        chunk = self._chunk
-        if chunk.sha256 and self._hash.hexdigest() != chunk.sha256:
-            self._damaged(chunk, "is not what was signed")
-        if self._source.chunks:
-            self._begin(self.done)
 
     def _followed(self) -> ReadBack:
-        """With a chunk map what is there was read from the disk already; nothing may be overwritten in memory before it was compared."""
-        size, wrapped = self._source.size, len(self._buffer) - self._step - BLOCK
+        """With a chunk map what is there was read from the disk already, and what is wrong is to be seen before much has followed it."""
         mapped = bool(self._source.chunks)
         return ReadBack(
             self._descriptor,
+            self._source,
             at=self.done if mapped else 0,
-            held=self._buffer if mapped else self._buffer[:0],
-            ahead=min(self._unsynced, wrapped) if mapped and len(self._buffer) < size else self._unsynced,
+            ahead=self._unsynced,
             note=self._write_note,
             check=self._check,
         )
@@ -195,7 +182,7 @@ class Image:
         with self._disk(), self._durable() as back:
             back.reach(self._handed, ahead=ahead)
         if back.spoiled >= 0:
-            self._damaged(self._source.chunk_at(back.spoiled), "was written and is read back as something else")
+            self._damaged(self._source.chunk_at(back.spoiled))
 
     @contextmanager
     def _durable(self) -> Iterator[ReadBack]:
@@ -216,15 +203,17 @@ class Image:
             self._noted = 0
             self._forget_note()
 
-    def _damaged(self, chunk: Chunk, what: str) -> None:
+    def _damaged(self, chunk: Chunk) -> None:
         with self._disk(), self._durable() as back:
             back.rewind(chunk.start)
         self._begin(chunk.start)
         count = self._again[chunk.number] = self._again.get(chunk.number, 0) + 1
         if count > self._tries:
-            text = f"chunk {chunk.number} {what}, also after {self._tries} more tries"
+            text = f"chunk {chunk.number} is not what was signed, also after {self._tries} more tries"
             raise CorruptError(text, place=str(self.path), remedy=_BAD, chunk=chunk.number)
-        raise DamagedError(f"chunk {chunk.number} {what}", place=str(self.path), remedy=_BAD, chunk=chunk.number)
+        raise DamagedError(
+            f"chunk {chunk.number} is not what was signed", place=str(self.path), remedy=_BAD, chunk=chunk.number
+        )
 
     def _begin_again(self) -> None:
         """The whole is wrong, and nobody knows where. Raises CorruptError where another try cannot help."""
@@ -355,11 +344,6 @@ class Image:
         if self._note.exists():
             self._note.unlink()
             sync_folder(self.path.parent)
-
-
-def _held(source: Source) -> int:
-    """Bytes of memory: with a chunk map, what came last is held until it was read back."""
-    return min(HELD, -(-source.size // BLOCK) * BLOCK) if source.chunks else BLOCK
 
 
 def discard(path: Path) -> None:

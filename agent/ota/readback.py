@@ -1,8 +1,8 @@
 """Syncs what a download has written and reads it back from the disk, in a thread of its own while more is received.
 
 Done after the download it would cost its time once more; done by the receiving thread, each fsync would be a hole in the transfer. It takes
-whatever has come meanwhile, so a slow network has each chunk synced and a slow disk has many at once. What was hashed when it came is only
-compared with what is still held of it: a comparison costs a tenth of a hash.
+whatever has come meanwhile, so a slow network has each chunk synced and a slow disk has many at once. What the disk gives is what is hashed,
+and nothing is hashed twice: the receiving thread only receives and writes.
 """
 
 import hashlib
@@ -10,33 +10,35 @@ import os
 import threading
 from collections.abc import Callable
 
+from agent.ota.source import Source
+
 BLOCK = 1 << 18  # bytes read or received at a time
 _LOOK = 0.2  # seconds between two looks whether the download was canceled
 
 
 class ReadBack:
-    """Follows what is written, from `at` on up to `reach`. `at`: bytes that are on the disk and were read back; `note` is told of it.
+    """Follows what is written, from `at` on, the start of a chunk, up to `reach`.
 
-    `held`: what came last, byte n of the file at n modulo its length, to compare with; empty to hash the whole file instead.
-    `ahead`: bytes that may be written and not yet be on the disk. `check` is called while `reach` waits, and ends that by what it raises.
-    `spoiled`: the first place that was read back as something else, -1 for none; `rewind` goes on from there, or from before it.
+    `at`: bytes that are on the disk and were read back; `note` is told of it. `ahead`: bytes that may be written and not yet be on the disk.
+    `check` is called while `reach` waits, and ends that by what it raises. `spoiled`: the first chunk that is not what was signed, by its
+    start, -1 for none; `rewind` goes on from there, or from before it. Without a chunk map `digest` is that of the whole.
     """
 
     def __init__(
         self,
         descriptor: int,
+        source: Source,
         *,
         at: int,
-        held: memoryview,
         ahead: int,
         note: Callable[[int], None],
         check: Callable[[], object],
     ) -> None:
-        self._descriptor, self._held, self._ahead, self._note, self._check = descriptor, held, ahead, note, check
+        self._descriptor, self._source, self._ahead, self._note, self._check = descriptor, source, ahead, note, check
         self._changed = threading.Condition()
         self._goal = self.at = at
         self.spoiled = -1
-        self._hash = hashlib.sha256()
+        self._begin(at)
         self._ended = False
         self._trouble: BaseException | None = None
         self._buffer = bytearray(BLOCK)
@@ -63,12 +65,12 @@ class ReadBack:
         return self._hash.hexdigest()
 
     def rewind(self, offset: int) -> None:
-        """What is written from `offset` on does not count; without `held` it can only be all. Raises as `reach`."""
+        """What is written from `offset` on, the start of a chunk, does not count. Raises as `reach`."""
         self.reach(self._goal, ahead=0)
         with self._changed:
             self._goal = self.at = min(self.at, offset)
             self.spoiled = -1
-            self._hash = hashlib.sha256()
+            self._begin(self.at)
 
     def end(self) -> None:
         """Stop, and wait for a sync that is under way."""
@@ -98,30 +100,26 @@ class ReadBack:
             return None if self._ended else self._goal
 
     def _read(self, goal: int) -> int:
-        """The end of what is as it was written. Without `held` what the disk lacks is left out: the hash tells."""
+        """The end of what is as it was signed. Without a chunk map what the disk lacks is left out: the hash of the whole tells."""
         os.posix_fadvise(self._descriptor, self.at, goal - self.at, os.POSIX_FADV_DONTNEED)  # from the disk, not memory
         os.posix_fadvise(
             self._descriptor, self.at, goal - self.at, os.POSIX_FADV_WILLNEED
         )  # while the first part is looked at
         view, start = memoryview(self._buffer), self.at
-        while start < goal and (count := os.preadv(self._descriptor, [view[: self._piece(start, goal)]], start)):
-            if not self._held:
-                self._hash.update(view[:count])
-            elif not self._same(start, count):
-                return start + self._difference(start, count)
+        while start < goal:
+            piece = view[: min(BLOCK, goal - start, self._chunk.end - start)]
+            count = os.preadv(self._descriptor, [piece], start)
+            if not count:
+                return self._chunk.start if self._chunk.sha256 else goal
+            self._hash.update(piece[:count])
             start += count
-        return start if self._held else goal
+            if start == self._chunk.end and self._chunk.sha256:
+                if self._hash.hexdigest() != self._chunk.sha256:
+                    return self._chunk.start
+                self._begin(start)
+        return goal
 
-    def _piece(self, start: int, goal: int) -> int:
-        """Bytes to read at once: what is held of them lies in one piece."""
-        return min(BLOCK, goal - start, len(self._held) - start % len(self._held) if self._held else BLOCK)
-
-    def _same(self, start: int, count: int) -> bool:
-        begin = start % len(self._held)
-        held = self._held[begin : begin + count]
-        return self._buffer == held if count == BLOCK else self._buffer[:count] == held  # memcmp: two views are slow
-
-    def _difference(self, start: int, count: int) -> int:
-        begin = start % len(self._held)
-        pairs = enumerate(zip(self._buffer[:count], self._held[begin : begin + count], strict=True))
-        return next(at for at, (found, written) in pairs if found != written)
+    def _begin(self, offset: int) -> None:
+        self._hash = hashlib.sha256()
+        if offset < self._source.size:
+            self._chunk = self._source.chunk_at(offset)

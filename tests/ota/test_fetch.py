@@ -200,14 +200,16 @@ async def test_a_chunk_that_one_mirror_spoils_is_fetched_from_another(tmp_path: 
     with Server(DATA, spoiled(20_480, b"spoiled")) as one, Server(DATA) as two:
         made, pauses = await download(tmp_path / "f", DATA, one.url, two.url)
     assert [talk.offset for talk in two.asked] == [20_480]
-    assert (made.counters.chunk_retries, made.counters.again, pauses) == (1, CHUNK, [])
+    assert (made.counters.chunk_retries, pauses) == (1, [])
+    assert CHUNK <= made.counters.again <= CHUNK + FetchPolicy().unsynced
 
 
 async def test_a_bad_chunk_is_fetched_again_and_not_the_file(tmp_path: Path) -> None:
     with Server(DATA, spoiled(20_480, b"spoiled", times=3)) as server:
         made, _ = await download(tmp_path / "f", DATA, server.url)
     assert [talk.headers.get("range", "") for talk in server.asked] == ["", *["bytes=20480-"] * 3]
-    assert (made.counters.chunk_retries, made.counters.again) == (3, 3 * CHUNK)
+    assert made.counters.chunk_retries == 3
+    assert 3 * CHUNK <= made.counters.again <= 3 * (CHUNK + FetchPolicy().unsynced)
 
 
 async def test_a_chunk_that_stays_bad_names_itself(tmp_path: Path) -> None:
