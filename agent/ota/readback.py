@@ -1,8 +1,9 @@
-"""Syncs what a download has written and reads it back from the disk, in a thread of its own while more is received.
+"""Syncs what a download has written and reads it back, in a thread of its own while more is received.
 
 Done after the download it would cost its time once more; done by the receiving thread, each fsync would be a hole in the transfer. It takes
-whatever has come meanwhile, so a slow network has each chunk synced and a slow disk has many at once. What the disk gives is what is hashed,
-and nothing is hashed twice: the receiving thread only receives and writes.
+whatever has come meanwhile, so a slow network has each chunk synced and a slow disk has many at once. What the file gives back is what is
+hashed: the receiving thread only receives and writes. The kernel may answer from its memory here; before a file is used the disk itself is
+asked (agent/ota/downloads.py).
 """
 
 import hashlib
@@ -60,7 +61,7 @@ class ReadBack:
                 raise self._trouble
 
     def digest(self, size: int) -> str:
-        """SHA-256, in hex, of the whole file as the disk gives it. Raises as `reach`."""
+        """SHA-256, in hex, of the whole file. Raises as `reach`."""
         self.reach(size, ahead=0)
         return self._hash.hexdigest()
 
@@ -101,10 +102,6 @@ class ReadBack:
 
     def _read(self, goal: int) -> int:
         """The end of what is as it was signed. Without a chunk map what the disk lacks is left out: the hash of the whole tells."""
-        os.posix_fadvise(self._descriptor, self.at, goal - self.at, os.POSIX_FADV_DONTNEED)  # from the disk, not memory
-        os.posix_fadvise(
-            self._descriptor, self.at, goal - self.at, os.POSIX_FADV_WILLNEED
-        )  # while the first part is looked at
         view, start = memoryview(self._buffer), self.at
         while start < goal:
             piece = view[: min(BLOCK, goal - start, self._chunk.end - start)]
