@@ -14,7 +14,7 @@ from faults.power_controls import BLIND, DATABASE, FILES, FOLDERS, NORMAL, WAL
 CYCLES = int(os.environ.get("HUB_AGENT_FAULT_CYCLES", "0"))
 PER_CYCLE = {"rot": 20}  # cuts; all others 100, so that CYCLES=100 of `make faults` are 10,000 of each
 SHORT = {"store": 200, "files": 100, "certificates": 200, "downloads": 60, "updates": 60, "rot": 8}
-ENOUGH = 1000  # cuts within which a control is noticed; most are within 20
+ENOUGH = 4_000  # cuts within which a control is noticed; most are within 20
 
 # What is removed on purpose. A sync that another one in the same folder covers goes together with that.
 CONTROLS = [

@@ -241,7 +241,7 @@ def test_what_cannot_be_signed_is_said(
     desk.write("rsa.pub.pem", pem.decode())
     pem = other.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"pass"))
     desk.write("locked.pem", pem.decode()).chmod(0o600)
-    desk.write("wrong", "another").chmod(0o600)
+    desk.write("wrong", "no such passphrase").chmod(0o600)
     desk.write("of-rsa.toml", ROOT_TOML.format(root="rsa", more=""))
     desk.write("of-private.toml", ROOT_TOML.format(root="old", more="").replace("old.pub.pem", "old.pem"))
     monkeypatch.chdir(desk.folder)

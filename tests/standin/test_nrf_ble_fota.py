@@ -71,7 +71,7 @@ class Gateway(Updated):
     async def ended(self, address: str, job: str, status: str) -> list[Any]:
         """The last row that was said of a job, once the account has this status and the hub has its acknowledgement."""
         await until(lambda: self.status_of(address, job) == status, 15.0, f"{status} at the account")
-        await until(lambda: self.said[-1][:2] == [address, job] and self.said[-1][2] in (2, 3, 6), 10.0)
+        await until(lambda: self.said and self.said[-1][:2] == [address, job] and self.said[-1][2] in (2, 3, 6), 10.0)
         return self.said[-1]
 
     def told(self, address: str, job: str) -> Task | None:
