@@ -4,6 +4,7 @@ import asyncio
 import base64
 import inspect
 import json
+import os
 import secrets
 import shutil
 import signal
@@ -120,6 +121,10 @@ def print_code(step: Callable[..., Any]) -> None:
     console.show_code(textwrap.indent(textwrap.dedent(inspect.getsource(step)), "    "))
 
 
+# The kernel ends it with its parent; one whose parent has gone before the kernel was asked for that ends by itself.
+WITH_US = ("setpriv", "--pdeathsig", "TERM", "sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"')
+
+
 class Stage:
     """Cloud, home and hub. `told`: the addresses that `agent cloud` has printed; `home`, `zwave`, `ble` and `coap`: the simulated radios.
 
@@ -182,7 +187,7 @@ class Stage:
     def _spawn(self, arguments: list[str], log: str, stdout: Any = None) -> subprocess.Popen[bytes]:
         with (self.folder / log).open("ab") as output:
             # A demo that is killed leaves no hub behind: it would take the ptys of the next one for its own.
-            command = ["setpriv", "--pdeathsig", "TERM", sys.executable, "-m", "agent.cli", *arguments]
+            command = [*WITH_US, str(os.getpid()), sys.executable, "-m", "agent.cli", *arguments]
             process = subprocess.Popen(command, stdout=stdout or output, stderr=output)  # noqa: S603  our own program
         self._processes.append(process)
         return process

@@ -58,7 +58,7 @@ async def test_a_demo_that_is_killed_leaves_no_hub_behind(short: Path) -> None:
         assert any(line.startswith("2. ") for line in process.stdout)
         assert any(str(short).encode() in command for command in commands())
         process.kill()
-        await until(lambda: not any(str(short).encode() in command for command in commands()), timeout=20)
+        await until(lambda: not any(str(short).encode() in command for command in commands()), timeout=30)
 
 
 def test_a_demo_that_is_told_to_end_leaves_nothing_behind(short: Path) -> None:
