@@ -10,7 +10,7 @@ import logging
 import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,6 +134,21 @@ def _see_to_orphans() -> None:
     for task in asyncio.all_tasks():
         if getattr(task.get_coro(), "__qualname__", "") == "AshProtocol._send_data_frame":
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+
+def _end_with_the_port(link: Link) -> None:
+    """Of frames read in one piece each is acknowledged: where the port breaks at one, bellows fails at the next, in the loop's reader."""
+    if link.radio != "ezsp":
+        return
+    failure = importlib.import_module("bellows.ash").NcpFailure
+    ash = link.app._ezsp._gw._obj._transport  # noqa: SLF001  bellows has no public name for it
+    received = ash.data_received
+
+    def data_received(data: bytes) -> None:
+        with suppress(failure):
+            received(data)
+
+    ash.data_received = data_received
 
 
 def raw_config(settings: ZigbeeSettings, port: str, database: Path) -> dict[str, Any]:
@@ -268,6 +283,7 @@ async def _open(
         # Whatever a wrong device on the port answers: zigpy raises anything at all here.
         log.debug("%s on %s: %r", radio, port, error, exc_info=True)
         raise unusable(port, error) from error
+    _end_with_the_port(link)
     return link
 
 
