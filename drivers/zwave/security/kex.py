@@ -5,6 +5,7 @@ comes with the class that it came with, calls `undecryptable` where temporary ke
 `UseTemporary` it leaves encapsulated messages of the peer alone: a joiner repeats its first one every 10 s.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -114,7 +115,7 @@ def _echo(original: bytes) -> bytes:
 
 
 @dataclass(slots=True)
-class _Exchange:
+class _Exchange(ABC):
     """What both ends have in common. `private`: 32 random bytes, used for this exchange alone."""
 
     private: bytes = field(repr=False)
@@ -165,8 +166,9 @@ class _Exchange:
                 self._end(Failed(None, by_peer=False, reason=f"nothing came for {self.state.name}"))
         return self._flush()
 
+    @abstractmethod
     def _handle(self, command: Command, data: bytes, security: SecurityClass | None, now: float) -> None:
-        raise NotImplementedError  # each side has its own; it is made as one of them only
+        """Take one message of the peer, in this side's states. Raises _Abort."""
 
     def _wait(self, state: State, now: float, seconds: float = STEP_TIMEOUT) -> None:
         self.state = state
