@@ -213,10 +213,7 @@ class _Exchange(ABC):
 
 @dataclass(slots=True)
 class Includer(_Exchange):
-    """The controller's end.
-
-    `keys`: the network keys that it can give. `dsk`: the whole DSK, where it is known from a QR code; then nobody is asked for a PIN.
-    """
+    """The controller's end. `keys`: the network keys that it can give; `dsk`: from a QR code, and then nobody is asked for a PIN."""
 
     keys: Mapping[SecurityClass, bytes] = field(default_factory=dict, repr=False)
     dsk: bytes | None = None
@@ -359,9 +356,8 @@ class Joiner(_Exchange):
     def _handle(self, command: Command, data: bytes, security: SecurityClass | None, now: float) -> None:
         match self.state, command.name:
             case ((State.KEX_GET | State.KEX_SET), "Security 2 KEX Get"):
-                self._report = make(
-                    "Security 2 KEX Report", schemes=SCHEME_1, profiles=CURVE_25519, keys=mask(self.requested)
-                )
+                keys = mask(self.requested)
+                self._report = make("Security 2 KEX Report", schemes=SCHEME_1, profiles=CURVE_25519, keys=keys)
                 self._send(self._report)
                 self._wait(State.KEX_SET, now, USER_TIMEOUT)
             case State.KEX_SET, "Security 2 KEX Set":
