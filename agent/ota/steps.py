@@ -27,10 +27,8 @@ log = logging.getLogger(__name__)
 
 Found = TypeVar("Found")
 
-EXPIRED, RENEWALS = (
-    (401, 403),
-    3,
-)  # what a server says to a presigned address that has expired; renewals that bring nothing
+EXPIRED = (401, 403)  # what a server says to a presigned address that has expired
+RENEWALS = 3  # in a row that bring nothing
 STILL_WANTED = 10.0  # seconds for the one who asked to say so, before the point of no return
 PERCENT = 100
 TRIAL_NOTES = 20  # times that a trial writes down how far it is

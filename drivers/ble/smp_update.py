@@ -27,9 +27,8 @@ log = logging.getLogger(__name__)
 FIRST = 40.0  # seconds: a device may erase its flash first
 ANSWER = 10.0
 LOOK = 0.5  # seconds between two looks for a device that restarts
-ROOM = (
-    512 - ATT_HEADER
-)  # octets of one write at most: a characteristic has no more (Core Specification, Vol 3, Part F, 3.2.9)
+# Octets of one write at most: a characteristic has no more (Core Specification, Vol 3, Part F, 3.2.9).
+ROOM = 512 - ATT_HEADER
 STEPS_BACK = 8  # times that the device wants something again that it was sent, in one go
 
 

@@ -256,7 +256,5 @@ BY_GAS: Mapping[str, ObjectMap] = {
     for gas, name in _GASES.items()
 }
 CONCENTRATION, GENERIC = 3325, 3300
-NEEDS = (
-    UNITS,
-    APPLICATION,
-)  # read once at the interview: without them the values of the object cannot be scaled or named
+# Read once at the interview: without them the values of the object cannot be scaled or named.
+NEEDS = (UNITS, APPLICATION)

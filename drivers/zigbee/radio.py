@@ -30,9 +30,8 @@ from drivers.zigbee.settings import ZigbeeSettings
 log = logging.getLogger(__name__)
 
 RADIOS = {"znp": "zigpy_znp.zigbee.application", "ezsp": "bellows.zigbee.application"}
-CONNECT_TIMEOUT = (
-    12.0  # seconds until a port is given up; zigpy-znp ends by itself after 10 s and cleans up better then
-)
+# Seconds until a port is given up; zigpy-znp ends by itself after 10 s and cleans up better then.
+CONNECT_TIMEOUT = 12.0
 START_TIMEOUT = 90.0  # forming a network on a slow stick takes most of a minute
 CLOSE_TIMEOUT = 5.0
 WATCHDOG_PERIOD = 10  # seconds between signs of life; a hung stick is known after this and the time-out of one request

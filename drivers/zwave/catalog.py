@@ -35,10 +35,8 @@ from drivers.zwave.codec import COMMAND_CLASSES, Command, Raw, encode
 from drivers.zwave.commands.notification_tables import NOTIFICATIONS
 from drivers.zwave.commands.sensor_tables import METER_TYPES, SENSOR_TYPES, meter_unit, sensor_unit
 
-ACTUATOR_POLL, SENSOR_POLL = (
-    300.0,
-    1800.0,
-)  # seconds: what others do not notice, and what a bill or a graph can wait for
+ACTUATOR_POLL = 300.0  # seconds that others do not notice
+SENSOR_POLL = 1800.0  # seconds that a bill or a graph can wait for
 SIREN_ACTIVE = 0x0E  # type of Notification
 _MEASURED = frozenset({sensors.SENSOR, sensors.METER, sensors.BATTERY})
 _CHANGES = (" Start Level Change", " Stop Level Change", " Set")

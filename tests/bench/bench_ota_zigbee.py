@@ -39,9 +39,8 @@ ROUNDS = 8
 SIZE, LONG, PACED = 12_000, 75_000, 6_250  # bytes of an image: to compare, beside commands at full speed, and paced
 UNDISTURBED = 0.1  # of the blocks
 TURNS, COMMANDS = 3, 40  # of commands, and of each of their turns
-PAUSE = (
-    0.05  # seconds between two: faster, and sequence numbers return while zigpy still takes equal answers for doubles
-)
+# Seconds between two: faster, and sequence numbers return while zigpy still takes equal answers for doubles.
+PAUSE = 0.05
 LIMIT = BLOCK_SIZE / (2 * LATENCY)
 HOME = """
 [radios.stick]
