@@ -12,9 +12,8 @@ from agent.cloud.nrf_gateway import GatewayDialect
 from agent.gatt import Advert, Characteristic, Service
 from agent.wire import nrf_gateway as wire
 
-CLIENT_CONFIGURATION = (
-    "2902"  # the descriptor that turns notifications on: BlueZ keeps it to itself, and does it for us
-)
+# The descriptor that turns notifications on: BlueZ keeps it to itself, and does it for us.
+CLIENT_CONFIGURATION = "2902"
 # Of one tree, so that a message is within AWS IoT Core's 128 KiB: an octet as a number is up to four characters.
 MOST_VALUES = 8192  # octets
 MOST_ATTRIBUTES = 250  # characteristics and descriptors; those beyond can be used, and are not told

@@ -18,9 +18,8 @@ from agent.wire.nrf_gateway import Event
 
 log = logging.getLogger(__name__)
 
-MOST_OPEN = (
-    1000  # events that are not on disk yet; a device that notifies faster than a disk writes loses what is beyond
-)
+# Events that are not on disk yet; a device that notifies faster than a disk writes loses what is beyond.
+MOST_OPEN = 1000
 
 Publish = Callable[
     [str, dict[str, Any], Callable[[], None]], None

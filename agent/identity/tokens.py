@@ -28,9 +28,8 @@ RENEW = 0.8  # of a token's life
 # way there: 30 forgives a slow link, and adds no more than a twentieth to the life of a usual token.
 LEEWAY = 30
 MOST_SKEW = 86_400  # seconds: who says that a synchronised clock is off by more than a day is wrong, or wants a token of next year
-LONGEST_TOKEN = (
-    8192  # characters: ours have 700 at most, and what is longer costs time before its signature is looked at
-)
+# Characters: ours have 700 at most, and what is longer costs time before its signature is looked at.
+LONGEST_TOKEN = 8192
 _SIZE = 32  # bytes of r and of s
 
 

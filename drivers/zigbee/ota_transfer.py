@@ -27,9 +27,8 @@ READ_TIME = 12.0
 AT_WORK = 5.0  # seconds in which a device that loads already asks for its next block
 EPOCH_2000 = 946_684_800  # ZCL's UTCTime counts from 2000-01-01
 MILLISECONDS = 1000
-MOST_SPACING = (
-    2.0  # seconds between the blocks of a page, whatever the device wishes: it holds the radio's one transfer
-)
+# Seconds between the blocks of a page, whatever the device wishes: it holds the radio's one transfer.
+MOST_SPACING = 2.0
 MOST_SENT = 5  # times its size, until a device that asks without end is given up
 
 # Octets of a block. More than 50 makes some routers drop the frame when a source route is added; the makers' own limits are those that

@@ -10,9 +10,8 @@ from drivers.zwave.catalog import Poll, ZWaveGet, supersedes
 from drivers.zwave.figures import LinkFigures
 from drivers.zwave.nodes import NodeRecord
 
-FAILURES = (
-    2  # transmissions in a row that were not acknowledged, on a stick that is not jammed, until a node is offline
-)
+# Transmissions in a row that were not acknowledged, on a stick that is not jammed, until a node is offline.
+FAILURES = 2
 SILENCES = 3  # wake-up intervals without a sign of a sleeping node until it is offline
 DEFAULT_INTERVAL = 86_400  # seconds; for sleeping nodes that did not tell theirs
 FIRST_PAUSE, LONGEST_PAUSE = 60.0, 900.0  # seconds between two looks at a node that is away: each costs the air seconds

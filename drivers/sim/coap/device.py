@@ -30,9 +30,8 @@ LOOPBACK = "127.0.0.1"
 BLOCK = 512  # bytes: a small device's
 EXPONENT = 5
 _NUMBERS = 1 << 24
-CONFIRMED = (
-    5  # each fifth notification is confirmable, as libcoap has it; without any a dead observer would be told for ever
-)
+# Each fifth notification is confirmable, as libcoap has it; without any a dead observer would be told for ever.
+CONFIRMED = 5
 _MEMORY = 8  # datagrams that a replay can bring back
 Json = dict[str, Any]
 
