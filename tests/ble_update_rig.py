@@ -19,6 +19,7 @@ from drivers.sim.ble.firmware import Firmware
 from drivers.sim.ble.peripheral import Fault, Peripheral
 from tests.ble_rig import BleRig, device
 from tests.conformance.driver_contract import JOIN, Watched, running
+from tests.firmware_rig import updater
 
 SMP, DFU, MOVING, PLAIN = "A4:C1:38:00:01:01", "A4:C1:38:00:01:11", "A4:C1:38:00:01:21", "A4:C1:38:00:01:31"
 BOOT = "A4:C1:38:00:01:22"  # the boot loader of MOVING
@@ -123,12 +124,3 @@ async def house(
             yield rig, watched, updater(watched)
     finally:
         await rig.close()
-
-
-def updater(watched: Watched) -> UpdatesFirmware:
-    driver: Any = watched.driver
-    return driver  # type: ignore[no-any-return]
-
-
-def nobody(_done: int, _total: int) -> None:
-    """Progress is not looked at."""

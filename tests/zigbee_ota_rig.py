@@ -13,6 +13,7 @@ from drivers.sim.zigbee.node import Node
 from drivers.sim.zigbee.server import start
 from tests.conformance.driver_contract import JOIN, START, Watched, running
 from tests.conformance.zigbee_rig import ZigbeeRig
+from tests.firmware_rig import updater
 
 MANUFACTURER, IMAGE_TYPE, OLD, NEW = 4476, 8454, 10, 20
 QUICK = {"manufacturer": MANUFACTURER, "image_type": IMAGE_TYPE, "version": OLD, "retry": 0.25, "restart": 0.05}
@@ -131,12 +132,3 @@ async def house(
             yield rig, watched, updater(watched)
     finally:
         await rig.close()
-
-
-def updater(watched: Watched) -> UpdatesFirmware:
-    driver: Any = watched.driver
-    return driver  # type: ignore[no-any-return]
-
-
-def nobody(_done: int, _total: int) -> None:
-    """Progress is not looked at."""

@@ -38,11 +38,10 @@ from tests.ble_update_rig import (
     house,
     init_packet,
     mcuboot,
-    nobody,
     package,
-    updater,
 )
 from tests.conformance.driver_contract import running
+from tests.firmware_rig import nobody, updater
 
 SPOILT = {  # what each kind of fault makes of an update
     ("smp-upload", "wrong_offset"): "wants octet",

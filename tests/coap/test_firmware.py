@@ -19,6 +19,7 @@ from drivers.sim.coap.firmware import LARGEST, FirmwareObject, Taken, package
 from tests.conformance.coap_rig import CoapRig, Made
 from tests.conformance.driver_contract import Watched, joined, running
 from tests.conftest import examples
+from tests.firmware_rig import nobody
 from tests.stick_home import StickHome
 
 NEW = 0x01020003
@@ -44,10 +45,6 @@ def taker(rig: CoapRig) -> FirmwareObject:
     found = rig.simulation.devices["lamp"].firmware
     assert found is not None
     return found
-
-
-def nobody(_done: int, _total: int) -> None:
-    """Progress is not looked at."""
 
 
 async def test_a_device_runs_what_it_was_sent_in_blocks_of_its_size(make: Made) -> None:

@@ -13,8 +13,9 @@ from drivers.ble import smp as ours
 from drivers.ble.bus import give_back, take
 from drivers.sim.ble import gatt_calls
 from drivers.sim.ble.firmware import Effect, Notify
-from tests.ble_update_rig import NEW_VERSION, SMP, UpdateRig, body, house, mcuboot, nobody
+from tests.ble_update_rig import NEW_VERSION, SMP, UpdateRig, body, house, mcuboot
 from tests.conftest import examples
+from tests.firmware_rig import nobody
 
 pytestmark = pytest.mark.conformance
 pytest.importorskip("smp")

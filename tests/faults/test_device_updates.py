@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 from conftest import until
-from zigbee_ota_rig import IMAGE_TYPE, OtaRig, body, bulb, image, key, nobody, updater
+from zigbee_ota_rig import IMAGE_TYPE, OtaRig, body, bulb, image, key
 
 from agent.driver import DriverError, DriverLost, InvalidParameters
 from tests.conformance.driver_contract import Watched
+from tests.firmware_rig import nobody, updater
 
 pytestmark = pytest.mark.faults
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from conftest import until
-from zigbee_ota_rig import IMAGE_TYPE, MANUFACTURER, NEW, OLD, OtaRig, body, bulb, house, image, key, nobody, updater
+from zigbee_ota_rig import IMAGE_TYPE, MANUFACTURER, NEW, OLD, OtaRig, body, bulb, house, image, key
 
 from agent.clock import SystemClock
 from agent.driver import (
@@ -28,6 +28,7 @@ from drivers.sim.zigbee.model import Aps
 from drivers.zigbee import ota, ota_transfer
 from drivers.zigbee.ota_book import FirmwareBook, Known
 from tests.conformance.driver_contract import Watched
+from tests.firmware_rig import nobody, updater
 
 INFO = Firmware(MANUFACTURER, IMAGE_TYPE, OLD)
 LONG = image(body(2500))
