@@ -56,19 +56,21 @@ class Engine:
 
         Raises StorageError.
         """
-        task = self.tasks.get(key)
-        after = None if task is None else plan.canceled(task, code, detail, to)
-        if task is None or after is None:
-            return False
-        if task.state in HARMLESS:
-            self.desk.withdraw(task, to, code, detail)
-        else:
-            await self.desk.keep(after)
+        async with self.desk.moving:
+            task = self.tasks.get(key)
+            after = None if task is None else plan.canceled(task, code, detail, to)
+            if task is None or after is None:
+                return False
+            if task.state in HARMLESS:
+                self.desk.withdraw(task, to, code, detail)
+            else:
+                await self.desk.keep(after)
         return True
 
     async def change(self, key: str, **changes: Any) -> Task:
         """Approve, postpone, or mark as told. Raises KeyError for a task that there is not, StorageError."""
-        task = await self.desk.keep(replace(self.tasks[key], **changes))
+        async with self.desk.moving:
+            task = await self.desk.keep(replace(self.tasks[key], **changes))
         if "document" in changes:
             self._steps.forget(task)
         self.desk.rests.end(key)
@@ -77,13 +79,14 @@ class Engine:
 
     async def decide(self, key: str, *, well: bool) -> bool:
         """A person ends a trial: it stays, or what ran before comes back. False when the task is not on trial."""
-        task = self.tasks.get(key)
-        if task is None or task.state != State.TRIAL:
-            return False
-        after = moved(task, State.CONFIRMED)
-        if not well:
-            after = moved(task, State.ROLLING_BACK, code="operator", detail="rolled back by a person")
-        await self.desk.keep(after)
+        async with self.desk.moving:
+            task = self.tasks.get(key)
+            if task is None or task.state != State.TRIAL:
+                return False
+            after = moved(task, State.CONFIRMED)
+            if not well:
+                after = moved(task, State.ROLLING_BACK, code="operator", detail="rolled back by a person")
+            await self.desk.keep(after)
         self.desk.attention.set()
         return True
 
@@ -120,7 +123,7 @@ class Engine:
             if after.state in HARMLESS:
                 self._steps.forget(after)  # read as one that is activated: it is verified again before it goes on
             await self._leave(task, after)
-            await self.desk.keep(after)
+            await self._keep(task, after)
 
     async def _advance(self, task: Task) -> None:
         """One step, with what each kind of trouble means."""
@@ -140,16 +143,27 @@ class Engine:
                 return  # what was at work was ended on purpose
             after = self._after_trouble(self.tasks[task.key], error)
             if after.state == task.state:
-                await self.desk.keep(after)
-                self.desk.rests.put(task.key, self._again)
+                if await self._keep(task, after):
+                    self.desk.rests.put(task.key, self._again)
                 return
         await self._leave(task, after)
-        now = self.tasks[task.key]  # a person may have decided or said something meanwhile
-        if now.state == task.state:
-            told = replace(after, approved=now.approved, not_before=now.not_before, document=now.document)
-            await self.desk.keep(told)
+        await self._keep(task, after)
+
+    async def _keep(self, task: Task, after: Task) -> bool:
+        """What has become of a task, unless somebody has decided otherwise meanwhile.
+
+        False where it is withdrawn and goes no further: its next turn ends it.
+        """
+        async with self.desk.moving:
+            now = self.tasks[task.key]
+            if task.state in HARMLESS and not after.over and self.desk.withdrawn(task):
+                return False
+            if now.state == task.state:
+                told = replace(after, approved=now.approved, not_before=now.not_before, document=now.document)
+                await self.desk.keep(told)
         if after.over:
             self._steps.forget(task)
+        return True
 
     async def _leave(self, task: Task, after: Task) -> None:
         """Have nothing selected of a task that ends before its activation; before its end is kept, so that what is cut off is done again."""

@@ -268,11 +268,12 @@ class Steps:
         names = [name for name in task.facts.get("well", "").split("\n") if name]
 
         async def progress(spent: float) -> None:
-            now = self._desk.tasks[task.key]
-            if now.state != State.TRIAL:
-                raise CanceledError
-            if spent - now.trial_spent >= self._health.terms.trial / TRIAL_NOTES:
-                await self._desk.keep(replace(now, trial_spent=spent))
+            async with self._desk.moving:
+                now = self._desk.tasks[task.key]
+                if now.state != State.TRIAL:
+                    raise CanceledError
+                if spent - now.trial_spent >= self._health.terms.trial / TRIAL_NOTES:
+                    await self._desk.keep(replace(now, trial_spent=spent))
 
         try:
             wrong = await self._health.trial(names, task.trial_spent, progress)
@@ -297,7 +298,8 @@ class Steps:
         else:
             kept = {name: task.facts[name] for name in ("digest", MANIFEST, PERMISSION, "floor") if name in task.facts}
             after = moved(task, State.CHECKED, done=done, trial_spent=0.0, facts=kept, detail="")
-        return await self._desk.keep(after, floor=floor)
+        async with self._desk.moving:
+            return await self._desk.keep(after, floor=floor)
 
     async def _rolling_back(self, task: Task) -> Task:
         component = await self._component(task)

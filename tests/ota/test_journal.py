@@ -1,5 +1,6 @@
 """What the journal of updates keeps, for the version that runs and for the one that is fallen back to."""
 
+import asyncio
 import json
 import sqlite3
 from pathlib import Path
@@ -46,6 +47,20 @@ async def test_a_task_is_found_as_it_was_kept(tmp_path: Path, changes: dict[str,
     kept = task(**changes)
     assert await again(tmp_path, kept) == kept
     assert await again(tmp_path) == kept
+
+
+async def test_progress_does_not_overtake_a_move(tmp_path: Path) -> None:
+    store = Store.open(tmp_path, Limits(ballast=4096))
+    journal = Journal(store, Still())
+    try:
+        await journal.put(task())
+        moving = asyncio.ensure_future(journal.put(task(state=State.VERIFIED)))
+        await asyncio.sleep(0)
+        journal.note(task(percent=50), durable=True)
+        assert journal.tasks[(await moving).key].state == State.VERIFIED
+    finally:
+        await store.close()
+    assert (await again(tmp_path)).state == State.VERIFIED
 
 
 async def test_a_version_that_knows_less_can_read_what_it_is_fallen_back_with(tmp_path: Path) -> None:
