@@ -249,7 +249,7 @@ class Steps:
             async with asyncio.timeout(STILL_WANTED):
                 wanted = await source.still_wanted(task)
         except TimeoutError:
-            return
+            wanted = True
         if not wanted and self._desk.withdrawn(task) is None:
             self._desk.withdraw(task, State.CANCELED, "canceled", "it was withdrawn")
         self._desk.check(task)

@@ -42,14 +42,16 @@ class AwsJobs:
         self._known: dict[str, Job] = {}
         self._pending: frozenset[str] | None = None
         self._told: dict[str, tuple[float, str]] = {}  # key -> when, and what
-        self._attention = asyncio.Event()
+        self._attention, self._listed = asyncio.Event(), asyncio.Event()
         engine.desk.sources[name] = self
 
     # ---- what the jobs say ------------------------------------------------------------------------------------------
 
     async def take(self, job: Job) -> None:
-        """An execution that is pending. Raises StorageError."""
+        """An execution that is pending: the cloud has not heard its end, whatever was heard of that here. Raises StorageError."""
         task = await self._engine.offer(self.name, job.id, job.number, job.document)
+        if task.told:
+            await self._engine.change(task.key, told=False)
         if (
             not task.over and task.document != job.document
         ):  # the same, but for presigned addresses, which live for an hour
@@ -57,11 +59,13 @@ class AwsJobs:
         self._known[task.key] = job
         self._told.pop(task.key, None)
         self._attention.set()
+        self._listed.set()
 
     def pending(self, executions: Collection[tuple[str, int]]) -> None:
         """All that the cloud has for this hub at this moment: (job id, execution number)."""
         self._pending = frozenset(key_of(self.name, job, number) for job, number in executions)
         self._attention.set()
+        self._listed.set()
 
     # ---- what the engine says ---------------------------------------------------------------------------------------
 
@@ -70,10 +74,12 @@ class AwsJobs:
             self._attention.set()
 
     async def still_wanted(self, task: Task) -> bool:
-        """Told as progress: a job that is over refuses it."""
-        job = self._known.get(task.key)
-        if job is None:
-            return True
+        """Told as progress: a job that is over refuses it. After a start the cloud's list is waited for, which may lack it by now."""
+        while (job := self._known.get(task.key)) is None:
+            if self._pending is not None and task.key not in self._pending:
+                return False
+            self._listed.clear()
+            await self._listed.wait()
         try:
             await self._progress(job, task)
         except JobOverError:
