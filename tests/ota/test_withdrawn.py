@@ -10,10 +10,13 @@ from conftest import until
 from ota_machine import KEY, Machine, update
 from slots_rig import tree
 
+from agent.errors import TryAgainError
 from agent.ota.engine import Engine
 from agent.ota.journal import Journal
-from agent.ota.plan import State, Task
+from agent.ota.plan import State, Task, key_of
+from agent.ota.sources.nrf_fota import NrfFota
 from agent.ota.verifier import LOCAL
+from agent.wire.nrf import FotaStatus
 
 NEW = ("agent.tar.gz", tree("2.0"))
 
@@ -37,6 +40,52 @@ async def test_what_is_withdrawn_in_the_last_look_before_its_activation_is_not_a
     assert said == [True]
     assert (task.state, task.code, task.detail) == (State.CANCELED, "operator", "withdrawn by a person")
     assert machine.starts == ["1.0 A"]
+
+
+class _Called:
+    """nRF Cloud, by calls, which cannot be reached for a while once the update is staged, and has withdrawn the job by then."""
+
+    every, quiet = 3600.0, 0.0
+
+    def __init__(self) -> None:
+        self.silent = 5  # calls
+
+    def bind(self, _offered: object, _up: object) -> None:
+        """The task is there already."""
+
+    async def wait(self) -> None:
+        """It can be asked."""
+
+    async def ask(self) -> None:
+        """Nothing new."""
+
+    async def say(self, _job: str, _status: FotaStatus, details: str | int, _timeout: float = 0.0) -> bool:
+        if details != State.STAGED:
+            return True
+        self.silent -= 1
+        if self.silent >= 0:
+            raise TryAgainError("no network yet")
+        return False
+
+
+async def test_a_cloud_that_cannot_be_reached_at_once_is_asked_again_before_an_activation(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.ota.sources.nrf_fota.SOON", 0.01)
+    path, key = Path(machine.offer_files(**update(NEW))["path"]), key_of("main", "job-1", 1)
+
+    async def work(engine: Engine) -> None:
+        source = NrfFota("main", _Called(), engine, asyncio.get_running_loop().time)
+        living = asyncio.create_task(source.live())
+        try:
+            await engine.offer("main", "job-1", 1, {"manifest": path.read_text(), "base": str(path)})
+            await until(lambda: engine.tasks[key].over)
+            assert engine.tasks[key].state == State.CANCELED
+        finally:
+            living.cancel()
+
+    machine.board.start()
+    assert not await machine.life(work)
 
 
 def _meanwhile(monkeypatch: pytest.MonkeyPatch, state: State, say: Callable[[], Any]) -> list[Any]:

@@ -25,6 +25,7 @@ FIRMWARE = ("APP",)  # what this hub's updates are there; a modem's are another 
 EXECUTION = 1  # nRF Cloud does not try a job again under the same id
 STEP, WHOLE = 10, 100  # percent
 EVERY, LONG = 10.0, 3600.0  # seconds
+SOON = 1.0  # seconds until a cloud that could not be reached is asked again, before an activation
 REMEMBERED = 100  # rejected jobs that do not have the next one asked for: a cloud may offer the same again at once
 _BEFORE = frozenset({State.RECEIVED, State.CHECKED, State.WAITING})  # the next component is begun there too
 _DOWNLOADED = frozenset({State.VERIFIED, State.WRITING, State.STAGED})
@@ -69,12 +70,16 @@ class NrfFota:
             self._attention.set()
 
     async def still_wanted(self, task: Task) -> bool:
-        """The cloud has it from here on that the update is being installed: before the restart, as the SDK has it."""
-        try:
-            return await self._progress(task, again=True)
-        except (MqttLost, TryAgainError) as error:
-            log.info("job %s cannot be told of just now: %s", task.job, error)
-        return True
+        """The cloud has it from here on that the update is being installed: before the restart, as the SDK has it.
+
+        After a start the network may come up a little later; whoever asks has an end to that.
+        """
+        while True:
+            try:
+                return await self._progress(task, again=True)
+            except (MqttLost, TryAgainError) as error:
+                log.info("job %s cannot be told of just now: %s", task.job, error)
+            await asyncio.sleep(SOON)
 
     async def renewed(self, task: Task) -> bool:
         """See agent.ota.desk.Source: the job is asked for once more."""
