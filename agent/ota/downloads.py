@@ -33,7 +33,7 @@ class Downloads:
         self._folder, self._policy, self._limit = folder, policy, limit
         self._running: Fetch | None = None
 
-    async def fetch(self, offer: Offer, component: Component, progress: Callable[[int], None]) -> None:
+    async def fetch(self, offer: Offer, component: Component, progress: Callable[[int], None], since: float) -> None:
         """Until all files are there and right; `progress` has the bytes of the component. Raises what Fetch does, CanceledError."""
         with disk_trouble():
             make_folder(self._folder)
@@ -41,11 +41,11 @@ class Downloads:
         for file in component.files:
             address = offer.address(file)
             if "://" in address:
-                await self._one(address, file, partial(_shifted, progress, before))
+                await self._one(address, file, partial(_shifted, progress, before), since)
             before += file.size
             progress(before)
 
-    async def _one(self, address: str, file: File, progress: Callable[[int], None]) -> None:
+    async def _one(self, address: str, file: File, progress: Callable[[int], None], since: float) -> None:
         def tell(done: int) -> None:
             try:
                 progress(done)
@@ -53,7 +53,8 @@ class Downloads:
                 self.stop()
 
         source = Source((address,), file.size, file.sha256, file.chunk_size, file.chunks)
-        with Fetch(source, self._folder / file.sha256, self._policy, progress=tell, shared=self._limit) as fetch:
+        path = self._folder / file.sha256
+        with Fetch(source, path, self._policy, progress=tell, shared=self._limit, since=since) as fetch:
             self._running = fetch
             try:
                 await fetch.run()

@@ -16,6 +16,7 @@ from agent.ota.desk import CanceledError, Desk, WaitError
 from agent.ota.lanes import Lanes
 from agent.ota.plan import HARMLESS, Runs, State, Task, moved
 from agent.ota.steps import Steps
+from agent.ota.trouble import DeadlineError
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ class Engine:
         async with self.desk.moving:
             task = await self.desk.keep(replace(self.tasks[key], **changes))
         if "document" in changes:
-            self._steps.forget(task)
+            self._steps.renew(task)
         self.desk.rests.end(key)
         self.desk.attention.set()
         return task
@@ -121,7 +122,7 @@ class Engine:
             fact = f", and what is found is: {runs}" if asked else ""
             log.info("update %s was cut off as %s%s: it goes on as %s", task.key, task.state, fact, after.state)
             if after.state in HARMLESS:
-                self._steps.forget(after)  # read as one that is activated: it is verified again before it goes on
+                self._steps.renew(after)  # read as one that is activated: it is verified again before it goes on
             await self._leave(task, after)
             await self._keep(task, after)
 
@@ -185,9 +186,11 @@ class Engine:
         return plan.canceled(task, code, detail, to) or task
 
     def _after_trouble(self, task: Task, error: HubError) -> Task:
-        """A refusal has a code and is for good; anything else is tried again, as often as the plan allows."""
+        """A refusal has a code and is for good, a deadline is one; anything else is tried again, as often as the plan allows."""
         code = getattr(error, "code", "")
         log.warning("update %s: %s: %s", task.key, task.state.lower(), error.advice)
+        if isinstance(error, DeadlineError) and task.state == State.DOWNLOADING:
+            return plan.ended(task, State.TIMED_OUT, "deadline", error.message)
         if not code or task.state in (State.ROLLING_BACK, State.CONFIRMED):
             return plan.tried(replace(task, detail=task.detail or error.message))
         if task.state in (State.RECEIVED, State.CHECKED):

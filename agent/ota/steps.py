@@ -7,6 +7,7 @@ SuspendedError: others go first.
 import asyncio
 import functools
 import logging
+import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NoReturn, Protocol, TypeVar
@@ -54,8 +55,11 @@ class Verifier(Protocol):
 class Fetcher(Protocol):
     """Brings the files of a component."""
 
-    async def fetch(self, offer: Offer, component: Component, progress: Callable[[int], None]) -> None:
-        """Until all are there and right. Raises HubError, with a `code` where trying again is no use."""
+    async def fetch(self, offer: Offer, component: Component, progress: Callable[[int], None], since: float) -> None:
+        """Until all are there and right. Raises HubError, with a `code` where trying again is no use, DeadlineError.
+
+        `since`: when their time began to run, on the monotonic clock.
+        """
 
     async def images(self, offer: Offer, component: Component) -> list[Image] | None:
         """The files, verified again and held open; None when one is not as it was."""
@@ -94,6 +98,7 @@ class Steps:
         self._verifier, self._fetcher, self._appliers = verifier, fetcher, appliers
         self._health, self._policy, self._restart = health, policy, restart
         self._offers: dict[str, Offer] = {}
+        self._since: dict[str, float] = {}  # key -> when the download of the component that is under way was begun
         self._steps: Mapping[State, Callable[[Task], Awaitable[Task]]] = {
             State.RECEIVED: self._received,
             State.CHECKED: self._checked,
@@ -129,9 +134,14 @@ class Steps:
             log.info("update %s is activated anew: %s", task.key, error.advice)
             return Runs.OLD  # a radio that is away holds nobody else up
 
+    def renew(self, task: Task) -> None:
+        """What was asked for is to be read again."""
+        self._offers.pop(task.key, None)
+
     def forget(self, task: Task) -> None:
         """It is over."""
-        self._offers.pop(task.key, None)
+        self.renew(task)
+        self._since.pop(task.key, None)
 
     async def clean(self, task: Task) -> None:
         """It has ended without an activation: nothing of it may be selected. Raises HubError."""
@@ -190,11 +200,14 @@ class Steps:
                 told = percent
                 self._desk.further(task, percent)
 
+        since = self._since.setdefault(task.key, time.monotonic())
+
         async def fetch(now: Task) -> None:
             with self._desk.interrupting(self._fetcher.stop):
-                await self._fetcher.fetch(await self._offer(now), await self._component(now), progress)
+                await self._fetcher.fetch(await self._offer(now), await self._component(now), progress, since)
 
         await self._renewing(task, fetch, lambda: reached)
+        self._since.pop(task.key, None)
         return moved(task, State.VERIFIED)
 
     async def _renewing(
