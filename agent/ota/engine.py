@@ -192,7 +192,8 @@ class Engine:
         if isinstance(error, DeadlineError) and task.state == State.DOWNLOADING:
             return plan.ended(task, State.TIMED_OUT, "deadline", error.message)
         if not code or task.state in (State.ROLLING_BACK, State.CONFIRMED):
-            return plan.tried(replace(task, detail=task.detail or error.message))
+            keeps = task.state == State.ROLLING_BACK and task.detail  # why it is taken back is what people want to know
+            return plan.tried(replace(task, detail=keeps or error.message))
         if task.state in (State.RECEIVED, State.CHECKED):
             return plan.refused(task, code, error.message)
         return plan.failed(task, code, error.message)
