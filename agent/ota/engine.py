@@ -190,10 +190,10 @@ class Engine:
         code = getattr(error, "code", "")
         log.warning("update %s: %s: %s", task.key, task.state.lower(), error.advice)
         if isinstance(error, DeadlineError) and task.state == State.DOWNLOADING:
-            return plan.ended(task, State.TIMED_OUT, "deadline", error.message)
+            return plan.ended(task, State.TIMED_OUT, "deadline", error.advice)
         if not code or task.state in (State.ROLLING_BACK, State.CONFIRMED):
             keeps = task.state == State.ROLLING_BACK and task.detail  # why it is taken back is what people want to know
-            return plan.tried(replace(task, detail=keeps or error.message))
+            return plan.tried(replace(task, detail=keeps or error.advice))
         if task.state in (State.RECEIVED, State.CHECKED):
-            return plan.refused(task, code, error.message)
-        return plan.failed(task, code, error.message)
+            return plan.refused(task, code, error.advice)
+        return plan.failed(task, code, error.advice)

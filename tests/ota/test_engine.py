@@ -145,6 +145,7 @@ async def test_an_unsigned_and_an_unknown_release_are_rejected_with_the_reason(m
     document = machine.offer_files(labels=("ed-a", "ed-b"), **update(NEW))
     task = await machine.to_the_end(document)
     assert (task.state, task.code) == (State.REJECTED, "too-few-signatures")
+    assert task.detail.startswith(f"{KEY}: 0 of the 2 keys that must sign have signed; have it signed by ")
     assert machine.starts == ["1.0 A"]
 
 
