@@ -7,6 +7,7 @@ from typing import Any
 
 from agent.clock import Clock
 from agent.ota.plan import State, Task
+from agent.requests import LOCAL
 from agent.store import Statement, Store
 
 _PUT = "INSERT OR REPLACE INTO ota_tasks VALUES (?, ?, ?, ?, ?)"
@@ -79,7 +80,8 @@ def _row(task: Task, wall: float) -> Statement:
     """What is as it always was is left out: a version that is fallen back to may not know it."""
     told = {name: value for name, value in asdict(task).items() if name not in _DEFAULTS or value != _DEFAULTS[name]}
     record = json.dumps(told, separators=(",", ":"))
-    return Statement(_PUT, [(task.key, int(task.over), int(task.told), record, wall)])
+    waits = not task.told and task.source != LOCAL  # a person has looked, or will: nobody is told
+    return Statement(_PUT, [(task.key, int(task.over), int(not waits), record, wall)])
 
 
 def _tasks(db: sqlite3.Connection) -> list[Task]:
