@@ -61,7 +61,7 @@ class Fetcher(Protocol):
         `since`: when their time began to run, on the monotonic clock.
         """
 
-    async def images(self, offer: Offer, component: Component) -> list[Image] | None:
+    async def images(self, component: Component) -> list[Image] | None:
         """The files, verified again and held open; None when one is not as it was."""
 
     def stop(self) -> None:
@@ -234,8 +234,8 @@ class Steps:
         return moved(task, State.WRITING, tries=1)
 
     async def _writing(self, task: Task) -> Task:
-        offer, component = await self._offer(task), await self._component(task)
-        images = await self._fetcher.images(offer, component)
+        component = await self._component(task)
+        images = await self._fetcher.images(component)
         if images is None:
             return plan.set_back(task, State.DOWNLOADING, "what was fetched is not what was signed")
         try:
