@@ -6,6 +6,7 @@ A step may be cut off at any point and is then done again; which point it was is
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from random import SystemRandom
 from typing import Any
 
 from agent.clock import Clock
@@ -14,23 +15,24 @@ from agent.ota import plan, turns
 from agent.ota.appliers.contract import SuspendedError
 from agent.ota.desk import CanceledError, Desk, WaitError
 from agent.ota.lanes import Lanes
+from agent.ota.pauses import after_trouble
 from agent.ota.plan import HARMLESS, Runs, State, Task, moved
 from agent.ota.steps import Steps
 from agent.ota.trouble import DeadlineError
 
 log = logging.getLogger(__name__)
 
-AGAIN = 30.0  # seconds after trouble that may pass
+AGAIN = 30.0  # seconds after trouble that may pass, the first time
 LEAVINGS = 5  # tries
 
 
 class Engine:
-    """`live` is a unit of the daemon; `again` is the pause after trouble, seconds."""
+    """`live` is a unit of the daemon; `again` is the first pause after trouble, seconds."""
 
     def __init__(self, desk: Desk, steps: Steps, clock: Clock, again: float = AGAIN) -> None:
         self.desk = desk
         self._steps, self._clock, self._again = steps, clock, again
-        self._started = False
+        self._started, self._random = False, SystemRandom()
         self._lanes = Lanes(desk, self._advance)
 
     @property
@@ -145,10 +147,15 @@ class Engine:
             after = self._after_trouble(self.tasks[task.key], error)
             if after.state == task.state:
                 if await self._keep(task, after):
-                    self.desk.rests.put(task.key, self._again)
+                    self.desk.rests.put(task.key, self._pause(after))
                 return
         await self._leave(task, after)
         await self._keep(task, after)
+
+    def _pause(self, task: Task) -> float:
+        """Seconds until the same is tried again; while the hub is changed nobody waits longer for that than the first time."""
+        times = task.tries if task.state in HARMLESS or task.state == State.CONFIRMED else 1
+        return after_trouble(times, self._again, self._random)
 
     async def _keep(self, task: Task, after: Task) -> bool:
         """What has become of a task, unless somebody has decided otherwise meanwhile.

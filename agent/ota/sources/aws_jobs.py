@@ -6,13 +6,16 @@ cancelled, removed or timed out, which is honoured up to the activation.
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Collection
+from random import SystemRandom
 
 from agent.cloud.channel import AnswerTroubleError, RefusedError
 from agent.cloud.jobs import Job, JobOverError, Jobs
 from agent.cloud.mqtt import MqttLost
 from agent.errors import TryAgainError
 from agent.ota.engine import Engine
+from agent.ota.pauses import after_trouble
 from agent.ota.plan import State, Task, key_of
 from agent.wire.jobs import Status
 
@@ -20,7 +23,7 @@ log = logging.getLogger(__name__)
 
 OPERATION = "firmware-update"
 EVERY = 10.0  # seconds between two reports of progress
-AGAIN = 30.0
+AGAIN = 30.0  # seconds after what was not heard, the first time
 STEP_TIMEOUT, LONGEST_TIMEOUT = 120, 10080  # minutes
 _PATIENT = frozenset({State.WAITING, State.STAGED})  # these wait for a window or a person
 _ENDS: dict[State, Status] = {
@@ -42,6 +45,7 @@ class AwsJobs:
         self._known: dict[str, Job] = {}
         self._pending: frozenset[str] | None = None
         self._told: dict[str, tuple[float, str]] = {}  # key -> when, and what
+        self._unheard, self._random = Counter[str](), SystemRandom()
         self._attention, self._listed = asyncio.Event(), asyncio.Event()
         engine.desk.sources[name] = self
 
@@ -161,7 +165,9 @@ class AwsJobs:
             return 0.1
         except (MqttLost, TryAgainError) as error:
             log.info("job %s is not told of yet: %s", task.job, error)
-            return AGAIN
+            self._unheard[task.key] += 1
+            return after_trouble(self._unheard[task.key], AGAIN, self._random)
+        del self._unheard[task.key]
         return EVERY
 
     async def _end(self, job: Job, task: Task) -> float:
@@ -170,6 +176,7 @@ class AwsJobs:
         await self._engine.change(task.key, told=True)
         self._known.pop(task.key, None)
         self._told.pop(task.key, None)
+        del self._unheard[task.key]
         return 3600.0
 
     async def _gone(self, task: Task, error: JobOverError) -> None:

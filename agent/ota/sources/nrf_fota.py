@@ -10,12 +10,14 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from math import inf
+from random import SystemRandom
 
 from agent.cloud.mqtt import MqttLost
 from agent.cloud.nrf_jobs import RejectedJob
 from agent.cloud.nrf_wires import AGAIN, FirmwareJob, Wire
 from agent.errors import TryAgainError
 from agent.ota.engine import Engine
+from agent.ota.pauses import after_trouble
 from agent.ota.plan import State, Task, key_of
 from agent.wire.nrf import FotaStatus
 
@@ -97,14 +99,16 @@ class NrfFota:
 
     async def live(self) -> None:
         """Take jobs and report, for as long as the hub runs. Raises StorageError."""
+        failures, random = 0, SystemRandom()
         while True:
             await self._wire.wait()
             self._attention.clear()
             try:
-                wait = await self._round()
+                wait, failures = await self._round(), 0
             except (MqttLost, TryAgainError) as error:
                 log.info("jobs of nRF Cloud wait: %s", error)
-                wait = AGAIN
+                failures += 1
+                wait = after_trouble(failures, AGAIN, random)
             try:
                 async with asyncio.timeout(wait):
                     await self._attention.wait()
