@@ -133,7 +133,8 @@ def moved(task: Task, to: State, **changes: Any) -> Task:
         raise ForbiddenMoveError(f"{task.key}: {task.state} -> {to}")
     lane = task.lane if to == S.ROLLING_BACK else ""
     detail = task.detail if task.state == S.ROLLING_BACK else ""  # of trouble that is over, anywhere else
-    return replace(task, state=to, **{"tries": 0, "percent": 0, "lane": lane, "detail": detail, **changes})
+    tries = 1 if to == S.ROLLING_BACK else 0
+    return replace(task, state=to, **{"tries": tries, "percent": 0, "lane": lane, "detail": detail, **changes})
 
 
 def ended(task: Task, to: State, code: str, detail: str) -> Task:
