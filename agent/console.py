@@ -19,6 +19,7 @@ from agent.log_format import printable
 
 out = Console()
 err = Console(stderr=True)
+BAR = 20  # characters
 
 _GOOD = {"online", "ACTIVATED", "SUCCEEDED", "succeeded"}
 _BAD = {"away", "offline", "radio_away", "FAILED", "TIMED_OUT", "ISOLATED", "failed", "REJECTED", "CANCELED"}
@@ -242,20 +243,28 @@ def show_updates(tasks: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _of_update(task: Mapping[str, Any]) -> str:
-    if task["detail"]:
-        return str(task["detail"])
-    return f"{task['percent']} %" if task["state"] == "DOWNLOADING" else ""
+    return "  ".join(text for text in (_bar(task["percent"]) if _goes_on(task) else "", task["detail"]) if text)
+
+
+def _goes_on(task: Mapping[str, Any]) -> bool:
+    """Whether it is in percent how far it is: a download, and an update that goes from device to device."""
+    return bool(task["state"] == "DOWNLOADING" or (task["state"] == "ACTIVATING" and task["percent"]))
+
+
+def _bar(percent: int) -> str:
+    full = percent * BAR // 100
+    return f"{'#' * full}{'.' * (BAR - full)} {percent} %"
 
 
 def watch_update(lines: Iterator[dict[str, Any]]) -> dict[str, Any]:
-    """Show an update as it goes, with a bar while it downloads. Returns the last line."""
+    """Show an update as it goes, with a bar for what is told in percent. Returns the last line."""
     last: dict[str, Any] = {}
     with progress() as tell:
         for line in lines:
             if line["state"] != last.get("state") or line["component"] != last.get("component"):
                 say(f"  {line['release']} {line['component']}  ", paint(line["state"]), f"  {line['detail']}")
-            if line["state"] == "DOWNLOADING":
-                tell(f"{line['component']}", line["percent"], 100)
+            if _goes_on(line):
+                tell(f"{line['component']} {line['detail']}".strip(), line["percent"], 100)
             last = line
     return last
 

@@ -99,6 +99,13 @@ def test_two_uplinks_with_one_session(home: Home) -> None:
     assert set(home.load().uplinks) == {"a", "b"}
 
 
+def test_an_uplink_does_not_go_by_the_name_of_this_machine(home: Home) -> None:
+    assert home.problem("[uplinks.local]\n")[:2] == (
+        "agent.toml:1",
+        "uplinks.local: what is asked for on this machine goes by that name, and no answer to it goes to a cloud",
+    )
+
+
 def test_the_state_folder_must_be_usable(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     file = home.write("", "file")
     found = home.problem(f"[hub]\nstate_dir = '{file}/below'\n")

@@ -19,6 +19,7 @@ from agent.wire.jobs import (
     ANSWERS,
     DESCRIBE,
     NOTIFY,
+    NOTIFY_NEXT,
     PENDING,
     UPDATE,
     Describe,
@@ -110,7 +111,8 @@ class Jobs:
         self._foreign: set[str] = set()
         self.done = 0
         channel.on_up.append(self._anew)
-        channel.listen(NOTIFY.format(thing=thing), lambda _list: self._attention.set())
+        for news in (NOTIFY, NOTIFY_NEXT):
+            channel.listen(news.format(thing=thing), lambda _list: self._attention.set())
         for call in ("get", "+/get", "+/update"):
             for end in ("accepted", "rejected"):
                 # AWS IoT sends answers without a subscription; other brokers need one.
@@ -149,7 +151,9 @@ class Jobs:
         for summary in found:
             if summary.job_id in self._foreign or f"{summary.job_id}/{summary.execution_number}" in self._taken:
                 continue
-            execution = await self.describe(summary.job_id)
+            execution = await self._described(summary.job_id)
+            if execution is None:
+                continue
             operation = operation_of(execution.job_document)
             job = Job(self, execution)
             self._versions[job.key] = execution.version_number
@@ -161,6 +165,19 @@ class Jobs:
                 continue
             log.info("job %s (%s) is not for this agent", execution.job_id, operation[:64] or "no operation")
             self._foreign.add(summary.job_id)
+        return None
+
+    async def _described(self, job: str) -> Execution | None:
+        """None for one that has ended meanwhile, or that nobody can read: others come after it. Raises as `describe`."""
+        try:
+            return await self.describe(job)
+        except RefusedError as error:
+            if _refusal(error.payload).code not in _OVER:
+                raise
+            log.info("job %s is over: %s", job, error)
+        except AnswerTroubleError as error:
+            log.warning("job %s is left alone: %s", job, error)
+            self._foreign.add(job)
         return None
 
     async def describe(self, job: str, number: int | None = None) -> Execution:

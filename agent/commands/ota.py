@@ -88,9 +88,9 @@ def _status(arguments: argparse.Namespace) -> int:
     client = _client(arguments)
     tasks = client.get("ota")
     under_way = [task for task in tasks if task["state"] not in ENDS]
-    if arguments.follow and under_way:
-        return _follow(arguments, client, {"op": "watch", "key": under_way[0]["key"]})
     shown = (under_way or tasks[-1:])[:1]
+    if arguments.follow and shown:
+        return _follow(arguments, client, {"op": "watch", "key": shown[0]["key"]})
     if arguments.json:
         print(json.dumps(shown[0] if shown else None))
     else:

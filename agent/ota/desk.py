@@ -75,6 +75,7 @@ class Desk:
         self._cancel: dict[str, tuple[State, str, str]] = {}
         self._interrupt: Callable[[], None] = _nothing
         self.attention = asyncio.Event()
+        self.moving = asyncio.Lock()  # held from a look at a task to the end of a `keep` that follows from it
         self.sources: dict[str, Source] = {}
 
     @property

@@ -1,4 +1,7 @@
-"""The files of a component: fetched, or read where they lie, and held open from the check to the last use."""
+"""The files of a component: fetched, or copied from where they lie, and held open from the check to the last use.
+
+Whoever owns a file on this machine may change it in place at any time, also behind an open descriptor: what is checked is a copy of our own.
+"""
 
 import asyncio
 import hashlib
@@ -12,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from agent.errors import StorageError
-from agent.files import disk_trouble, make_folder
+from agent.files import disk_trouble, make_folder, sync_folder
 from agent.ota.appliers.contract import ApplierError, Image
 from agent.ota.desk import CanceledError
 from agent.ota.fetch import Fetch, FetchPolicy, Limit, Source
@@ -33,7 +36,7 @@ class Downloads:
         self._folder, self._policy, self._limit = folder, policy, limit
         self._running: Fetch | None = None
 
-    async def fetch(self, offer: Offer, component: Component, progress: Callable[[int], None]) -> None:
+    async def fetch(self, offer: Offer, component: Component, progress: Callable[[int], None], since: float) -> None:
         """Until all files are there and right; `progress` has the bytes of the component. Raises what Fetch does, CanceledError."""
         with disk_trouble():
             make_folder(self._folder)
@@ -41,11 +44,14 @@ class Downloads:
         for file in component.files:
             address = offer.address(file)
             if "://" in address:
-                await self._one(address, file, partial(_shifted, progress, before))
+                await self._one(address, file, partial(_shifted, progress, before), since)
+            else:
+                copy = partial(_copy, Path(address), self._folder / file.sha256, file.size)
+                await asyncio.get_running_loop().run_in_executor(None, copy)
             before += file.size
             progress(before)
 
-    async def _one(self, address: str, file: File, progress: Callable[[int], None]) -> None:
+    async def _one(self, address: str, file: File, progress: Callable[[int], None], since: float) -> None:
         def tell(done: int) -> None:
             try:
                 progress(done)
@@ -53,7 +59,8 @@ class Downloads:
                 self.stop()
 
         source = Source((address,), file.size, file.sha256, file.chunk_size, file.chunks)
-        with Fetch(source, self._folder / file.sha256, self._policy, progress=tell, shared=self._limit) as fetch:
+        path = self._folder / file.sha256
+        with Fetch(source, path, self._policy, progress=tell, shared=self._limit, since=since) as fetch:
             self._running = fetch
             try:
                 await fetch.run()
@@ -66,15 +73,13 @@ class Downloads:
         if self._running is not None:
             self._running.cancel()
 
-    async def images(self, offer: Offer, component: Component) -> list[Image] | None:
+    async def images(self, component: Component) -> list[Image] | None:
         """The files, verified again and open; None when one is not as it was signed. Raises StorageError."""
         loop = asyncio.get_running_loop()
         with ExitStack() as opened:
             images = []
             for file in component.files:
-                address = offer.address(file)
-                path = self._folder / file.sha256 if "://" in address else Path(address)
-                found = await loop.run_in_executor(None, _verified, path, file)
+                found = await loop.run_in_executor(None, _verified, self._folder / file.sha256, file)
                 if found is None:
                     return None
                 images.append(Image(file.name, opened.enter_context(found), file.size, file.sha256))
@@ -93,6 +98,26 @@ class Downloads:
 
 def _shifted(progress: Callable[[int], None], before: int, done: int) -> None:
     progress(before + done)
+
+
+def _copy(path: Path, to: Path, size: int) -> None:
+    """What lies at `path`, up to `size` bytes and one more: that is seen when it is checked. Raises ApplierError, StorageError."""
+    try:
+        source = path.open("rb")
+    except OSError as error:
+        remedy = "the files of a release lie beside it, where the agent's own user can read them"
+        raise ApplierError("no-file", f"it cannot be read: {error.strerror}", place=str(path), remedy=remedy) from error
+    with source, disk_trouble():
+        to.unlink(missing_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        with os.fdopen(os.open(to, flags, 0o600), "wb") as file:
+            left = size + 1
+            while block := source.read(min(BLOCK, left)):
+                file.write(block)
+                left -= len(block)
+            file.flush()
+            os.fsync(file.fileno())
+        sync_folder(to.parent)
 
 
 def _verified(path: Path, file: File) -> BinaryIO | None:

@@ -6,6 +6,7 @@ A step may be cut off at any point and is then done again; which point it was is
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from random import SystemRandom
 from typing import Any
 
 from agent.clock import Clock
@@ -14,22 +15,24 @@ from agent.ota import plan, turns
 from agent.ota.appliers.contract import SuspendedError
 from agent.ota.desk import CanceledError, Desk, WaitError
 from agent.ota.lanes import Lanes
+from agent.ota.pauses import after_trouble
 from agent.ota.plan import HARMLESS, Runs, State, Task, moved
 from agent.ota.steps import Steps
+from agent.ota.trouble import DeadlineError
 
 log = logging.getLogger(__name__)
 
-AGAIN = 30.0  # seconds after trouble that may pass
+AGAIN = 30.0  # seconds after trouble that may pass, the first time
 LEAVINGS = 5  # tries
 
 
 class Engine:
-    """`live` is a unit of the daemon; `again` is the pause after trouble, seconds."""
+    """`live` is a unit of the daemon; `again` is the first pause after trouble, seconds."""
 
     def __init__(self, desk: Desk, steps: Steps, clock: Clock, again: float = AGAIN) -> None:
         self.desk = desk
         self._steps, self._clock, self._again = steps, clock, again
-        self._started = False
+        self._started, self._random = False, SystemRandom()
         self._lanes = Lanes(desk, self._advance)
 
     @property
@@ -56,34 +59,37 @@ class Engine:
 
         Raises StorageError.
         """
-        task = self.tasks.get(key)
-        after = None if task is None else plan.canceled(task, code, detail, to)
-        if task is None or after is None:
-            return False
-        if task.state in HARMLESS:
-            self.desk.withdraw(task, to, code, detail)
-        else:
-            await self.desk.keep(after)
+        async with self.desk.moving:
+            task = self.tasks.get(key)
+            after = None if task is None else plan.canceled(task, code, detail, to)
+            if task is None or after is None:
+                return False
+            if task.state in HARMLESS:
+                self.desk.withdraw(task, to, code, detail)
+            else:
+                await self.desk.keep(after)
         return True
 
     async def change(self, key: str, **changes: Any) -> Task:
         """Approve, postpone, or mark as told. Raises KeyError for a task that there is not, StorageError."""
-        task = await self.desk.keep(replace(self.tasks[key], **changes))
+        async with self.desk.moving:
+            task = await self.desk.keep(replace(self.tasks[key], **changes))
         if "document" in changes:
-            self._steps.forget(task)
+            self._steps.renew(task)
         self.desk.rests.end(key)
         self.desk.attention.set()
         return task
 
     async def decide(self, key: str, *, well: bool) -> bool:
         """A person ends a trial: it stays, or what ran before comes back. False when the task is not on trial."""
-        task = self.tasks.get(key)
-        if task is None or task.state != State.TRIAL:
-            return False
-        after = moved(task, State.CONFIRMED)
-        if not well:
-            after = moved(task, State.ROLLING_BACK, code="operator", detail="rolled back by a person")
-        await self.desk.keep(after)
+        async with self.desk.moving:
+            task = self.tasks.get(key)
+            if task is None or task.state != State.TRIAL:
+                return False
+            after = moved(task, State.CONFIRMED)
+            if not well:
+                after = moved(task, State.ROLLING_BACK, code="operator", detail="rolled back by a person")
+            await self.desk.keep(after)
         self.desk.attention.set()
         return True
 
@@ -118,9 +124,9 @@ class Engine:
             fact = f", and what is found is: {runs}" if asked else ""
             log.info("update %s was cut off as %s%s: it goes on as %s", task.key, task.state, fact, after.state)
             if after.state in HARMLESS:
-                self._steps.forget(after)  # read as one that is activated: it is verified again before it goes on
+                self._steps.renew(after)  # read as one that is activated: it is verified again before it goes on
             await self._leave(task, after)
-            await self.desk.keep(after)
+            await self._keep(task, after)
 
     async def _advance(self, task: Task) -> None:
         """One step, with what each kind of trouble means."""
@@ -140,16 +146,32 @@ class Engine:
                 return  # what was at work was ended on purpose
             after = self._after_trouble(self.tasks[task.key], error)
             if after.state == task.state:
-                await self.desk.keep(after)
-                self.desk.rests.put(task.key, self._again)
+                if await self._keep(task, after):
+                    self.desk.rests.put(task.key, self._pause(after))
                 return
         await self._leave(task, after)
-        now = self.tasks[task.key]  # a person may have decided or said something meanwhile
-        if now.state == task.state:
-            told = replace(after, approved=now.approved, not_before=now.not_before, document=now.document)
-            await self.desk.keep(told)
+        await self._keep(task, after)
+
+    def _pause(self, task: Task) -> float:
+        """Seconds until the same is tried again; while the hub is changed nobody waits longer for that than the first time."""
+        times = task.tries if task.state in HARMLESS or task.state == State.CONFIRMED else 1
+        return after_trouble(times, self._again, self._random)
+
+    async def _keep(self, task: Task, after: Task) -> bool:
+        """What has become of a task, unless somebody has decided otherwise meanwhile.
+
+        False where it is withdrawn and goes no further: its next turn ends it.
+        """
+        async with self.desk.moving:
+            now = self.tasks[task.key]
+            if task.state in HARMLESS and not after.over and self.desk.withdrawn(task):
+                return False
+            if now.state == task.state:
+                told = replace(after, approved=now.approved, not_before=now.not_before, document=now.document)
+                await self.desk.keep(told)
         if after.over:
             self._steps.forget(task)
+        return True
 
     async def _leave(self, task: Task, after: Task) -> None:
         """Have nothing selected of a task that ends before its activation; before its end is kept, so that what is cut off is done again."""
@@ -171,11 +193,14 @@ class Engine:
         return plan.canceled(task, code, detail, to) or task
 
     def _after_trouble(self, task: Task, error: HubError) -> Task:
-        """A refusal has a code and is for good; anything else is tried again, as often as the plan allows."""
+        """A refusal has a code and is for good, a deadline is one; anything else is tried again, as often as the plan allows."""
         code = getattr(error, "code", "")
         log.warning("update %s: %s: %s", task.key, task.state.lower(), error.advice)
+        if isinstance(error, DeadlineError) and task.state == State.DOWNLOADING:
+            return plan.ended(task, State.TIMED_OUT, "deadline", error.advice)
         if not code or task.state in (State.ROLLING_BACK, State.CONFIRMED):
-            return plan.tried(replace(task, detail=task.detail or error.message))
+            keeps = task.state == State.ROLLING_BACK and task.detail  # why it is taken back is what people want to know
+            return plan.tried(replace(task, detail=keeps or error.advice))
         if task.state in (State.RECEIVED, State.CHECKED):
-            return plan.refused(task, code, error.message)
-        return plan.failed(task, code, error.message)
+            return plan.refused(task, code, error.advice)
+        return plan.failed(task, code, error.advice)

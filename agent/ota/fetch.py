@@ -89,6 +89,7 @@ class Fetch:
     """One download of `source` into `path`, for one `run`. A context manager, which closes the file unless it was taken.
 
     `progress` is called on the loop with the bytes that are there, at most some 200 times. `shared` limits several downloads together.
+    `since`: when the whole time began to run, of a download that goes on; by `clock`.
     `pause` waits so many seconds and is there for tests, as are `clock` (monotonic), `wall` and `random`.
     """
 
@@ -100,6 +101,7 @@ class Fetch:
         *,
         progress: Callable[[int], None] | None = None,
         shared: Limit | None = None,
+        since: float | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         random: Random | None = None,
@@ -107,7 +109,7 @@ class Fetch:
     ) -> None:
         self._source, self._path, self._policy = source, path, policy
         self._requests = {url: file_request(url, plain=policy.plain_http) for url in source.urls}
-        self._progress, self._clock, self._wall = progress, clock, wall
+        self._progress, self._clock, self._wall, self._since = progress, clock, wall, since
         self._mirrors = Mirrors(source.urls, policy, random or SystemRandom())
         self._line = Line(policy, clock)
         self._pause = pause or self._line.pause
@@ -168,7 +170,7 @@ class Fetch:
     # ---- the worker -------------------------------------------------------------------------------------------------
 
     def _work(self) -> None:
-        self._line.start()
+        self._line.start(self._since)
         image = self._image
         image.open()
         try:

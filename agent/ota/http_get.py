@@ -47,9 +47,9 @@ class Line:
 
     # ---- time and its end -------------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """The whole time runs from now on."""
-        self._deadline = self._clock() + self._policy.total
+    def start(self, since: float | None = None) -> None:
+        """The whole time runs from now on, or since then."""
+        self._deadline = (self._clock() if since is None else since) + self._policy.total
 
     def cancel(self) -> None:
         """End all waiting, now and later; from any thread."""

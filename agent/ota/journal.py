@@ -7,6 +7,7 @@ from typing import Any
 
 from agent.clock import Clock
 from agent.ota.plan import State, Task
+from agent.requests import LOCAL
 from agent.store import Statement, Store
 
 _PUT = "INSERT OR REPLACE INTO ota_tasks VALUES (?, ?, ?, ?, ?)"
@@ -33,6 +34,7 @@ class Journal:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store, self._clock = store, clock
         self.tasks: dict[str, Task] = {}
+        self._moving: set[str] = set()  # keys of tasks whose move is on its way to the disk
 
     async def load(self) -> str:
         """Read all tasks, in the order of their arrival; the floor as it was saved, "" for none."""
@@ -51,12 +53,18 @@ class Journal:
             statements.append(Statement(_META, [(FLOOR, floor)]))
         if task.over:
             statements += [Statement(_FORGET_EVENTS, [(KEPT,)]), Statement(_FORGET, [(KEPT,)])]
-        await self._store.submit(statements)
+        self._moving.add(task.key)
+        try:
+            await self._store.submit(statements)
+        finally:
+            self._moving.discard(task.key)
         self.tasks[task.key] = task
         return task
 
     def note(self, task: Task, *, durable: bool) -> None:
-        """Progress without a move: in memory, and on disk soon where `durable`; a restart may forget it."""
+        """Progress without a move: in memory, and on disk soon where `durable`; a restart may forget it. A move is not overtaken by it."""
+        if task.key in self._moving:
+            return
         self.tasks[task.key] = task
         if durable:
             written = self._store.submit([_row(task, self._clock.now().wall)], window=NOTE_WINDOW)
@@ -72,7 +80,8 @@ def _row(task: Task, wall: float) -> Statement:
     """What is as it always was is left out: a version that is fallen back to may not know it."""
     told = {name: value for name, value in asdict(task).items() if name not in _DEFAULTS or value != _DEFAULTS[name]}
     record = json.dumps(told, separators=(",", ":"))
-    return Statement(_PUT, [(task.key, int(task.over), int(task.told), record, wall)])
+    waits = not task.told and task.source != LOCAL  # a person has looked, or will: nobody is told
+    return Statement(_PUT, [(task.key, int(task.over), int(not waits), record, wall)])
 
 
 def _tasks(db: sqlite3.Connection) -> list[Task]:

@@ -132,7 +132,9 @@ def moved(task: Task, to: State, **changes: Any) -> Task:
     if to not in MOVES[task.state]:
         raise ForbiddenMoveError(f"{task.key}: {task.state} -> {to}")
     lane = task.lane if to == S.ROLLING_BACK else ""
-    return replace(task, state=to, **{"tries": 0, "percent": 0, "lane": lane, **changes})
+    detail = task.detail if task.state == S.ROLLING_BACK else ""  # of trouble that is over, anywhere else
+    tries = 1 if to == S.ROLLING_BACK else 0
+    return replace(task, state=to, **{"tries": tries, "percent": 0, "lane": lane, "detail": detail, **changes})
 
 
 def ended(task: Task, to: State, code: str, detail: str) -> Task:
@@ -181,7 +183,8 @@ def tried(task: Task) -> Task:
     if task.state == S.ROLLING_BACK:
         text = f"the old version does not come back after {limit} tries; what runs now stays ({task.detail})"
         return ended(task, S.FAILED, "degraded", text)
-    return failed(task, "tries", f"{task.state.lower()} failed {limit} times")
+    last = f"; the last: {task.detail}" if task.detail else ""
+    return failed(task, "tries", f"{task.state.lower()} failed {limit} times{last}")
 
 
 def at_start(task: Task, runs: Runs) -> Task:

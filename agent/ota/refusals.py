@@ -13,11 +13,6 @@ class RefusedError(HubError):
 
     code: ClassVar[str] = "refused"
 
-    def details(self) -> dict[str, str]:
-        """For a job's `statusDetails`: `code`, `reason`, `place`, `remedy`; what is empty is left out."""
-        told = {"code": self.code, "reason": self.message, "place": self.place, "remedy": self.remedy}
-        return {name: text for name, text in told.items() if text}
-
 
 class UnsignedError(RefusedError):
     """There is no signed release for what is to be installed."""

@@ -7,6 +7,7 @@ SuspendedError: others go first.
 import asyncio
 import functools
 import logging
+import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NoReturn, Protocol, TypeVar
@@ -52,10 +53,13 @@ class Verifier(Protocol):
 class Fetcher(Protocol):
     """Brings the files of a component."""
 
-    async def fetch(self, offer: Offer, component: Component, progress: Callable[[int], None]) -> None:
-        """Until all are there and right. Raises HubError, with a `code` where trying again is no use."""
+    async def fetch(self, offer: Offer, component: Component, progress: Callable[[int], None], since: float) -> None:
+        """Until all are there and right. Raises HubError, with a `code` where trying again is no use, DeadlineError.
 
-    async def images(self, offer: Offer, component: Component) -> list[Image] | None:
+        `since`: when their time began to run, on the monotonic clock.
+        """
+
+    async def images(self, component: Component) -> list[Image] | None:
         """The files, verified again and held open; None when one is not as it was."""
 
     def stop(self) -> None:
@@ -92,6 +96,7 @@ class Steps:
         self._verifier, self._fetcher, self._appliers = verifier, fetcher, appliers
         self._health, self._policy, self._restart = health, policy, restart
         self._offers: dict[str, Offer] = {}
+        self._since: dict[str, float] = {}  # key -> when the download of the component that is under way was begun
         self._steps: Mapping[State, Callable[[Task], Awaitable[Task]]] = {
             State.RECEIVED: self._received,
             State.CHECKED: self._checked,
@@ -127,9 +132,14 @@ class Steps:
             log.info("update %s is activated anew: %s", task.key, error.advice)
             return Runs.OLD  # a radio that is away holds nobody else up
 
+    def renew(self, task: Task) -> None:
+        """What was asked for is to be read again."""
+        self._offers.pop(task.key, None)
+
     def forget(self, task: Task) -> None:
         """It is over."""
-        self._offers.pop(task.key, None)
+        self.renew(task)
+        self._since.pop(task.key, None)
 
     async def clean(self, task: Task) -> None:
         """It has ended without an activation: nothing of it may be selected. Raises HubError."""
@@ -188,11 +198,14 @@ class Steps:
                 told = percent
                 self._desk.further(task, percent)
 
+        since = self._since.setdefault(task.key, time.monotonic())
+
         async def fetch(now: Task) -> None:
             with self._desk.interrupting(self._fetcher.stop):
-                await self._fetcher.fetch(await self._offer(now), await self._component(now), progress)
+                await self._fetcher.fetch(await self._offer(now), await self._component(now), progress, since)
 
         await self._renewing(task, fetch, lambda: reached)
+        self._since.pop(task.key, None)
         return moved(task, State.VERIFIED)
 
     async def _renewing(
@@ -219,8 +232,8 @@ class Steps:
         return moved(task, State.WRITING, tries=1)
 
     async def _writing(self, task: Task) -> Task:
-        offer, component = await self._offer(task), await self._component(task)
-        images = await self._fetcher.images(offer, component)
+        component = await self._component(task)
+        images = await self._fetcher.images(component)
         if images is None:
             return plan.set_back(task, State.DOWNLOADING, "what was fetched is not what was signed")
         try:
@@ -247,7 +260,7 @@ class Steps:
             async with asyncio.timeout(STILL_WANTED):
                 wanted = await source.still_wanted(task)
         except TimeoutError:
-            return
+            wanted = True
         if not wanted and self._desk.withdrawn(task) is None:
             self._desk.withdraw(task, State.CANCELED, "canceled", "it was withdrawn")
         self._desk.check(task)
@@ -266,11 +279,12 @@ class Steps:
         names = [name for name in task.facts.get("well", "").split("\n") if name]
 
         async def progress(spent: float) -> None:
-            now = self._desk.tasks[task.key]
-            if now.state != State.TRIAL:
-                raise CanceledError
-            if spent - now.trial_spent >= self._health.terms.trial / TRIAL_NOTES:
-                await self._desk.keep(replace(now, trial_spent=spent))
+            async with self._desk.moving:
+                now = self._desk.tasks[task.key]
+                if now.state != State.TRIAL:
+                    raise CanceledError
+                if spent - now.trial_spent >= self._health.terms.trial / TRIAL_NOTES:
+                    await self._desk.keep(replace(now, trial_spent=spent))
 
         try:
             wrong = await self._health.trial(names, task.trial_spent, progress)
@@ -295,7 +309,8 @@ class Steps:
         else:
             kept = {name: task.facts[name] for name in ("digest", MANIFEST, PERMISSION, "floor") if name in task.facts}
             after = moved(task, State.CHECKED, done=done, trial_spent=0.0, facts=kept, detail="")
-        return await self._desk.keep(after, floor=floor)
+        async with self._desk.moving:
+            return await self._desk.keep(after, floor=floor)
 
     async def _rolling_back(self, task: Task) -> Task:
         component = await self._component(task)

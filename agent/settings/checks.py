@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic_core import PydanticCustomError
 
 from agent.errors import install_extra
+from agent.requests import LOCAL
 from agent.settings import values
 from agent.settings.model import IdentitySettings, OtaSettings, Settings, TufSettings, UplinkSettings
 from agent.settings.secret import check_private
@@ -35,6 +36,9 @@ def check(settings: Settings, credentials: Path | None, *, raw_gatt: bool = Fals
     """Everything that makes `settings` unusable on this machine. `raw_gatt`: one of the radios speaks it."""
     yield from _folder(settings.hub.state_dir)
     for name, uplink in settings.uplinks.items():
+        if name == LOCAL:
+            reason = "what is asked for on this machine goes by that name, and no answer to it goes to a cloud"
+            yield Finding(("uplinks", name), reason, "give the uplink another name")
         yield from _transport(("uplinks", name), uplink)
         yield from _gateway(("uplinks", name, "gateway"), uplink, raw_gatt=raw_gatt)
         yield from _files(("uplinks", name), uplink, credentials)

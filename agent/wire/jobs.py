@@ -11,6 +11,7 @@ from pydantic.alias_generators import to_camel
 PENDING = "$aws/things/{thing}/jobs/get"
 DESCRIBE = "$aws/things/{thing}/jobs/{job}/get"
 NOTIFY = "$aws/things/{thing}/jobs/notify"
+NOTIFY_NEXT = "$aws/things/{thing}/jobs/notify-next"
 UPDATE = "$aws/things/{thing}/jobs/{job}/update"
 ANSWERS = "$aws/things/{thing}/jobs/{call}/{end}"
 

@@ -20,7 +20,6 @@ from ota_machine import Machine, update
 from agent.ota.appliers.contract import Image
 from agent.ota.downloads import Downloads
 from agent.ota.fetch import FetchPolicy
-from agent.ota.offer import Offer
 from agent.ota.plan import State
 from agent.ota.refusals import RefusedError
 from agent.ota.trust import verify
@@ -121,15 +120,15 @@ async def test_no_damaged_image_is_taken(tmp_path: Path) -> None:
     chance = random.Random(SEED)
     one, other = chance.randbytes(60_001), chance.randbytes(60_001)
     verified = rig.check(rig.release(components=[rig.agent(files=[rig.file("image.bin", one, PAGE)])]))
-    offer, (component,) = Offer(verified, f"{tmp_path}/it.release.json", b""), verified.hub
-    downloads, path = Downloads(tmp_path / "fetched", FetchPolicy()), tmp_path / "image.bin"
+    (component,), downloads = verified.hub, Downloads(tmp_path, FetchPolicy())
+    path = tmp_path / component.files[0].sha256
     path.write_bytes(one)
-    assert _closed(await downloads.images(offer, component))
+    assert _closed(await downloads.images(component))
     taken = same = 0
     for _ in range(MUTATIONS):
         wrong = chance.choice(COMMON)(chance, one, other)
         path.write_bytes(wrong)
-        found = _closed(await downloads.images(offer, component))
+        found = _closed(await downloads.images(component))
         same += wrong == one
         taken += wrong != one and found
     print(f"seed {SEED}: {MUTATIONS} images changed ({same} by nothing), {taken} taken")

@@ -152,7 +152,7 @@ def test_what_the_command_needs_and_where_it_puts_it(machine: Machine) -> None:
     assert missing.returncode == 78
     assert "remedy" in missing.stderr
     text = machine.config.read_text()
-    machine.config.write_text(text + "[uplinks.local]\ntls = false\nport = 1883\n")
+    machine.config.write_text(text + "[uplinks.near]\ntls = false\nport = 1883\n")
     before = dict.fromkeys(machine.folder.rglob("*"))
     done = machine.agent("identity", "import", str(machine.file), "--uplink", "aws")
     assert done.returncode == 0, done.stderr

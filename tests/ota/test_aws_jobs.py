@@ -2,18 +2,23 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import until
 from ota_machine import Machine, update
+from power_cut import PowerCut
 from slots_rig import tree
 
 from agent.cloud.jobs import JobOverError
 from agent.cloud.mqtt import MqttLost
 from agent.errors import HubError
+from agent.ota.appliers.slots import Slots
 from agent.ota.engine import Engine
+from agent.ota.journal import Journal
+from agent.ota.manifest import Component
 from agent.ota.plan import State, Task, key_of
 from agent.ota.sources.aws_jobs import AwsJobs
 from agent.ota.steps import Policy
@@ -123,12 +128,74 @@ async def test_a_job_that_comes_again_is_told_its_end_and_not_done_again(machine
 
     async def again(engine: Engine, source: AwsJobs) -> None:
         job = CloudJob(document)
-        await engine.change(KEY, told=False)
+        assert engine.tasks[KEY].told
         await source.take(job)  # type: ignore[arg-type]
-        await until(lambda: job.told, 5.0)
+        await until(lambda: job.told and engine.tasks[KEY].told, 5.0)
         assert [status for status, _ in job.told] == ["SUCCEEDED"]
 
     assert not await live(machine, again)
+
+
+class _Staged:
+    """The first process is killed once it has staged the update; `looked` is when the second has read the slot again."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.killed, self.looked = False, asyncio.Event()
+        put, check = Journal.put, Slots.check
+
+        async def kept(journal: Journal, task: Task, *, floor: str = "") -> Task:
+            found = await put(journal, task, floor=floor)
+            if task.state == State.STAGED and not self.killed:
+                self.killed = True
+                raise PowerCut
+            return found
+
+        async def checked(slots: Slots, component: Component) -> bool:
+            self.looked.set()
+            return await check(slots, component)
+
+        monkeypatch.setattr(Journal, "put", kept)
+        monkeypatch.setattr(Slots, "check", checked)
+
+
+async def test_a_job_that_was_canceled_while_the_hub_was_off_is_not_activated_at_its_start(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, staged = CloudJob(inline(machine)), _Staged(monkeypatch)
+
+    async def first(engine: Engine, source: AwsJobs) -> None:
+        await source.take(job)  # type: ignore[arg-type]
+        await until(lambda: engine.tasks[KEY].over)
+
+    with suppress(PowerCut, BaseExceptionGroup):
+        await live(machine, first)
+
+    async def second(engine: Engine, source: AwsJobs) -> None:
+        await staged.looked.wait()
+        asyncio.get_running_loop().call_later(0.1, source.pending, ())  # the connection takes its time
+        await until(lambda: engine.tasks[KEY].over)
+        assert engine.tasks[KEY].state == State.CANCELED
+
+    assert not await live(machine, second)
+
+
+async def test_a_cloud_that_stays_away_does_not_hold_up_what_is_staged(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, _staged = CloudJob(inline(machine)), _Staged(monkeypatch)
+    monkeypatch.setattr("agent.ota.steps.STILL_WANTED", 0.05)
+
+    async def first(engine: Engine, source: AwsJobs) -> None:
+        await source.take(job)  # type: ignore[arg-type]
+        await until(lambda: engine.tasks[KEY].over)
+
+    with suppress(PowerCut, BaseExceptionGroup):
+        await live(machine, first)
+
+    async def offline(engine: Engine, _source: AwsJobs) -> None:
+        await until(lambda: engine.tasks[KEY].over)
+
+    assert await live(machine, offline)  # it restarts for the activation
 
 
 async def test_a_retry_of_the_cloud_is_another_task(machine: Machine) -> None:

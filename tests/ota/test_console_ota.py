@@ -1,6 +1,7 @@
 """What a person asks about updates, over the control socket and the command line."""
 
 import asyncio
+import io
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -9,9 +10,12 @@ from typing import Any
 import pytest
 from conftest import until
 from ota_machine import Machine, update
+from rich.console import Console
 from slots_rig import tree
 
+from agent import cli, console
 from agent.client import Client
+from agent.commands.ota import ENDS
 from agent.console_ota import ConsoleOta, OtaBody
 from agent.control import ApiError, Call, ControlServer
 from agent.errors import HubError, UsageError
@@ -76,6 +80,51 @@ async def test_an_update_is_applied_shown_approved_and_withdrawn(machine: Machin
         assert [line["state"] for line in lines][-1] == "CANCELED"
         assert lines[-1]["done"]
         assert json.dumps(lines).count("withdrawn by a person") == 1
+
+    assert not await asked(machine, work)
+
+
+def line(state: str, **changes: Any) -> dict[str, Any]:
+    told = {
+        "key": "local/1/1",
+        "release": "2.0",
+        "component": "agent",
+        "from": "1.0",
+        "percent": 0,
+        "code": "",
+        "detail": "",
+    }
+    return {**told, "state": state, "done": state in ENDS, **changes}
+
+
+def test_how_far_an_update_is_is_shown_as_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    out, bars = io.StringIO(), io.StringIO()
+    monkeypatch.setattr(console, "out", Console(file=out, width=160))
+    monkeypatch.setattr(console, "err", Console(file=bars, width=100, force_terminal=True))
+    console.show_updates([line("DOWNLOADING", percent=45), line("WAITING", detail="a hiccup")])
+    assert "#########........... 45 %" in out.getvalue()
+    assert "a hiccup" in out.getvalue()
+    assert out.getvalue().count(" %") == 1
+    devices = line("ACTIVATING", component="bulbs", percent=30, detail="3 of 10 devices")
+    told = [line("DOWNLOADING", percent=45), devices, line("SUCCEEDED")]
+    assert console.watch_update(iter(told))["state"] == "SUCCEEDED"
+    assert "bulbs 3 of 10 devices" in bars.getvalue()
+    assert "30/100" in bars.getvalue()
+
+
+@pytest.mark.parametrize(("follow", "code"), [([], 0), (["--follow"], 69)], ids=["shown", "followed"])
+async def test_an_update_that_has_failed_is_no_success_to_who_follows_it(
+    machine: Machine, follow: list[str], code: int
+) -> None:
+    document = machine.offer_files(labels=("ed-a", "ed-b"), **update(NEW))
+    config = machine.folder / "agent.toml"
+    config.write_text(f'[hub]\nruntime_dir = "{machine.folder}/run"\nstate_dir = "{machine.folder}/hub"\n')
+
+    async def work(engine: Engine, ask: Callable[..., Awaitable[Any]]) -> None:
+        lines = await ask("ota", {"op": "apply", "path": document["path"]})
+        assert lines[-1]["state"] == "REJECTED"
+        command = ["ota", "status", *follow, "-c", str(config)]
+        assert await asyncio.to_thread(cli.main, command) == code
 
     assert not await asked(machine, work)
 

@@ -145,6 +145,7 @@ async def test_an_unsigned_and_an_unknown_release_are_rejected_with_the_reason(m
     document = machine.offer_files(labels=("ed-a", "ed-b"), **update(NEW))
     task = await machine.to_the_end(document)
     assert (task.state, task.code) == (State.REJECTED, "too-few-signatures")
+    assert task.detail.startswith(f"{KEY}: 0 of the 2 keys that must sign have signed; have it signed by ")
     assert machine.starts == ["1.0 A"]
 
 
@@ -363,3 +364,31 @@ async def test_a_planned_step_back_goes_on_after_its_restart(machine: Machine) -
     assert await machine.life(back)
     assert machine.board.start() == "1.9 A"
     assert not await machine.life(back)
+
+
+async def test_a_file_that_is_changed_after_it_was_checked_is_not_installed(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document, really = machine.offer_files(**update(NEW)), Slots.write
+    image = Path(document["path"]).with_name("agent.tar.gz")
+
+    async def write(*given: Any) -> None:
+        with image.open("r+b") as file:  # by its owner, in place
+            file.write(tree("6.6"))
+            file.truncate()
+        await really(*given)
+
+    monkeypatch.setattr(Slots, "write", write)
+    assert (await machine.to_the_end(document)).state == State.SUCCEEDED
+    assert machine.starts == ["1.0 A", "2.0 B"]
+
+
+async def test_an_image_that_does_not_lie_beside_its_release_is_said_at_once(machine: Machine) -> None:
+    document = machine.offer_files(**update(NEW))
+    Path(document["path"]).with_name("agent.tar.gz").unlink()
+    task = await machine.to_the_end(document)
+    assert (task.state, task.code, task.setbacks) == (State.FAILED, "no-file", 0)
+    assert (
+        "agent.tar.gz: it cannot be read: No such file or directory; the files of a release lie beside it"
+        in task.detail
+    )

@@ -1,5 +1,6 @@
 """What the journal of updates keeps, for the version that runs and for the one that is fallen back to."""
 
+import asyncio
 import json
 import sqlite3
 from pathlib import Path
@@ -7,8 +8,9 @@ from pathlib import Path
 import pytest
 from ota_machine import Still
 
-from agent.ota.journal import Journal
+from agent.ota.journal import KEPT, Journal
 from agent.ota.plan import State, Task
+from agent.requests import LOCAL
 from agent.store import Limits, Store
 
 BEFORE_LANES = {"emergency", "lane", "ends_as"}
@@ -46,6 +48,36 @@ async def test_a_task_is_found_as_it_was_kept(tmp_path: Path, changes: dict[str,
     kept = task(**changes)
     assert await again(tmp_path, kept) == kept
     assert await again(tmp_path) == kept
+
+
+async def test_progress_does_not_overtake_a_move(tmp_path: Path) -> None:
+    store = Store.open(tmp_path, Limits(ballast=4096))
+    journal = Journal(store, Still())
+    try:
+        await journal.put(task())
+        moving = asyncio.ensure_future(journal.put(task(state=State.VERIFIED)))
+        await asyncio.sleep(0)
+        journal.note(task(percent=50), durable=True)
+        assert journal.tasks[(await moving).key].state == State.VERIFIED
+    finally:
+        await store.close()
+    assert (await again(tmp_path)).state == State.VERIFIED
+
+
+async def test_what_is_over_is_forgotten_in_time_also_where_a_person_asked_for_it(tmp_path: Path) -> None:
+    store = Store.open(tmp_path, Limits(ballast=4096))
+    journal = Journal(store, Still())
+    try:
+        unheard = Task("main/job-1/1", "main", "job-1", 1, {}, 0.0, State.FAILED)
+        await asyncio.gather(journal.put(unheard), *(journal.put(ended(number)) for number in range(KEPT + 20)))
+    finally:
+        await store.close()
+    kept = [str(record["source"]) for record in records(tmp_path)]
+    assert (kept.count(LOCAL), kept.count("main")) == (KEPT, 1), "what nobody has heard stays"
+
+
+def ended(number: int) -> Task:
+    return Task(f"{LOCAL}/{number}/1", LOCAL, str(number), 1, {}, float(number), State.SUCCEEDED)
 
 
 async def test_a_version_that_knows_less_can_read_what_it_is_fallen_back_with(tmp_path: Path) -> None:

@@ -122,3 +122,22 @@ def test_a_restart_never_leads_to_an_end_that_is_not_true(state: State, runs: Ru
         assert state == S.SUCCEEDED
     if found.state == S.CONFIRMED and state != S.CONFIRMED:
         assert runs == Runs.CONFIRMED
+
+
+def test_a_hiccup_of_the_download_is_not_the_reason_why_a_trial_ended() -> None:
+    now = task(S.DOWNLOADING, detail="no connection: timed out")
+    for state in (S.VERIFIED, S.WRITING, S.STAGED, S.ACTIVATING, S.TRIAL):
+        now = moved(now, state)
+    assert "old one runs again" in at_start(now, Runs.OLD).detail
+
+
+@pytest.mark.parametrize("state", [S.DOWNLOADING, S.WRITING])
+def test_what_was_tried_too_often_says_what_went_wrong(state: State) -> None:
+    found = plan.tried(task(state, tries=TRIES[state], detail="the server answers 503"))
+    assert (found.state, found.code) == (S.FAILED, "tries")
+    assert found.detail == f"{state.lower()} failed {TRIES[state]} times; the last: the server answers 503"
+
+
+def test_why_it_is_taken_back_is_told_at_the_end() -> None:
+    now = plan.failed(task(S.TRIAL), "unhealthy", "no uplink")
+    assert moved(now, S.ROLLED_BACK).detail == "no uplink"

@@ -89,7 +89,7 @@ class CloudJob:
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
     made = Machine(tmp_path / "hub")
-    made.fetch = FetchPolicy(first=0.01, longest=0.01)
+    made.fetch, made.again = FetchPolicy(first=0.01, longest=0.01), 0.001
     made.board.start()
     return made
 

@@ -107,7 +107,7 @@ def test_what_is_wrong_is_named(document: dict[str, Any], reason: type[RefusedEr
     with pytest.raises(reason) as caught:
         check(signed(document, ("p-r", "ed-s"), "release"), place="job-1")
     assert type(caught.value) is reason
-    assert caught.value.details()["code"] == reason.code
+    assert caught.value.code == reason.code
     assert caught.value.place
     assert caught.value.remedy
 

@@ -6,13 +6,16 @@ cancelled, removed or timed out, which is honoured up to the activation.
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Collection
+from random import SystemRandom
 
 from agent.cloud.channel import AnswerTroubleError, RefusedError
 from agent.cloud.jobs import Job, JobOverError, Jobs
 from agent.cloud.mqtt import MqttLost
 from agent.errors import TryAgainError
 from agent.ota.engine import Engine
+from agent.ota.pauses import after_trouble
 from agent.ota.plan import State, Task, key_of
 from agent.wire.jobs import Status
 
@@ -20,7 +23,7 @@ log = logging.getLogger(__name__)
 
 OPERATION = "firmware-update"
 EVERY = 10.0  # seconds between two reports of progress
-AGAIN = 30.0
+AGAIN = 30.0  # seconds after what was not heard, the first time
 STEP_TIMEOUT, LONGEST_TIMEOUT = 120, 10080  # minutes
 _PATIENT = frozenset({State.WAITING, State.STAGED})  # these wait for a window or a person
 _ENDS: dict[State, Status] = {
@@ -42,14 +45,17 @@ class AwsJobs:
         self._known: dict[str, Job] = {}
         self._pending: frozenset[str] | None = None
         self._told: dict[str, tuple[float, str]] = {}  # key -> when, and what
-        self._attention = asyncio.Event()
+        self._unheard, self._random = Counter[str](), SystemRandom()
+        self._attention, self._listed = asyncio.Event(), asyncio.Event()
         engine.desk.sources[name] = self
 
     # ---- what the jobs say ------------------------------------------------------------------------------------------
 
     async def take(self, job: Job) -> None:
-        """An execution that is pending. Raises StorageError."""
+        """An execution that is pending: the cloud has not heard its end, whatever was heard of that here. Raises StorageError."""
         task = await self._engine.offer(self.name, job.id, job.number, job.document)
+        if task.told:
+            await self._engine.change(task.key, told=False)
         if (
             not task.over and task.document != job.document
         ):  # the same, but for presigned addresses, which live for an hour
@@ -57,11 +63,13 @@ class AwsJobs:
         self._known[task.key] = job
         self._told.pop(task.key, None)
         self._attention.set()
+        self._listed.set()
 
     def pending(self, executions: Collection[tuple[str, int]]) -> None:
         """All that the cloud has for this hub at this moment: (job id, execution number)."""
         self._pending = frozenset(key_of(self.name, job, number) for job, number in executions)
         self._attention.set()
+        self._listed.set()
 
     # ---- what the engine says ---------------------------------------------------------------------------------------
 
@@ -70,10 +78,12 @@ class AwsJobs:
             self._attention.set()
 
     async def still_wanted(self, task: Task) -> bool:
-        """Told as progress: a job that is over refuses it."""
-        job = self._known.get(task.key)
-        if job is None:
-            return True
+        """Told as progress: a job that is over refuses it. After a start the cloud's list is waited for, which may lack it by now."""
+        while (job := self._known.get(task.key)) is None:
+            if self._pending is not None and task.key not in self._pending:
+                return False
+            self._listed.clear()
+            await self._listed.wait()
         try:
             await self._progress(job, task)
         except JobOverError:
@@ -155,7 +165,9 @@ class AwsJobs:
             return 0.1
         except (MqttLost, TryAgainError) as error:
             log.info("job %s is not told of yet: %s", task.job, error)
-            return AGAIN
+            self._unheard[task.key] += 1
+            return after_trouble(self._unheard[task.key], AGAIN, self._random)
+        del self._unheard[task.key]
         return EVERY
 
     async def _end(self, job: Job, task: Task) -> float:
@@ -164,6 +176,7 @@ class AwsJobs:
         await self._engine.change(task.key, told=True)
         self._known.pop(task.key, None)
         self._told.pop(task.key, None)
+        del self._unheard[task.key]
         return 3600.0
 
     async def _gone(self, task: Task, error: JobOverError) -> None:

@@ -10,12 +10,14 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from math import inf
+from random import SystemRandom
 
 from agent.cloud.mqtt import MqttLost
 from agent.cloud.nrf_jobs import RejectedJob
 from agent.cloud.nrf_wires import AGAIN, FirmwareJob, Wire
 from agent.errors import TryAgainError
 from agent.ota.engine import Engine
+from agent.ota.pauses import after_trouble
 from agent.ota.plan import State, Task, key_of
 from agent.wire.nrf import FotaStatus
 
@@ -25,6 +27,7 @@ FIRMWARE = ("APP",)  # what this hub's updates are there; a modem's are another 
 EXECUTION = 1  # nRF Cloud does not try a job again under the same id
 STEP, WHOLE = 10, 100  # percent
 EVERY, LONG = 10.0, 3600.0  # seconds
+SOON = 1.0  # seconds until a cloud that could not be reached is asked again, before an activation
 REMEMBERED = 100  # rejected jobs that do not have the next one asked for: a cloud may offer the same again at once
 _BEFORE = frozenset({State.RECEIVED, State.CHECKED, State.WAITING})  # the next component is begun there too
 _DOWNLOADED = frozenset({State.VERIFIED, State.WRITING, State.STAGED})
@@ -69,12 +72,16 @@ class NrfFota:
             self._attention.set()
 
     async def still_wanted(self, task: Task) -> bool:
-        """The cloud has it from here on that the update is being installed: before the restart, as the SDK has it."""
-        try:
-            return await self._progress(task, again=True)
-        except (MqttLost, TryAgainError) as error:
-            log.info("job %s cannot be told of just now: %s", task.job, error)
-        return True
+        """The cloud has it from here on that the update is being installed: before the restart, as the SDK has it.
+
+        After a start the network may come up a little later; whoever asks has an end to that.
+        """
+        while True:
+            try:
+                return await self._progress(task, again=True)
+            except (MqttLost, TryAgainError) as error:
+                log.info("job %s cannot be told of just now: %s", task.job, error)
+            await asyncio.sleep(SOON)
 
     async def renewed(self, task: Task) -> bool:
         """See agent.ota.desk.Source: the job is asked for once more."""
@@ -92,14 +99,16 @@ class NrfFota:
 
     async def live(self) -> None:
         """Take jobs and report, for as long as the hub runs. Raises StorageError."""
+        failures, random = 0, SystemRandom()
         while True:
             await self._wire.wait()
             self._attention.clear()
             try:
-                wait = await self._round()
+                wait, failures = await self._round(), 0
             except (MqttLost, TryAgainError) as error:
                 log.info("jobs of nRF Cloud wait: %s", error)
-                wait = AGAIN
+                failures += 1
+                wait = after_trouble(failures, AGAIN, random)
             try:
                 async with asyncio.timeout(wait):
                     await self._attention.wait()
