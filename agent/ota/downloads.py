@@ -98,7 +98,8 @@ def _shifted(progress: Callable[[int], None], before: int, done: int) -> None:
 def _verified(path: Path, file: File) -> BinaryIO | None:
     """The file, at its start, if it is what was signed. Raises StorageError, and ApplierError where the manifest contradicts itself."""
     try:
-        opened = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe holds nobody up
+        opened = os.fdopen(os.open(path, flags), "rb")
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -72,8 +72,15 @@ MOVES: Mapping[State, frozenset[State]] = {
 
 MANIFEST, PERMISSION = "manifest", "permission"  # the facts of a task that hold what was verified
 
-# How often a state may be begun without progress before the task ends.
-TRIES: Mapping[State, int] = {S.DOWNLOADING: 20, S.WRITING: 3, S.ACTIVATING: 3, S.TRIAL: 3, S.ROLLING_BACK: 5}
+# How often a state may be begun without progress before the task ends. What a task is cannot be found out: a day, in the engine's pauses.
+TRIES: Mapping[State, int] = {
+    S.RECEIVED: 2880,
+    S.DOWNLOADING: 20,
+    S.WRITING: 3,
+    S.ACTIVATING: 3,
+    S.TRIAL: 3,
+    S.ROLLING_BACK: 5,
+}
 
 
 SETBACKS = 3
@@ -181,7 +188,8 @@ def tried(task: Task) -> Task:
     if task.state == S.ROLLING_BACK:
         text = f"the old version does not come back after {limit} tries; what runs now stays ({task.detail})"
         return ended(task, S.FAILED, "degraded", text)
-    return failed(task, "tries", f"{task.state.lower()} failed {limit} times")
+    text = f"{task.state.lower()} failed {limit} times"
+    return failed(task, "tries", f"{text}: {task.detail}" if task.detail else text)
 
 
 def at_start(task: Task, runs: Runs) -> Task:

@@ -14,6 +14,7 @@ and where files have addresses of their own, "urls": {name: address}, which pres
 import asyncio
 import json
 import logging
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -22,17 +23,17 @@ from typing import Any, TypeVar
 
 from agent.clock import Clock
 from agent.cloud.rest_answer import RestError
-from agent.cloud.rest_request import is_loopback
-from agent.errors import StorageError
+from agent.cloud.rest_request import file_request, is_loopback
+from agent.errors import ConfigError, StorageError, UsageError
 from agent.files import disk_trouble, write_atomic
 from agent.ota.fetch import FetchPolicy
 from agent.ota.floor import Floor, decoded, encoded, taken
 from agent.ota.floors import Floors
 from agent.ota.manifest import LARGEST, Release
-from agent.ota.manifest_get import get
+from agent.ota.manifest_get import TooMuchError, get
 from agent.ota.offer import Offer
 from agent.ota.plan import HARMLESS, MANIFEST, PERMISSION, Task, device_of
-from agent.ota.refusals import MalformedError, RefusedError, UnsignedError
+from agent.ota.refusals import MalformedError, RefusedError, TooLargeError, UnsignedError
 from agent.ota.roots import LARGEST_ROOT, LONGEST_CHAIN, Root, chained, pinned, rotated
 from agent.ota.signatures import ROOM
 from agent.ota.trust import Hub, Policy, Verified, beside, next_root, raised, reread, unsigned, verify
@@ -45,6 +46,7 @@ LOCAL = "local"  # the source of what a person asks for
 AGENT = "agent"  # the name of the component that is this program
 _MOST_ROOT = (LARGEST_ROOT + ROOM) * 2
 _NOT_THERE = (403, 404, 410)  # a bucket says 403 to who may not list it
+_GONE = (404, 410)
 _MOST = (LARGEST + ROOM) * 2  # bytes of an envelope, whose payload is in base64
 
 
@@ -98,6 +100,8 @@ class Verifier:
 
     async def offer(self, task: Task) -> Offer:
         """See agent.ota.steps.Verifier. Raises RefusedError, RestError, StorageError."""
+        if task.state in HARMLESS:
+            _judge(task, self._fetch)
         if TUF in task.document and task.state in HARMLESS:
             if self._tuf is None:
                 raise no_repository(task)
@@ -132,7 +136,7 @@ class Verifier:
     def _look(self, place: str) -> bytes | None:
         """What lies there; None for nothing. Raises RestError, StorageError."""
         if "://" not in place:
-            return _read(Path(place)) if Path(place).exists() else None
+            return _beside(Path(place))
         try:
             return get(place, self._fetch, _MOST_ROOT)
         except RestError as error:
@@ -158,6 +162,8 @@ class Verifier:
 
     async def _envelope(self, task: Task) -> tuple[bytes, str]:
         """The bytes that are signed, and where they lie."""
+        if task.state not in HARMLESS:  # what is under way fetches nothing more, and its document may be another by now
+            return task.facts[MANIFEST].encode(), ""
         document, file = task.document, file_of(task)
         location = str(document.get("manifestUrl", "") or document.get("base", "")) or (file and beside(file))
         if task.source == LOCAL:
@@ -173,12 +179,44 @@ class Verifier:
             unsigned(self._policy, task.key)
             remedy = "name the manifest as manifestUrl, or put it into the document as manifest"
             raise MalformedError("the job names no manifest", place=task.key, remedy=remedy)
+        return await self._fetched(location, task), location
+
+    async def _fetched(self, location: str, task: Task) -> bytes:
+        """What lies at an address. Raises as `offer`."""
         try:
-            return await _in_thread(lambda: get(location, self._fetch, _MOST)), location
+            return await _in_thread(lambda: get(location, self._fetch, _MOST))
+        except TooMuchError as error:
+            remedy = "ask who made it: such a document is smaller"
+            raise TooLargeError(error.message, place=error.place, remedy=remedy) from error
         except RestError as error:
-            if file and error.status in _NOT_THERE:
+            if file_of(task) and error.status in _NOT_THERE:
                 unsigned(self._policy, location)
+            if error.status in _GONE and not file_of(task):
+                remedy = "put it there, as agent ota sign has made it, and create the job anew"
+                raise UnsignedError("there is no signed release", place=error.place, remedy=remedy) from error
             raise
+
+
+def _judge(task: Task, policy: FetchPolicy) -> None:
+    """Whether a document can be used at all. Nobody has signed it: what no library takes is refused here, once. Raises MalformedError."""
+    try:
+        json.dumps(task.document, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        text = "the job's document holds half a character"
+        raise MalformedError(text, place=task.key, remedy="create the job anew, with text in UTF-8") from None
+    if task.source == LOCAL:
+        return
+    document, urls, paths = task.document, task.document.get("urls"), task.document.get("paths")
+    given = [url for url in (urls.values() if isinstance(urls, dict) else ()) if isinstance(url, str) and "://" in url]
+    given += [url for url in (str(document.get("base", "")),) if "://" in url]
+    given += [str(document["manifestUrl"])] if document.get("manifestUrl") else []
+    given += [file_of(task), *(_at_host(task, path) for path in (paths if isinstance(paths, list) else ()))]
+    for url in filter(None, given):
+        try:
+            file_request(url, plain=policy.plain_http)
+        except (ConfigError, UsageError) as error:
+            text = f"the job names an address that cannot be used: {error.message}"
+            raise MalformedError(text, place=task.key, remedy="create the job anew, with https://host/path") from None
 
 
 def _narrowed(task: Task, verified: Verified) -> Verified:
@@ -219,10 +257,28 @@ def _addresses(task: Task, release: Release) -> dict[str, str]:
     return {str(name): url for name, url in given.items() if isinstance(url, str) and "://" in url}
 
 
+def _start_of(path: Path, most: int) -> bytes:
+    """A pipe that nobody writes to is empty, and holds nobody up. Raises OSError, and ValueError for what is no path."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+        return file.read(most) or b""
+
+
+def _beside(path: Path) -> bytes | None:
+    """A root on this machine, None for none that can be read: the folder is one that a job has named."""
+    try:
+        return _start_of(path, _MOST_ROOT)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        log.warning("no newer root is taken: %s", error)
+        return None
+
+
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            return file.read(_MOST)
+        return _start_of(path, _MOST)
+    except ValueError:
+        raise MalformedError("it is no path", place=ascii(str(path)), remedy="name the file that was signed") from None
     except OSError as error:
         remedy = "the agent's own user must be able to read it"
         raise StorageError(f"the manifest cannot be read: {error.strerror}", place=str(path), remedy=remedy) from error
