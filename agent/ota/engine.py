@@ -123,7 +123,17 @@ class Engine:
             await self.desk.keep(after)
 
     async def _advance(self, task: Task) -> None:
-        """One step, with what each kind of trouble means."""
+        """One step; a bug in it ends the process, and the update with it where that can be."""
+        try:
+            await self._step(task)
+        except HubError:
+            raise
+        except Exception as error:
+            await self._fails(task, error)
+            raise
+
+    async def _step(self, task: Task) -> None:
+        """What each kind of trouble means."""
         try:
             if task.state in HARMLESS:
                 self.desk.check(task)
@@ -150,6 +160,16 @@ class Engine:
             await self.desk.keep(told)
         if after.over:
             self._steps.forget(task)
+
+    async def _fails(self, task: Task, error: Exception) -> None:
+        """One that began anew with each start, and failed each time, would keep the hub down."""
+        now = self.tasks[task.key]
+        if task.state in HARMLESS and now.state == task.state:
+            after = plan.failed(now, "bug", f"{type(error).__name__} as {task.state}: the agent's log has the place")
+            try:
+                await self._leave(now, after)
+            finally:
+                await self.desk.keep(after)
 
     async def _leave(self, task: Task, after: Task) -> None:
         """Have nothing selected of a task that ends before its activation; before its end is kept, so that what is cut off is done again."""

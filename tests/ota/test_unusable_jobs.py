@@ -1,5 +1,6 @@
 """Jobs with which nothing can be done: each has an end, and none keeps the hub down."""
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -12,7 +13,9 @@ from hostile_manners import status
 from ota_machine import Machine, update
 from slots_rig import tree
 
+from agent.ota.appliers.slots import Slots
 from agent.ota.engine import Engine
+from agent.ota.manifest import Component
 from agent.ota.plan import TRIES, State, Task, tried
 from agent.ota.verifier import LOCAL
 
@@ -110,3 +113,23 @@ def _local(path: str) -> Callable[[Engine], Awaitable[None]]:
         await until(lambda: engine.tasks[f"{LOCAL}/2/1"].over, 5.0)
 
     return work
+
+
+async def test_a_bug_in_a_step_ends_its_update_with_the_process(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(_: Slots, __: Component) -> None:
+        raise IndexError("a bug")
+
+    async def lives(engine: Engine) -> None:
+        await engine.offer(LOCAL, "1", 1, document)
+        await asyncio.Event().wait()
+
+    document = machine.offer_files(**update(NEW))
+    with monkeypatch.context() as patched:
+        patched.setattr(Slots, "judge", broken)
+        with pytest.raises(IndexError):
+            await machine.life(lives)
+    task = await machine.to_the_end(document)
+    assert (task.state, task.code) == (State.FAILED, "bug")
+    assert "IndexError as RECEIVED" in task.detail
