@@ -15,6 +15,7 @@ from agent.ota.appliers.contract import SuspendedError
 from agent.ota.desk import CanceledError, Desk, WaitError
 from agent.ota.lanes import Lanes
 from agent.ota.plan import HARMLESS, Runs, State, Task, moved
+from agent.ota.refusals import TimeUnknownError
 from agent.ota.steps import Steps
 
 log = logging.getLogger(__name__)
@@ -191,8 +192,10 @@ class Engine:
         return plan.canceled(task, code, detail, to) or task
 
     def _after_trouble(self, task: Task, error: HubError) -> Task:
-        """A refusal has a code and is for good; anything else is tried again, as often as the plan allows."""
-        code = getattr(error, "code", "")
+        """A refusal has a code and is for good; anything else is tried again, as often as the plan allows, and what only the time can tell."""
+        code = (
+            "" if isinstance(error, TimeUnknownError) and task.state == State.RECEIVED else getattr(error, "code", "")
+        )
         log.warning("update %s: %s: %s", task.key, task.state.lower(), error.advice)
         if not code or task.state in (State.ROLLING_BACK, State.CONFIRMED):
             return plan.tried(replace(task, detail=task.detail or error.message))

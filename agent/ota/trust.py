@@ -190,10 +190,15 @@ def _check_offered(release: Release, product: str, floor: Floor, now: Moment, pl
     """Product and expiry, and the times before which it is not to be installed: those wait for nobody who cannot know the time."""
     _check_current(release, product, floor, now, place)
     time, known = judged(now, floor)
-    begins = max(release.created - SKEW, release.not_before or 0)
+    if known and time < release.created - SKEW:
+        remedy = (
+            "have the release signed again, by a machine with the right time; if it was right, look at the hub's clock"
+        )
+        raise NotYetError(f"signed in the future, at {instant(release.created)}", None, place=place, remedy=remedy)
+    begins = release.not_before or 0
     if known and time < begins:
-        remedy = "it is taken when that time has come; if the date is wrong, have the release signed again"
-        raise NotYetError(f"not to be installed before {instant(int(begins))}", begins, place=place, remedy=remedy)
+        remedy = "it is taken when that time has come"
+        raise NotYetError(f"not to be installed before {instant(begins)}", begins, place=place, remedy=remedy)
 
 
 def _check_current(document: Document, product: str, floor: Floor, now: Moment, place: str) -> None:
