@@ -7,7 +7,7 @@ then is anything fetched; and only CONFIRMED raises the floor.
 import fnmatch
 import hashlib
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from agent.clock import Moment
@@ -34,7 +34,8 @@ from agent.ota.roots import DOWNGRADE, RELEASE, Root
 from agent.ota.signatures import open_envelope
 
 SUFFIX = ".release.json"  # of the manifest that lies beside a file
-REFUSE, ACCEPT = "refuse", "accept-anyone-can-replace-my-firmware"
+REFUSE: Final = "refuse"
+ACCEPT: Final = "accept-anyone-can-replace-my-firmware"
 Policy = Literal["refuse", "accept-anyone-can-replace-my-firmware"]
 SKEW = 86_400  # seconds that the clock of who signs may be ahead of ours
 # Seconds that one release moves the time floor at most. A hub without a clock learns the time from signed dates only; who signs with a clock

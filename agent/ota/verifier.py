@@ -6,12 +6,14 @@ What a job's document may be: {"operation": "firmware-update", and one of
     "path": the same on this machine, from a person at the control socket only
     "host" and "path": a file at https://host/path, beside which its manifest lies (agent.ota.trust.beside): nRF Cloud's jobs, which can
         carry no more than that. Where the release has one file, it is this one
+    "url": the same, for a job that names a file by its address
     "tuf": a release of a TUF repository (agent/ota/tuf_offer.py)
 and where files have addresses of their own, "urls": {name: address}, which presigned ones need; and where it is for one device alone,
 "device": a name of it: then what the release has for the hub itself is left out}
 """
 
 import asyncio
+import hashlib
 import json
 import logging
 import os
@@ -35,9 +37,10 @@ from agent.ota.offer import Offer
 from agent.ota.plan import HARMLESS, MANIFEST, PERMISSION, Task, device_of
 from agent.ota.refusals import MalformedError, RefusedError, TooLargeError, UnsignedError
 from agent.ota.roots import LARGEST_ROOT, LONGEST_CHAIN, Root, chained, pinned, rotated
-from agent.ota.signatures import ROOM
-from agent.ota.trust import Hub, Policy, Verified, beside, next_root, raised, reread, unsigned, verify
+from agent.ota.signatures import ROOM, open_envelope
+from agent.ota.trust import REFUSE, Hub, Policy, Verified, beside, next_root, raised, reread, unsigned, verify
 from agent.ota.tuf_offer import TUF, TufOffers, no_repository
+from agent.ota.unsigned import made
 
 log = logging.getLogger(__name__)
 Found = TypeVar("Found")
@@ -82,7 +85,7 @@ class Trust:
 
 
 class Verifier:
-    """`version` is the agent's own; `policy` is what the owner has said of releases that nobody has signed."""
+    """`version` is the agent's own; `policy` is what the owner has said of what nobody has signed; `folder`: where files are fetched to."""
 
     def __init__(
         self,
@@ -94,9 +97,10 @@ class Verifier:
         policy: Policy,
         fetch: FetchPolicy,
         tuf: TufOffers | None = None,
+        folder: Path | None = None,
     ) -> None:
         self._trust, self._hub, self._version, self._floors, self._clock = trust, hub, version, floors, clock
-        self._policy, self._fetch, self._tuf = policy, fetch, tuf
+        self._policy, self._fetch, self._tuf, self._folder = policy, fetch, tuf, folder
 
     async def offer(self, task: Task) -> Offer:
         """See agent.ota.steps.Verifier. Raises RefusedError, RestError, StorageError."""
@@ -107,6 +111,8 @@ class Verifier:
                 raise no_repository(task)
             return await self._tuf.offer(task, {AGENT: self._version})
         data, base = await self._envelope(task)
+        if data is None or (task.state in HARMLESS and _is_bare(task)):
+            return await self._bare(task)
         if task.state not in HARMLESS:
             digest, granted = task.facts.get("digest", ""), task.facts.get(PERMISSION)
             found = _narrowed(task, reread(data, digest, self._hub, granted.encode() if granted else None, task.key))
@@ -116,6 +122,19 @@ class Verifier:
         verified = _narrowed(task, verify(data, root, self._hub, floor, now, permission=permission, place=task.key))
         after = encoded(raised(floor, verified, root)).decode()
         return Offer(verified, base, data, _addresses(task, verified.release), permission, after)
+
+    async def _bare(self, task: Task) -> Offer:
+        """What nobody has signed, where the owner wants it all the same. Raises UnsignedError, and as agent.ota.unsigned."""
+        folder, mine = self._folder or Path(), self._folder is not None and not device_of(task)
+        unsigned(self._policy if mine else REFUSE, task.key)
+        log.warning("update %s: nobody has signed it, and ota.unsigned lets anyone replace the firmware", task.key)
+        if MANIFEST in task.facts:
+            data = task.facts[MANIFEST].encode()
+        else:
+            data = await _in_thread(lambda: made(file_of(task), task.document, folder, self._fetch))
+        digest = hashlib.sha256(open_envelope(data, LARGEST, task.key).payload).hexdigest()
+        found = reread(data, task.facts.get("digest", digest), self._hub, place=task.key)
+        return Offer(found, f"{folder}/", data, floor=encoded(Floor()).decode())
 
     async def _newest_root(self, location: str) -> Root:
         """The root in force, after those that lie beside the manifest and follow it have been taken on. Raises RefusedError, StorageError."""
@@ -160,8 +179,8 @@ class Verifier:
         floor = self._floors.under(root)
         return replace(floor, installed={AGENT: self._version, **floor.installed})
 
-    async def _envelope(self, task: Task) -> tuple[bytes, str]:
-        """The bytes that are signed, and where they lie."""
+    async def _envelope(self, task: Task) -> tuple[bytes | None, str]:
+        """The bytes that are signed, and where they lie; None where nobody has signed a file, and the owner does not mind."""
         if task.state not in HARMLESS:  # what is under way fetches nothing more, and its document may be another by now
             return task.facts[MANIFEST].encode(), ""
         document, file = task.document, file_of(task)
@@ -181,8 +200,8 @@ class Verifier:
             raise MalformedError("the job names no manifest", place=task.key, remedy=remedy)
         return await self._fetched(location, task), location
 
-    async def _fetched(self, location: str, task: Task) -> bytes:
-        """What lies at an address. Raises as `offer`."""
+    async def _fetched(self, location: str, task: Task) -> bytes | None:
+        """What lies at an address; None as `_envelope`. Raises as `offer`."""
         try:
             return await _in_thread(lambda: get(location, self._fetch, _MOST))
         except TooMuchError as error:
@@ -190,8 +209,9 @@ class Verifier:
             raise TooLargeError(error.message, place=error.place, remedy=remedy) from error
         except RestError as error:
             if file_of(task) and error.status in _NOT_THERE:
-                unsigned(self._policy, location)
-            if error.status in _GONE and not file_of(task):
+                unsigned(self._policy, task.key)
+                return None
+            if error.status in _GONE:
                 remedy = "put it there, as agent ota sign has made it, and create the job anew"
                 raise UnsignedError("there is no signed release", place=error.place, remedy=remedy) from error
             raise
@@ -219,6 +239,11 @@ def _judge(task: Task, policy: FetchPolicy) -> None:
             raise MalformedError(text, place=task.key, remedy="create the job anew, with https://host/path") from None
 
 
+def _is_bare(task: Task) -> bool:
+    """Whether it was taken on without a signature; of a TUF repository, which has its own, it is not asked."""
+    return MANIFEST in task.facts and not open_envelope(task.facts[MANIFEST].encode(), LARGEST, task.key).signatures
+
+
 def _narrowed(task: Task, verified: Verified) -> Verified:
     """For one device, the hub installs nothing itself."""
     return replace(verified, hub=()) if device_of(task) else verified
@@ -233,7 +258,9 @@ def _inline(document: Mapping[str, Any], name: str) -> bytes | None:
 
 
 def file_of(task: Task) -> str:
-    """The address of the file that a job names by host and path, "" for others. Plain HTTP is for this machine, as everywhere."""
+    """The address of the file that a job names by itself or by host and path, "" for others. Plain HTTP is for this machine, as everywhere."""
+    if task.source != LOCAL and isinstance(url := task.document.get("url"), str) and url:
+        return url
     return _at_host(task, task.document.get("path"))
 
 
