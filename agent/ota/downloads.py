@@ -5,7 +5,7 @@ import hashlib
 import logging
 import os
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,10 @@ from agent.ota.refusals import ContentError
 
 log = logging.getLogger(__name__)
 
+JUDGED = (
+    "rauc",
+    "command",
+)  # kinds whose installers verify a signature of their own, on images that are too large for a copy
 DIGITS = 64  # of the hash that a file is named by; what is noted of it has its own ending
 
 
@@ -73,13 +77,34 @@ class Downloads:
             images = []
             for file in component.files:
                 address = offer.address(file)
-                path = self._folder / file.sha256 if "://" in address else Path(address)
-                found = await loop.run_in_executor(None, _verified, path, file)
+                ours = "://" in address
+                path = self._folder / file.sha256 if ours else Path(address)
+                copied = not ours and component.kind not in JUDGED
+                found = await loop.run_in_executor(None, self._copied if copied else _verified, path, file)
                 if found is None:
                     return None
                 images.append(Image(file.name, opened.enter_context(found), file.size, file.sha256))
             opened.pop_all()
             return images
+
+    def _copied(self, path: Path, file: File) -> BinaryIO | None:
+        """A file of somebody else, as `_verified`: its owner could write to it after the check, and to a copy without a name nobody can."""
+        theirs = _opened(path)
+        if theirs is None:
+            return None
+        with theirs, disk_trouble():
+            make_folder(self._folder)
+            name = self._folder / f"{file.sha256}.copy"
+            copy = os.fdopen(os.open(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w+b")
+            try:
+                name.unlink()
+                for block in _blocks(theirs, path, file.size + 1):
+                    copy.write(block)
+                copy.seek(0)
+            except BaseException:
+                copy.close()
+                raise
+        return _checked(copy, path, file)
 
     async def clean(self, keep: Collection[str] = ()) -> None:
         """Give back the room of everything that was fetched, but for the files with these hashes. Raises StorageError."""
@@ -95,15 +120,35 @@ def _shifted(progress: Callable[[int], None], before: int, done: int) -> None:
     progress(before + done)
 
 
-def _verified(path: Path, file: File) -> BinaryIO | None:
-    """The file, at its start, if it is what was signed. Raises StorageError, and ApplierError where the manifest contradicts itself."""
+def _opened(path: Path) -> BinaryIO | None:
+    """None where there is nothing. Raises StorageError."""
     try:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe holds nobody up
-        opened = os.fdopen(os.open(path, flags), "rb")
+        return os.fdopen(os.open(path, flags), "rb")
     except FileNotFoundError:
         return None
     except OSError as error:
         raise StorageError(f"an image cannot be read: {error.strerror}", place=str(path)) from error
+
+
+def _blocks(file: BinaryIO, path: Path, most: int) -> Iterator[bytes]:
+    """What can be read of it."""
+    try:
+        while most > 0 and (block := file.read(min(BLOCK, most))):
+            most -= len(block)
+            yield block
+    except OSError as error:
+        log.warning("%s cannot be read: %s", path, error.strerror)
+
+
+def _verified(path: Path, file: File) -> BinaryIO | None:
+    """The file, at its start, if it is what was signed. Raises StorageError, and ApplierError where the manifest contradicts itself."""
+    opened = _opened(path)
+    return None if opened is None else _checked(opened, path, file)
+
+
+def _checked(opened: BinaryIO, path: Path, file: File) -> BinaryIO | None:
+    """The same, for one that is open."""
     try:
         right = _right(opened, file)
     except OSError as error:  # of one part: what can be fetched is fetched again, and that part written again

@@ -12,9 +12,12 @@ from hostile_files import Server, Talk, good
 from ota_machine import Machine, update
 from slots_rig import CRASHES, tree, wheel
 
+from agent.ota.appliers.contract import Image, Progress
+from agent.ota.appliers.slots import Slots
 from agent.ota.engine import Engine
 from agent.ota.floor import Floor, decoded
 from agent.ota.floors import NAME
+from agent.ota.manifest import Component
 from agent.ota.plan import State, Task
 from agent.ota.trust import ACCEPT
 
@@ -114,3 +117,21 @@ async def test_a_manifest_that_is_badly_signed_is_refused_all_the_same(machine: 
     with served(agent_tar_gz=NEW, agent_tar_gz_release_json=manifest) as server:
         task = await to_the_end(machine, named(server, "agent.tar.gz"))
     assert (task.state, task.code) == (State.REJECTED, "too-few-signatures")
+
+
+async def test_who_writes_to_a_file_after_the_check_changes_nothing(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file that a person names may be somebody else's, who keeps it open."""
+    document = machine.offer_files(**update(("agent.tar.gz", NEW)))
+    image, write = Path(document["path"]).with_name("agent.tar.gz"), Slots.write
+
+    async def late(slots: Slots, component: Component, images: list[Image], progress: Progress) -> None:
+        with image.open("r+b") as file:
+            file.write(tree("6.6"))
+        await write(slots, component, images, progress)
+
+    monkeypatch.setattr(Slots, "write", late)
+    assert (await machine.to_the_end(document)).state == State.SUCCEEDED
+    assert machine.board.start() == "2.0 B"
+    assert not list((machine.state / "ota" / "files").glob("*.copy"))
