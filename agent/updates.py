@@ -94,7 +94,7 @@ class Updates:
         about = Hub(hub, told.boards or boards())
         clock, mine = self._runtime.clock, version("hub-agent")
         tuf = self._tuf(told.tuf, about, floors, fetch) if told.tuf.root else None
-        verifier = Verifier(trust, about, mine, floors, clock, told.unsigned, fetch, tuf)
+        verifier = Verifier(trust, about, mine, floors, clock, told.unsigned, fetch, tuf, folder / "files")
         window = Window(told.window, told.window_length, told.time_zone, told.jitter)
         appliers: dict[str, Applier] = {"agent": Slots(slots_folder(self._settings), self._slot)}
         if told.rauc:

@@ -21,6 +21,7 @@ from agent.ota.journal import Journal
 from agent.ota.plan import Task, key_of
 from agent.ota.steps import Policy, Steps
 from agent.ota.trust import REFUSE
+from agent.ota.trust import Policy as Unsigned
 from agent.ota.tuf_offer import TufOffers
 from agent.ota.verifier import LOCAL, Trust, Verifier
 from agent.store import Limits, Store
@@ -52,6 +53,7 @@ class Machine:
         self.checks = checks or {"uplink": well}
         self.terms, self.policy = QUICK, Policy(hub="hub-1")
         self.fetch = FetchPolicy()
+        self.unsigned: Unsigned = REFUSE
         self.appliers: dict[str, Applier] = {}
         self.clock: Clock = Still()
         self.again = 0.02  # seconds after trouble that may pass
@@ -78,8 +80,9 @@ class Machine:
             desk = Desk(self.journal)
             trust = Trust(self.folder / "root.json", self.state / "roots")
             tuf = self.tuf_offers(floors)
-            verifier = Verifier(trust, HUB, "1.0", floors, self.clock, REFUSE, self.fetch, tuf)
-            fetcher = Downloads(self.state / "ota" / "files", self.fetch)
+            files = self.state / "ota" / "files"
+            verifier = Verifier(trust, HUB, "1.0", floors, self.clock, self.unsigned, self.fetch, tuf, files)
+            fetcher = Downloads(files, self.fetch)
             ended: asyncio.Future[Effect] = asyncio.get_running_loop().create_future()
             appliers = {"agent": self.board.slots, **self.appliers}
             health = Health(self.checks, self.terms)

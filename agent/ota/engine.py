@@ -17,6 +17,7 @@ from agent.ota.desk import CanceledError, Desk, WaitError
 from agent.ota.lanes import Lanes
 from agent.ota.pauses import after_trouble
 from agent.ota.plan import HARMLESS, Runs, State, Task, moved
+from agent.ota.refusals import TimeUnknownError
 from agent.ota.steps import Steps
 from agent.ota.trouble import DeadlineError
 
@@ -129,7 +130,17 @@ class Engine:
             await self._keep(task, after)
 
     async def _advance(self, task: Task) -> None:
-        """One step, with what each kind of trouble means."""
+        """One step; a bug in it ends the process, and the update with it where that can be."""
+        try:
+            await self._step(task)
+        except HubError:
+            raise
+        except Exception as error:
+            await self._fails(task, error)
+            raise
+
+    async def _step(self, task: Task) -> None:
+        """What each kind of trouble means."""
         try:
             if task.state in HARMLESS:
                 self.desk.check(task)
@@ -173,6 +184,16 @@ class Engine:
             self._steps.forget(task)
         return True
 
+    async def _fails(self, task: Task, error: Exception) -> None:
+        """One that began anew with each start, and failed each time, would keep the hub down."""
+        now = self.tasks[task.key]
+        if task.state in HARMLESS and now.state == task.state:
+            after = plan.failed(now, "bug", f"{type(error).__name__} as {task.state}: the agent's log has the place")
+            try:
+                await self._leave(now, after)
+            finally:
+                await self._keep(task, after)
+
     async def _leave(self, task: Task, after: Task) -> None:
         """Have nothing selected of a task that ends before its activation; before its end is kept, so that what is cut off is done again."""
         for _ in range(LEAVINGS if after.over and task.state in HARMLESS else 0):
@@ -193,8 +214,12 @@ class Engine:
         return plan.canceled(task, code, detail, to) or task
 
     def _after_trouble(self, task: Task, error: HubError) -> Task:
-        """A refusal has a code and is for good, a deadline is one; anything else is tried again, as often as the plan allows."""
-        code = getattr(error, "code", "")
+        """A refusal has a code and is for good, a deadline is one; anything else is tried again, as often as the plan allows.
+
+        So is what only a synchronised clock can tell.
+        """
+        timeless = isinstance(error, TimeUnknownError) and task.state == State.RECEIVED
+        code = "" if timeless else getattr(error, "code", "")
         log.warning("update %s: %s: %s", task.key, task.state.lower(), error.advice)
         if isinstance(error, DeadlineError) and task.state == State.DOWNLOADING:
             return plan.ended(task, State.TIMED_OUT, "deadline", error.advice)

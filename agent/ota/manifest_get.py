@@ -8,6 +8,10 @@ from agent.ota.http_get import Line
 _REFUSED = 300
 
 
+class TooMuchError(UnusableError):
+    """It does not end where it may: endless data."""
+
+
 def get(url: str, policy: FetchPolicy, most: int) -> bytes:
     """At most `most` bytes from an address, for a worker's thread. Raises RestError, UnavailableError, UnusableError, UsageError."""
     line = Line(policy)
@@ -19,5 +23,5 @@ def get(url: str, policy: FetchPolicy, most: int) -> bytes:
         while response.length != 0 and done <= most:
             done += line.read(response, buffer[done:])
         if done > most:
-            raise UnusableError(f"more than {most} bytes", place=head.place)
+            raise TooMuchError(f"more than {most} bytes", place=head.place)
     return bytes(buffer[:done])

@@ -75,11 +75,11 @@ class ExpiredError(RefusedError):
 
 
 class NotYetError(RefusedError):
-    """Not to be installed before `until`, seconds since 1970; or signed in the future."""
+    """Not to be installed before `until`, seconds since 1970; or signed in the future, None: no clock of ours makes that right."""
 
     code = "not-yet"
 
-    def __init__(self, message: str, until: float, *, place: str = "", remedy: str = "") -> None:
+    def __init__(self, message: str, until: float | None, *, place: str = "", remedy: str = "") -> None:
         super().__init__(message, place=place, remedy=remedy)
         self.until = until
 

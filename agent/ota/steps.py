@@ -22,6 +22,7 @@ from agent.ota.health import Health
 from agent.ota.manifest import Component
 from agent.ota.offer import Offer
 from agent.ota.plan import MANIFEST, PERMISSION, Runs, State, Task, moved
+from agent.ota.refusals import NotYetError
 from agent.ota.windows import Window
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ PERCENT = 100
 TRIAL_NOTES = 20  # times that a trial writes down how far it is
 LOOK = 60.0  # seconds at most between two looks at the clock while a window is waited for
 UNAPPROVED = 3600.0  # seconds between two looks at what a person has to approve, who is heard at once
+FRESH = 3600.0  # seconds after which a release is judged anew before it goes on: it may have expired while it waited
 
 
 class Verifier(Protocol):
@@ -97,6 +99,7 @@ class Steps:
         self._health, self._policy, self._restart = health, policy, restart
         self._offers: dict[str, Offer] = {}
         self._since: dict[str, float] = {}  # key -> when the download of the component that is under way was begun
+        self._judged: dict[str, float] = {}  # when, monotonic seconds
         self._steps: Mapping[State, Callable[[Task], Awaitable[Task]]] = {
             State.RECEIVED: self._received,
             State.CHECKED: self._checked,
@@ -140,6 +143,7 @@ class Steps:
         """It is over."""
         self.renew(task)
         self._since.pop(task.key, None)
+        self._judged.pop(task.key, None)
 
     async def clean(self, task: Task) -> None:
         """It has ended without an activation: nothing of it may be selected. Raises HubError."""
@@ -148,7 +152,12 @@ class Steps:
             await applier.clean()
 
     async def _received(self, task: Task) -> Task:
-        offer = await self._renewing(task, self._offer)
+        try:
+            offer = await self._renewing(task, self._offer)
+        except NotYetError as error:
+            if error.until is None:
+                raise
+            raise WaitError(min(UNAPPROVED, max(1.0, error.until - self._clock.now().wall))) from error
         facts = {"digest": offer.verified.digest, MANIFEST: offer.envelope.decode(), "floor": offer.floor}
         if offer.verified.permission is not None and offer.permission is not None:
             facts[PERMISSION] = offer.permission.decode()
@@ -183,6 +192,7 @@ class Steps:
 
     async def _waiting(self, task: Task) -> Task:
         await self._permitted(task)
+        await self._judge_anew(task)
         return moved(task, State.DOWNLOADING)
 
     async def _downloading(self, task: Task) -> Task:
@@ -246,6 +256,7 @@ class Steps:
     async def _staged(self, task: Task) -> Task:
         component = await self._component(task)
         await self._permitted(task)
+        await self._judge_anew(task)
         if not await (await self._entrusted(task, component)).check(component):
             return plan.set_back(task, State.WRITING, "what was written does not read back")
         source = self._desk.sources.get(task.source)
@@ -339,7 +350,14 @@ class Steps:
     async def _offer(self, task: Task) -> Offer:
         if task.key not in self._offers:
             self._offers[task.key] = await self._verifier.offer(task)
+            self._judged[task.key] = self._clock.now().mono
         return self._offers[task.key]
+
+    async def _judge_anew(self, task: Task) -> None:
+        """What was judged long ago may have expired since, and its keys may be revoked. Raises as Verifier.offer."""
+        if self._clock.now().mono - self._judged.get(task.key, 0.0) > FRESH:
+            self.renew(task)
+            await self._offer(task)
 
     async def _component(self, task: Task) -> Component:
         for component in (await self._offer(task)).components:

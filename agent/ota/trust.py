@@ -7,7 +7,7 @@ then is anything fetched; and only CONFIRMED raises the floor.
 import fnmatch
 import hashlib
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from agent.clock import Moment
@@ -34,7 +34,8 @@ from agent.ota.roots import DOWNGRADE, RELEASE, Root
 from agent.ota.signatures import open_envelope
 
 SUFFIX = ".release.json"  # of the manifest that lies beside a file
-REFUSE, ACCEPT = "refuse", "accept-anyone-can-replace-my-firmware"
+REFUSE: Final = "refuse"
+ACCEPT: Final = "accept-anyone-can-replace-my-firmware"
 Policy = Literal["refuse", "accept-anyone-can-replace-my-firmware"]
 SKEW = 86_400  # seconds that the clock of who signs may be ahead of ours
 # Seconds that one release moves the time floor at most. A hub without a clock learns the time from signed dates only; who signs with a clock
@@ -190,10 +191,15 @@ def _check_offered(release: Release, product: str, floor: Floor, now: Moment, pl
     """Product and expiry, and the times before which it is not to be installed: those wait for nobody who cannot know the time."""
     _check_current(release, product, floor, now, place)
     time, known = judged(now, floor)
-    begins = max(release.created - SKEW, release.not_before or 0)
+    if known and time < release.created - SKEW:
+        remedy = (
+            "have the release signed again, by a machine with the right time; if it was right, look at the hub's clock"
+        )
+        raise NotYetError(f"signed in the future, at {instant(release.created)}", None, place=place, remedy=remedy)
+    begins = release.not_before or 0
     if known and time < begins:
-        remedy = "it is taken when that time has come; if the date is wrong, have the release signed again"
-        raise NotYetError(f"not to be installed before {instant(int(begins))}", begins, place=place, remedy=remedy)
+        remedy = "it is taken when that time has come"
+        raise NotYetError(f"not to be installed before {instant(begins)}", begins, place=place, remedy=remedy)
 
 
 def _check_current(document: Document, product: str, floor: Floor, now: Moment, place: str) -> None:

@@ -93,6 +93,8 @@ class PowerFs:
 
     def __init__(self, folder: Path, disk: Disk) -> None:
         self.folder, self.disk, self.requests = folder, disk, 0
+        self.refused = (0, 0)  # the change that the disk does not make, by its number, and what it says instead
+        self.counts = b""  # what a life has said before its changes count
         self._fuse = -1
         self._calls = {
             Op.LOOKUP: self._lookup,
@@ -157,6 +159,11 @@ class PowerFs:
         self.disk.cut(rng)
         self._on()
 
+    def again(self) -> None:
+        """What was killed is gone, and all that it wrote is there."""
+        self._off()
+        self._on()
+
     # ---- lives ------------------------------------------------------------------------------------------------------
 
     def life(self, work: Callable[[Tell], object], at: int = 0) -> Life:
@@ -197,7 +204,7 @@ class PowerFs:
             if reads in ready and not _drain(reads, said):
                 waiting.unregister(reads)
             if self._fuse in ready:
-                after = self._serve(last)
+                after = self._serve(last, counts=self.counts in said)
                 if after:
                     return after
             elif ends in ready:
@@ -205,7 +212,7 @@ class PowerFs:
 
     # ---- the protocol -----------------------------------------------------------------------------------------------
 
-    def _serve(self, last: int) -> str:
+    def _serve(self, last: int, *, counts: bool) -> str:
         """Answer one request, or none: the name of the one that the power went at."""
         try:
             request = os.read(self._fuse, LARGEST + 4096)
@@ -215,13 +222,15 @@ class PowerFs:
         if code in SILENT:
             return ""
         body, failed, answer = request[HEADER.size :], 0, b""
-        changing = code in CHANGING
+        changing = counts and code in CHANGING
         if changing:
             self.requests += 1
         gone = changing and self.requests == last
         try:
             if code not in self._calls:
                 raise OSError(errno.ENOSYS, "")
+            if changing and self.requests == self.refused[0]:
+                raise OSError(self.refused[1], "")
             if not (gone and code in SYNCS):
                 answer = self._calls[code](self.disk.nodes[number or ROOT], body)
         except OSError as error:

@@ -27,10 +27,13 @@ class Updates(Scenario):
 
     def __init__(self, folder: Path, rng: random.Random) -> None:
         super().__init__(folder, rng)
-        self.cycle = Cycle(folder / "hub", next(_KINDS), self.site())
+        self.cycle = self._cycle(folder / "hub")
         self.lives = 0
         self.where = "before"
         self.moves: Counter[str] = Counter()  # of the task, that were on disk before anything followed from them
+
+    def _cycle(self, folder: Path) -> Cycle:
+        return Cycle(folder, next(_KINDS), self.site())
 
     def site(self) -> Site | None:
         """Where the files of the update are fetched."""
@@ -70,6 +73,7 @@ class Updates(Scenario):
                 judge(self.cycle)
             tell("judged")
             return
+        tell("works")
         if self.cycle.machine.board.start():
             with pytest.MonkeyPatch.context() as patched:
                 patched.setattr(Journal, "put", _telling(tell))

@@ -3,7 +3,10 @@
 Each file is written, synced, and read back; what it should hold is hashed from the archive, whose own hash is signed.
 """
 
+import errno
+import gzip
 import hashlib
+import lzma
 import os
 import tarfile
 import zipfile
@@ -16,9 +19,17 @@ from agent.files import sync_folder
 from agent.ota.appliers.contract import ApplierError, Progress
 
 BLOCK = 1 << 16
-MOST_FILES, MOST_BYTES = 50_000, 1 << 30
-# The last one is zipfile's, for a compression or an encryption that it does not know.
-_DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError)
+MOST_FILES, MOST_MEMBERS, MOST_BYTES = 50_000, 60_000, 1 << 30  # members: with folders, all of which tarfile keeps
+_DAMAGED = (
+    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, gzip.BadGzipFile, EOFError),
+    *(
+        RuntimeError,
+        ValueError,
+        OverflowError,
+        IndexError,
+    ),  # what both raise for headers that make no sense, or are encrypted
+)
+_NO_NAME = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)  # the archive's fault, not the disk's
 Entry = tuple[str, int, bool, IO[bytes]]  # path, size, executable, content
 
 
@@ -35,7 +46,12 @@ def unpack(archive: BinaryIO, name: str, folder: Path, progress: Progress) -> di
                 raise _bad(name, f"more than {MOST_FILES} files or {MOST_BYTES >> 20} MiB")
             if path in hashes:
                 raise _bad(name, f"{path} is in it twice")
-            hashes[path] = _write(folder / path, content, size, executable=executable, name=name)
+            try:
+                hashes[path] = _write(folder / path, content, size, executable=executable, name=name)
+            except OSError as error:
+                if error.errno not in _NO_NAME:
+                    raise
+                raise _bad(name, f"{path[:200]!r}: {error.strerror}") from error
             progress(archive.tell())
     except _DAMAGED as error:
         raise _bad(name, str(error) or type(error).__name__) from error
@@ -63,7 +79,9 @@ def _entries(archive: BinaryIO, name: str) -> Iterator[Entry]:
 
 def _tar(archive: BinaryIO, name: str) -> Iterator[Entry]:
     with tarfile.open(fileobj=archive, mode="r:*") as tar:
-        for member in tar:
+        for number, member in enumerate(tar):
+            if number >= MOST_MEMBERS:
+                raise _bad(name, f"more than {MOST_MEMBERS} files and folders")
             if member.isdir():
                 continue
             if not member.isreg():
