@@ -4,7 +4,6 @@ Each file is written, synced, and read back; what it should hold is hashed from 
 """
 
 import errno
-import gzip
 import hashlib
 import lzma
 import os
@@ -20,16 +19,15 @@ from agent.ota.appliers.contract import ApplierError, Progress
 
 BLOCK = 1 << 16
 MOST_FILES, MOST_MEMBERS, MOST_BYTES = 50_000, 60_000, 1 << 30  # members: with folders, all of which tarfile keeps
-_DAMAGED = (
-    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, gzip.BadGzipFile, EOFError),
-    *(
-        RuntimeError,
-        ValueError,
-        OverflowError,
-        IndexError,
-    ),  # what both raise for headers that make no sense, or are encrypted
-)
-_NO_NAME = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)  # the archive's fault, not the disk's
+_DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError)
+_SENSELESS = (
+    RuntimeError,
+    ValueError,
+    OverflowError,
+    IndexError,
+)  # for headers that make no sense, and encrypted entries
+# Of an OSError that is the archive's fault and not the disk's. None: gzip's and bz2's own.
+_NOT_THE_DISK = (None, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
 Entry = tuple[str, int, bool, IO[bytes]]  # path, size, executable, content
 
 
@@ -46,15 +44,14 @@ def unpack(archive: BinaryIO, name: str, folder: Path, progress: Progress) -> di
                 raise _bad(name, f"more than {MOST_FILES} files or {MOST_BYTES >> 20} MiB")
             if path in hashes:
                 raise _bad(name, f"{path} is in it twice")
-            try:
-                hashes[path] = _write(folder / path, content, size, executable=executable, name=name)
-            except OSError as error:
-                if error.errno not in _NO_NAME:
-                    raise
-                raise _bad(name, f"{path[:200]!r}: {error.strerror}") from error
+            hashes[path] = _write(folder / path, content, size, executable=executable, name=name)
             progress(archive.tell())
-    except _DAMAGED as error:
+    except (*_DAMAGED, *_SENSELESS) as error:
         raise _bad(name, str(error) or type(error).__name__) from error
+    except OSError as error:
+        if error.errno not in _NOT_THE_DISK:
+            raise
+        raise _bad(name, f"{(error.filename or '')[-200:]} {error.strerror or error}".strip()) from error
     for path, expected in hashes.items():
         if digest(folder / path) != expected:
             raise ApplierError("read-back", f"{path} does not read back as it was written", place=str(folder / path))
