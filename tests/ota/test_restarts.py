@@ -99,7 +99,7 @@ async def _half(machine: Machine, document: dict[str, Any], server: Server) -> s
 
     async def work(engine: Engine) -> None:
         await engine.offer("main", "job-1", 1, document)
-        await until(lambda: server.asked and engine.tasks[key].percent > 0, 5.0)
+        await until(lambda: server.asked and engine.tasks[key].percent >= 4 * CHUNK * 100 // len(IMAGE), 5.0)
 
     await machine.life(work)
     return key
