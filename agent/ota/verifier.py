@@ -98,6 +98,20 @@ class Verifier:
 
     async def offer(self, task: Task) -> Offer:
         """See agent.ota.steps.Verifier. Raises RefusedError, RestError, StorageError."""
+        try:
+            offer = await self._offer(task)
+            for file in (file for one in offer.components for file in one.files if task.state in HARMLESS):
+                offer.address(file)
+        except (
+            ValueError
+        ) as error:  # of a document that nobody has signed: it must not end the process, and again at each start
+            remedy = "correct the addresses and paths in the job's document"
+            raise MalformedError(
+                f"the job's document cannot be used: {error}", place=task.key, remedy=remedy
+            ) from error
+        return offer
+
+    async def _offer(self, task: Task) -> Offer:
         if TUF in task.document and task.state in HARMLESS:
             if self._tuf is None:
                 raise no_repository(task)
