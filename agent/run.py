@@ -122,6 +122,7 @@ class Daemon:
                 log.warning("uplink %s is not started: %s", name, self.runtime.barred[name])
                 continue
             self._uplinks.add(name, uplink)
+        self._updates.live()
         for name, radio in self._settings.radios.items():
             self._add_radio(name, radio, infos[name])
         self._supervisor.spawn("housekeeping", self._housekeeping())

@@ -53,7 +53,7 @@ class RestartError(HubError):
 
 
 class Updates:
-    """Made before the uplinks; `start` once the store is restored."""
+    """Made before the uplinks; `start` once the store is restored, `live` once they are there: an activation asks them first."""
 
     def __init__(self, settings: Settings, runtime: Runtime, store: Store, supervisor: Supervisor) -> None:
         self._settings, self._runtime, self._store, self._supervisor = settings, runtime, store, supervisor
@@ -61,7 +61,7 @@ class Updates:
         self.engine: Engine | None = None
 
     async def start(self) -> None:
-        """Load the engine where it is needed; it goes on with what was cut off. Raises StorageError."""
+        """Load the engine where it is needed. Raises StorageError."""
         told = self._settings.ota
         if told.root or told.tuf.root or self._slot or await self._store.read(_open_tasks):
             await self._load()
@@ -77,7 +77,11 @@ class Updates:
         floors = Floors(slots_folder(self._settings), await journal.load())
         desk = Desk(journal)
         self.engine = Engine(desk, self._steps(desk, floors, told), clock)
-        self._supervisor.add(Unit("updates", self.engine.live))
+
+    def live(self) -> None:
+        """Go on with what was cut off, and carry out what comes."""
+        if self.engine is not None:
+            self._supervisor.add(Unit("updates", self.engine.live))
 
     def _steps(self, desk: Any, floors: Any, told: OtaSettings) -> Any:
         from agent.ota.appliers.slots import Slots  # noqa: PLC0415

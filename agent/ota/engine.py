@@ -226,6 +226,6 @@ class Engine:
         if not code or task.state in (State.ROLLING_BACK, State.CONFIRMED):
             keeps = task.state == State.ROLLING_BACK and task.detail  # why it is taken back is what people want to know
             return plan.tried(replace(task, detail=keeps or error.advice))
-        if task.state in (State.RECEIVED, State.CHECKED):
+        if task.state in (State.RECEIVED, State.CHECKED, State.WAITING):
             return plan.refused(task, code, error.advice)
         return plan.failed(task, code, error.advice)

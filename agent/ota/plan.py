@@ -72,9 +72,9 @@ MOVES: Mapping[State, frozenset[State]] = {
 
 MANIFEST, PERMISSION = "manifest", "permission"  # the facts of a task that hold what was verified
 
-# How often a state may be begun without progress before the task ends. What is asked for cannot be found out: that is a day of pauses.
+# How often a state may be begun without progress before the task ends. With the pauses between them a release may be away for some 18 hours.
 TRIES: Mapping[State, int] = {
-    S.RECEIVED: 130,
+    S.RECEIVED: 100,
     S.DOWNLOADING: 20,
     S.WRITING: 3,
     S.ACTIVATING: 3,

@@ -14,7 +14,7 @@ from agent.cloud.mqtt import MqttLost
 from agent.ota.desk import Rests
 from agent.ota.engine import Engine
 from agent.ota.pauses import after_trouble
-from agent.ota.plan import State
+from agent.ota.plan import TRIES, State
 from agent.ota.sources.aws_jobs import AwsJobs
 
 
@@ -44,6 +44,26 @@ async def test_a_release_that_cannot_be_fetched_is_asked_for_less_and_less_often
         await machine.life(work)
     assert all(machine.again / 2 * 2**number <= seconds for number, seconds in enumerate(pauses[:5]))
     assert max(pauses) <= 30 * machine.again
+
+
+async def test_a_release_that_stays_away_ends_the_job(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    machine.again = 0.0001
+
+    def out_of_order(_server: Server, talk: Talk) -> None:
+        talk.head(503, "Content-Length: 0", "Connection: close")
+
+    with Server(b"", out_of_order) as server:
+
+        async def work(engine: Engine) -> None:
+            task = await engine.offer("main", "job-1", 1, {"manifestUrl": f"{server.url}/it.release.json"})
+            await until(lambda: engine.tasks[task.key].over, 10.0)
+            task = engine.tasks[task.key]
+            assert (task.state, task.code) == (State.FAILED, "tries")
+            assert "received failed 100 times; the last: GET " in task.detail
+            assert len(server.asked) == TRIES[State.RECEIVED] + 1
+
+        await machine.life(work)
 
 
 class Deaf:

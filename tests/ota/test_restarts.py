@@ -23,6 +23,7 @@ from agent.ota.health import Terms
 from agent.ota.journal import Journal
 from agent.ota.plan import TRIES, State, Task
 from agent.ota.steps import Policy
+from agent.ota.verifier import LOCAL
 from agent.ota.windows import Window
 
 CHUNK = 4096
@@ -214,3 +215,24 @@ async def test_what_is_confirmed_ends_well_after_a_restart_and_is_an_end_once(ma
 
     await machine.life(look)
     assert events.count("SUCCEEDED") == 1
+
+
+async def test_what_another_task_has_overtaken_while_it_waited_is_rejected_for_good(machine: Machine) -> None:
+    machine.policy = Policy(automatic=False, hub="hub-1")
+    older = machine.offer_files(6, **update(("agent.tar.gz", tree("1.9")), "1.9"))
+    newer, late = machine.offer_files(7, **update(NEW)), f"{LOCAL}/2/1"
+
+    async def work(engine: Engine) -> None:
+        await engine.offer(LOCAL, "2", 1, older)
+        await engine.offer(LOCAL, "1", 1, newer)
+        await until(
+            lambda: engine.tasks[late].state == engine.tasks[KEY].state == State.WAITING or engine.tasks[KEY].over, 5.0
+        )
+        if not engine.tasks[KEY].over:
+            await engine.change(KEY, approved=True)
+        await until(lambda: engine.tasks[late].over, 5.0)
+        assert (engine.tasks[late].state, engine.tasks[late].code) == (State.REJECTED, "rollback")
+
+    machine.board.start()
+    while await machine.life(work):
+        machine.board.start()

@@ -1,6 +1,7 @@
 """What people and clouds say of a task at the very moment at which it moves: what was answered to them is what happens."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,31 @@ async def test_what_is_withdrawn_in_the_last_look_before_its_activation_is_not_a
     assert said == [True]
     assert (task.state, task.code, task.detail) == (State.CANCELED, "operator", "withdrawn by a person")
     assert machine.starts == ["1.0 A"]
+
+
+async def test_sources_are_told_of_moves_on_the_loop_alone(machine: Machine) -> None:
+    threads: set[int] = set()
+
+    class Source:
+        def changed(self, _task: Task) -> None:
+            threads.add(threading.get_ident())
+
+        async def still_wanted(self, _task: Task) -> bool:
+            return True
+
+        async def renewed(self, _task: Task) -> bool:
+            return False
+
+    path, key = Path(machine.offer_files(**update(NEW))["path"]), key_of("main", "job-1", 1)
+
+    async def work(engine: Engine) -> None:
+        engine.desk.sources["main"] = Source()
+        await engine.offer("main", "job-1", 1, {"manifest": path.read_text(), "base": str(path)})
+        await until(lambda: engine.tasks[key].over)
+
+    machine.board.start()
+    assert await machine.life(work)
+    assert threads == {threading.get_ident()}
 
 
 class _Called:
