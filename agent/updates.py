@@ -69,7 +69,7 @@ class Updates:
     async def _load(self) -> None:
         from agent.ota.desk import Desk  # noqa: PLC0415  a hub without updates loads none of this
         from agent.ota.engine import Engine  # noqa: PLC0415
-        from agent.ota.floors import Floors  # noqa: PLC0415
+        from agent.ota.floors import Floors, grow  # noqa: PLC0415
         from agent.ota.journal import Journal  # noqa: PLC0415
 
         told, clock = self._settings.ota, self._runtime.clock
@@ -78,6 +78,7 @@ class Updates:
         desk = Desk(journal)
         self.engine = Engine(desk, self._steps(desk, floors, told), clock)
         self._supervisor.add(Unit("updates", self.engine.live))
+        self._supervisor.add(Unit("time of updates", lambda: grow(floors)))
 
     def _steps(self, desk: Any, floors: Any, told: OtaSettings) -> Any:
         from agent.ota.appliers.slots import Slots  # noqa: PLC0415
