@@ -127,3 +127,11 @@ async def test_the_floor_of_the_time_grows_while_the_hub_runs(tmp_path: Path) ->
     again = Floors(tmp_path, encoded(journal).decode()).under(None)
     assert (again.number, again.epochs, again.time) == (7, {"agent": 2}, pytest.approx(NOW + 40 * DAY, abs=60))
     assert judged(at(NOW + DAY), again) == (again.time, False), "a clock that is set back is not believed"
+
+
+async def test_a_signer_whose_clock_is_ahead_does_not_make_ours_look_wrong(machine: Machine) -> None:
+    """What is within the skew is taken; the floor that it leaves is one that the time has certainly passed."""
+    document = machine.offer_files(created=instant(int(NOW) + DAY), **update(NEW))
+    assert (await machine.to_the_end(document)).state == State.SUCCEEDED
+    floor = decoded((machine.board.folder / NAME).read_bytes())
+    assert judged(at(), floor) == (NOW, True)
