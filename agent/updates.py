@@ -69,7 +69,7 @@ class Updates:
     async def _load(self) -> None:
         from agent.ota.desk import Desk  # noqa: PLC0415  a hub without updates loads none of this
         from agent.ota.engine import Engine  # noqa: PLC0415
-        from agent.ota.floors import Floors  # noqa: PLC0415
+        from agent.ota.floors import Floors, grow  # noqa: PLC0415
         from agent.ota.journal import Journal  # noqa: PLC0415
 
         told, clock = self._settings.ota, self._runtime.clock
@@ -77,6 +77,7 @@ class Updates:
         floors = Floors(slots_folder(self._settings), await journal.load())
         desk = Desk(journal)
         self.engine = Engine(desk, self._steps(desk, floors, told), clock)
+        self._supervisor.add(Unit("time of updates", lambda: grow(floors)))
 
     def live(self) -> None:
         """Go on with what was cut off, and carry out what comes."""

@@ -183,7 +183,7 @@ def raised(floor: Floor, verified: Verified, root: Root | None) -> Floor:
         epochs=epochs,
         root=max(floor.root, verified.root),
         installed={**floor.installed, **{component.name: component.version for component in verified.hub}},
-        time=max(floor.time, min(release.created, floor.time + AHEAD)),
+        time=max(floor.time, min(release.created - SKEW, floor.time + AHEAD)),
     )
 
 

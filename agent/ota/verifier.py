@@ -40,6 +40,7 @@ from agent.ota.roots import LARGEST_ROOT, LONGEST_CHAIN, Root, chained, pinned, 
 from agent.ota.signatures import ROOM, open_envelope
 from agent.ota.trust import REFUSE, Hub, Policy, Verified, beside, next_root, raised, reread, unsigned, verify
 from agent.ota.tuf_offer import TUF, TufOffers, no_repository
+from agent.ota.tuf_source import PART_TIME
 from agent.ota.unsigned import made
 
 log = logging.getLogger(__name__)
@@ -101,6 +102,7 @@ class Verifier:
     ) -> None:
         self._trust, self._hub, self._version, self._floors, self._clock = trust, hub, version, floors, clock
         self._policy, self._fetch, self._tuf, self._folder = policy, fetch, tuf, folder
+        self._asks = replace(fetch, total=min(fetch.total, PART_TIME))  # of what is small, while others wait
 
     async def offer(self, task: Task) -> Offer:
         """See agent.ota.steps.Verifier. Raises RefusedError, RestError, StorageError."""
@@ -157,7 +159,7 @@ class Verifier:
         if "://" not in place:
             return _beside(Path(place))
         try:
-            return get(place, self._fetch, _MOST_ROOT)
+            return get(place, self._asks, _MOST_ROOT)
         except RestError as error:
             if error.status in _NOT_THERE:
                 return None
@@ -203,7 +205,7 @@ class Verifier:
     async def _fetched(self, location: str, task: Task) -> bytes | None:
         """What lies at an address; None as `_envelope`. Raises as `offer`."""
         try:
-            return await _in_thread(lambda: get(location, self._fetch, _MOST))
+            return await _in_thread(lambda: get(location, self._asks, _MOST))
         except TooMuchError as error:
             remedy = "ask who made it: such a document is smaller"
             raise TooLargeError(error.message, place=error.place, remedy=remedy) from error

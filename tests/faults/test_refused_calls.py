@@ -14,7 +14,7 @@ import pytest
 from faults.power_points import ENDS, KINDS, WAYS
 
 CYCLES = int(os.environ.get("HUB_AGENT_FAULT_CYCLES", "0"))
-SPARSE = 220  # `make test` tries every so many-th
+SPARSE = 300  # `make test` tries every so many-th
 
 
 @pytest.mark.faults

@@ -139,7 +139,12 @@ class TestFastForward:
                 check(release(number), floor=after)
         found = check(release(7, ("p-n", "ed-m")), root=self.healed(), floor=after)
         assert raised(after, found, self.healed()) == Floor(
-            7, found.digest, {"agent": 2, "bulb": 0}, 2, {"agent": "2.1.0"}, max(FLOOR.time, found.release.created)
+            7,
+            found.digest,
+            {"agent": 2, "bulb": 0},
+            2,
+            {"agent": "2.1.0"},
+            max(FLOOR.time, found.release.created - DAY),
         )
 
     def test_a_place_that_kept_the_absurd_number_does_not_bring_it_back(self) -> None:

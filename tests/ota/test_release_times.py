@@ -1,5 +1,6 @@
 """Releases whose time has not come, cannot be known, or has passed while they waited."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -15,6 +16,8 @@ from slots_rig import tree
 from agent.clock import Moment
 from agent.ota.documents import instant
 from agent.ota.engine import Engine
+from agent.ota.floor import Floor, decoded, encoded, judged
+from agent.ota.floors import NAME, SLOW, Floors, grow
 from agent.ota.plan import State, Task
 from agent.ota.steps import FRESH, Policy
 from agent.ota.verifier import LOCAL
@@ -110,3 +113,25 @@ async def test_a_release_is_judged_again_after_a_long_wait(machine: Machine, exp
         assert machine.board.start() == "1.0 A"
     else:
         assert task.state == State.SUCCEEDED
+
+
+async def test_the_floor_of_the_time_grows_while_the_hub_runs(tmp_path: Path) -> None:
+    journal = Floor(number=7, epochs={"agent": 2}, time=NOW)
+    floors = Floors(tmp_path, encoded(journal).decode())
+    growing = asyncio.ensure_future(grow(floors, 0.01))
+    await until((tmp_path / NAME).exists)
+    growing.cancel()
+    found = decoded((tmp_path / NAME).read_bytes())
+    assert found == replace(Floor(), time=NOW + 0.01 * SLOW), "the rest of it is as it was in this place"
+    floors.grown(40 * DAY)
+    again = Floors(tmp_path, encoded(journal).decode()).under(None)
+    assert (again.number, again.epochs, again.time) == (7, {"agent": 2}, pytest.approx(NOW + 40 * DAY, abs=60))
+    assert judged(at(NOW + DAY), again) == (again.time, False), "a clock that is set back is not believed"
+
+
+async def test_a_signer_whose_clock_is_ahead_does_not_make_ours_look_wrong(machine: Machine) -> None:
+    """What is within the skew is taken; the floor that it leaves is one that the time has certainly passed."""
+    document = machine.offer_files(created=instant(int(NOW) + DAY), **update(NEW))
+    assert (await machine.to_the_end(document)).state == State.SUCCEEDED
+    floor = decoded((machine.board.folder / NAME).read_bytes())
+    assert judged(at(), floor) == (NOW, True)

@@ -262,7 +262,9 @@ class TestFloor:
     def test_rises_with_what_was_confirmed(self) -> None:
         found = check(release())
         after = raised(Floor(), found, trusted())
-        assert after == Floor(7, found.digest, {"agent": 2, "bulb": 0}, 1, {"agent": "2.1.0"}, found.release.created)
+        assert after == Floor(
+            7, found.digest, {"agent": 2, "bulb": 0}, 1, {"agent": "2.1.0"}, found.release.created - DAY
+        )
 
     def test_of_several_places_the_highest_wins(self) -> None:
         one = Floor(5, "a", {"agent": 3}, 2, {}, NOW)

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 from conftest import until
 from hostile_files import Server
-from hostile_manners import status
+from hostile_manners import LENGTH, dripping, status
 from ota_machine import Machine, update
 from slots_rig import tree
 
+from agent.ota import verifier
 from agent.ota.appliers.slots import Slots
 from agent.ota.engine import Engine
+from agent.ota.fetch import FetchPolicy
 from agent.ota.manifest import Component
 from agent.ota.plan import TRIES, State, Task, tried
 from agent.ota.verifier import LOCAL
@@ -86,6 +88,22 @@ async def test_a_manifest_that_is_none_is_asked_for_once(machine: Machine, manne
     with Server(bytes(200_000), *([manner] if manner else [])) as server:
         assert not await machine.life(job({"manifestUrl": server.url}))
     assert (ended(machine).state, ended(machine).code) == (State.REJECTED, code)
+
+
+async def test_a_manifest_that_drips_holds_the_others_up_for_a_while_only(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A byte now and then is no stall; what waits behind it may be an emergency."""
+    monkeypatch.setattr(verifier, "PART_TIME", 0.3)
+    machine.fetch = FetchPolicy(stall=0.2, slowest=1)
+    with Server(b"", dripping(LENGTH, b" ", 0.02)) as server:
+
+        async def work(engine: Engine) -> None:
+            await engine.offer("cloud", "1", 1, {"manifestUrl": server.url})
+            await until(lambda: engine.tasks[JOB].tries > 0, 5.0)
+            assert "took longer than" in engine.tasks[JOB].detail
+
+        assert not await machine.life(work)
 
 
 def test_what_a_job_is_about_is_not_asked_for_ever() -> None:
