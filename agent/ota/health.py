@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent.ota import programs
+
 log = logging.getLogger(__name__)
 
 Check = Callable[[], Awaitable[str]]
@@ -74,6 +76,8 @@ async def _ask(check: Check | None) -> str:
             return await check()
     except TimeoutError:
         return f"no answer within {CHECK_TIME:.0f} s"
+    except OSError as error:  # the disk that is asked about its room may be the one that is gone
+        return f"it cannot be asked: {error.strerror or error}"
 
 
 def memory(limit: int) -> Check:
@@ -104,19 +108,12 @@ def script(path: Path, timeout: float) -> Check:
 
     async def check() -> str:
         try:
-            process = await asyncio.create_subprocess_exec(
-                path, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-            )
+            ended = await programs.run(path, limit=timeout, together=True)
+        except TimeoutError:
+            return f"it did not end within {timeout:.0f} s"
         except OSError as error:
             return f"it cannot be run: {error.strerror}"
-        try:
-            async with asyncio.timeout(timeout):
-                output, _ = await process.communicate()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
-            return f"it did not end within {timeout:.0f} s"
-        lines = output.decode(errors="replace").strip().splitlines()
-        return "" if process.returncode == 0 else (lines[-1][:200] if lines else f"exit code {process.returncode}")
+        lines = ended.output.strip().splitlines()
+        return "" if ended.code == 0 else (lines[-1][:200] if lines else f"exit code {ended.code}")
 
     return check

@@ -11,7 +11,6 @@ the image there and the text in HUB_AGENT_COMPONENT:
 It ends with 0, with 75 for what may work later, and with anything else for what is refused; its last line of errors says why.
 """
 
-import asyncio
 import logging
 import os
 from pathlib import Path
@@ -19,6 +18,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from agent.errors import Exit, TryAgainError
+from agent.ota import programs
 from agent.ota.appliers.contract import ApplierError, Effect, Found, Image, Progress
 from agent.ota.manifest import Component
 from agent.ota.plan import Runs
@@ -26,7 +26,6 @@ from agent.ota.plan import Runs
 log = logging.getLogger(__name__)
 
 ASK_TIME, WRITE_TIME = 60.0, 3600.0  # seconds
-LONGEST = 65536  # bytes of an answer
 
 
 class Told(BaseModel):
@@ -98,29 +97,18 @@ class Command:
         place = f"{self._program} {word}"
         if image is not None:
             image.file.seek(0)
+        limit = ASK_TIME if image is None else WRITE_TIME
+        feed = about.encode() if image is None else image.file
         try:
-            process = await asyncio.create_subprocess_exec(
-                self._program,
-                word,
-                stdin=image.file.fileno() if image is not None else asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                env=environment,
-            )
+            ended = await programs.run(self._program, word, limit=limit, feed=feed, environment=environment)
+        except TimeoutError:
+            raise TryAgainError(f"it did not end within {limit:.0f} s", place=place) from None
         except OSError as error:
             remedy = "name a program that the agent's user may run as ota.command"
             raise ApplierError("program", f"it cannot be run: {error.strerror}", place=place, remedy=remedy) from error
-        limit = ASK_TIME if image is None else WRITE_TIME
-        try:
-            async with asyncio.timeout(limit):
-                output, errors = await process.communicate(None if image is not None else about.encode())
-        except TimeoutError:
-            process.kill()
-            await process.wait()
-            raise TryAgainError(f"it did not end within {limit:.0f} s", place=place) from None
-        said = (errors.decode(errors="replace").strip().splitlines() or [f"exit code {process.returncode}"])[-1][:200]
-        if process.returncode == Exit.TEMPFAIL:
+        said = (ended.errors.strip().splitlines() or [f"exit code {ended.code}"])[-1][:200]
+        if ended.code == Exit.TEMPFAIL:
             raise TryAgainError(said, place=place)
-        if process.returncode:
+        if ended.code:
             raise ApplierError("program", said, place=place)
-        return output[:LONGEST].decode(errors="replace")
+        return ended.output
