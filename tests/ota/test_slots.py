@@ -1,10 +1,15 @@
 """The agent's own update: into the other slot, on trial, with a launcher that falls back; and the power cut at every write of it."""
 
+import bz2
 import errno
+import io
 import json
+import lzma
 import os
+import random
 import subprocess
 import sys
+import zipfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -169,6 +174,34 @@ async def test_a_trial_that_cannot_be_counted_is_not_started(board: Board) -> No
     )
     done = subprocess.run([sys.executable, "-IS", "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "1.0 A"
+
+
+def _spoilt(pack: str) -> bytes:
+    """A build whose data are damaged in a way that is found while they are unpacked, in every packing that there is."""
+    more = {"agent/data": random.Random(1).randbytes(20_000)}
+    if pack.startswith("zip "):
+        made = io.BytesIO()
+        with zipfile.ZipFile(
+            made, "w", {"lzma": zipfile.ZIP_LZMA, "bz2": zipfile.ZIP_BZIP2}.get(pack[4:], 0)
+        ) as zipped:
+            zipped.writestr("agent/data", more["agent/data"])
+        content = bytearray(made.getvalue())
+        if pack == "zip sealed":  # the flag of an entry that needs a password
+            content[6] |= 1
+            content[content.rindex(b"PK\1\2") + 8] |= 1
+            return bytes(content)
+    else:
+        content = bytearray({"xz": lzma.compress, "bz2": bz2.compress}[pack](tree("2.0", more=more, compressed=False)))
+    content[len(content) // 2] ^= 1
+    return bytes(content)
+
+
+@pytest.mark.parametrize("pack", ["xz", "bz2", "zip lzma", "zip bz2", "zip sealed"])
+async def test_a_build_that_was_packed_wrongly_is_refused_in_any_packing(board: Board, pack: str) -> None:
+    bad = ("a.whl" if pack.startswith("zip ") else "agent.tar.xz", _spoilt(pack))
+    with pytest.raises(ApplierError, match="cannot be used"):
+        await board.slots.write(component("2.0", bad), opened(bad), nothing)
+    assert board.start() == "1.0 A"
 
 
 async def _whole_update(board: Board, made: Component) -> None:

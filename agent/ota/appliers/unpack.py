@@ -4,6 +4,7 @@ Each file is written, synced, and read back; what it should hold is hashed from 
 """
 
 import hashlib
+import lzma
 import os
 import tarfile
 import zipfile
@@ -17,8 +18,8 @@ from agent.ota.appliers.contract import ApplierError, Progress
 
 BLOCK = 1 << 16
 MOST_FILES, MOST_BYTES = 50_000, 1 << 30
-# The last one is zipfile's, for a compression or an encryption that it does not know.
-_DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError)
+# The last one is zipfile's, for a compression that it does not know, or an encryption.
+_DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError)
 Entry = tuple[str, int, bool, IO[bytes]]  # path, size, executable, content
 
 
@@ -39,6 +40,10 @@ def unpack(archive: BinaryIO, name: str, folder: Path, progress: Progress) -> di
             progress(archive.tell())
     except _DAMAGED as error:
         raise _bad(name, str(error) or type(error).__name__) from error
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise _bad(name, str(error)) from error  # of gzip and bz2: the disk's have a number
     for path, expected in hashes.items():
         if digest(folder / path) != expected:
             raise ApplierError("read-back", f"{path} does not read back as it was written", place=str(folder / path))
