@@ -196,3 +196,9 @@ async def test_rauc_that_is_away_is_tried_again_later(board: RaucBoard) -> None:
         await update.rauc.describe(update.component)
     await board.start()
     assert await update.runs() == Runs.OLD
+
+
+async def test_a_component_of_two_bundles_is_refused_before_anything_of_it_is_here(board: RaucBoard) -> None:
+    files = [file(name, b"x" * 4096) for name in ("it.raucb", "more.raucb")]
+    with pytest.raises(ApplierError, match="2 files, and one is taken"):
+        await Update(board, b"x").rauc.judge(Component.model_validate(agent("2.0", kind="rauc", files=files)))

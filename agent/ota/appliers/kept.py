@@ -40,5 +40,5 @@ def whole(path: Path, component: Component) -> bool:
 def one_file(component: Component) -> None:
     """Raises ApplierError for a component of several."""
     if len(component.files) != 1:
-        text = f"{component.name} has {len(component.files)} files, and a device takes one"
+        text = f"{component.name} has {len(component.files)} files, and one is taken"
         raise ApplierError("bad-image", text, remedy="sign a component for each image")

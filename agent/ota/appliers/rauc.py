@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from agent.errors import TryAgainError, install_extra
 from agent.files import disk_trouble, make_folder, write_atomic
 from agent.ota.appliers.contract import ApplierError, Effect, Found, Image, Progress
+from agent.ota.appliers.kept import one_file
 from agent.ota.manifest import Component
 from agent.ota.plan import Runs
 
@@ -69,6 +70,7 @@ class Rauc:
         self._note_path, self._boot, self._address = folder / NOTE, boot, address
 
     async def judge(self, component: Component) -> None:
+        one_file(component)
         await self.describe(component)
 
     async def describe(self, component: Component) -> Found:
