@@ -64,7 +64,7 @@ class Link:
         self.name = name
         self.policy = policy
         self.counters: Counter[str] = Counter()
-        self.connected = False
+        self.connected = self.proved = False
         self.last_error = ""
         self._endpoint, self.channel = endpoint, channel
         self._dialect, self._outbox, self._clock = dialect, outbox, clock
@@ -271,7 +271,8 @@ class Link:
         self._attention.set()
 
     def _down(self) -> None:
-        self.connected, self._connection = False, None
+        self.connected = self.proved = False
+        self._connection = None
         self.channel.unbind()
         self._unsaved.spool_all()
         self._reset()
@@ -396,7 +397,7 @@ class Link:
 
     def _acknowledged(self, mid: int) -> None:
         identifier, lane = self._in_flight.pop(mid, (0, 0))
-        self._moved = self._clock.now().mono
+        self._moved, self.proved = self._clock.now().mono, True
         self._acked.set()
         self.channel.acknowledged(mid)
         if self._last_word is not None:

@@ -51,7 +51,8 @@ class NrfCallsLink:
     ) -> None:
         self.name, self.policy = name, policy
         self.counters: Counter[str] = Counter()
-        self.connected, self.last_error, self.protocol_level = False, "", 0
+        self.connected = self.proved = False
+        self.last_error, self.protocol_level = "", 0
         self.channel = Channel(place)
         self.nrf = nrf
         self.ready = asyncio.Event()  # there is a client
@@ -136,7 +137,8 @@ class NrfCallsLink:
                 await self._drain()
                 if not self.connected:
                     log.info("uplink %s reaches %s", self.name, self.channel.place)
-                    self.connected, self.last_error = True, ""
+                    self.connected = self.proved = True  # each call is answered
+                    self.last_error = ""
                     self.counters["connects"] += 1
                 try:
                     async with asyncio.timeout(self._interval):
@@ -148,7 +150,7 @@ class NrfCallsLink:
             self.last_error = error.advice
             raise
         finally:
-            self.connected = False
+            self.connected = self.proved = False
             self._unsaved.spool_all()
 
     # ---- calls ------------------------------------------------------------------------------------------------------
