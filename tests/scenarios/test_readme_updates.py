@@ -17,16 +17,36 @@ from conftest import until_async
 from key_rig import PIN, soft_token
 
 from agent.settings import OtaSettings
-from tests.scenarios.test_update_story import running
+from tests.scenarios.test_update_story import Hub, running
 
 pytestmark = pytest.mark.conformance
+ONE_MACHINE = "### All of it on one machine"
+LARGE = 9 << 20
 PIP = "pip install --target build '.[zigbee]'"
 
 
-def blocks() -> list[str]:
-    """The blocks of the section, in order."""
-    _, _, rest = (ROOT / "README.md").read_text().partition("\n## Updates\n")
-    return re.findall(r"```\w+\n(.*?)```", re.split(r"\n## ", rest)[0], re.DOTALL)
+def blocks(heading: str = "## Updates") -> list[str]:
+    """The blocks of a section, in order."""
+    _, _, rest = (ROOT / "README.md").read_text().partition(f"\n{heading}\n")
+    return re.findall(r"```\w+\n(.*?)```", re.split(r"\n##+ ", rest)[0], re.DOTALL)
+
+
+def run_as_written(python: str) -> dict[str, Any]:
+    """What a block defines, or does in this folder."""
+    made: dict[str, Any] = {"__name__": "written"}
+    exec(compile(python, "README.md", "exec"), made)  # noqa: S102  what the README shows
+    return made
+
+
+class Written(Hub):
+    """A hub with the account and the configuration of the README, without its radios and its patience."""
+
+    def _configure(self) -> None:
+        account = run_as_written(blocks(ONE_MACHINE)[1])
+        self.thing = account["hub"](self.cloud.told, self.folder)
+        text, _, radios = (self.folder / "agent.toml").read_text().partition("[radios.")
+        assert radios
+        (self.folder / "agent.toml").write_text(text.replace('trial = "10s"', 'trial = "1s"'))
 
 
 async def shell(folder: Path, script: str, **more: str) -> None:
@@ -41,11 +61,12 @@ async def shell(folder: Path, script: str, **more: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-async def test_a_hub_is_updated_and_comes_back_as_written(tmp_path: Path) -> None:
+async def test_a_hub_is_updated_and_comes_back_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     root, keys, _token, _slots, release, signed, fleet, broken, _tuf = blocks()
     (tmp_path / "root.toml").write_text(root)
     await shell(tmp_path, keys)
-    async with running(tmp_path, "0.1.0") as hub:
+    async with running(tmp_path, "0.1.0", Written) as hub:
         assert (await hub.status())["version"] == "0.1.0"
         zipfile.ZipFile(io.BytesIO(wheel("0.2.0"))).extractall(tmp_path / "build")
         (tmp_path / "release.toml").write_text(release)
@@ -54,9 +75,11 @@ async def test_a_hub_is_updated_and_comes_back_as_written(tmp_path: Path) -> Non
         assert (await hub.status())["version"] == "0.2.0"
 
         await shell(tmp_path, broken)
-        made: dict[str, Any] = {}
-        exec(compile(fleet, "README.md", "exec"), made)  # noqa: S102  what the README shows
-        task = await asyncio.to_thread(made["update"], hub.cloud.told, hub.thing, tmp_path)
+        (tmp_path / "much.json").write_bytes(
+            bytes(LARGE)
+        )  # a real build is larger than what boto3 uploads in one piece
+        update = run_as_written(fleet)["update"]
+        task = await asyncio.to_thread(update, hub.cloud.told, hub.thing, tmp_path)
         assert await hub.ends(task) == "FAILED"
         assert (await hub.status())["version"] == "0.2.0"
         await until_async(hub.updates, lambda told: told[-1]["code"] == "fell-back", 10.0)

@@ -152,9 +152,9 @@ async def _keep(service: Service) -> None:
 
 
 @asynccontextmanager
-async def running(folder: Path, version: str = "1.0.0") -> AsyncIterator[Hub]:
+async def running(folder: Path, version: str = "1.0.0", kind: type[Hub] = Hub) -> AsyncIterator[Hub]:
     """A hub that is on line."""
-    made = await asyncio.to_thread(Hub, folder, version)
+    made = await asyncio.to_thread(kind, folder, version)
     keeping = asyncio.create_task(_keep(made.service))
     await until_async(made.status, lambda told: told["uplinks"]["main"]["status"] == "online", 30.0)
     yield made
