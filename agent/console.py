@@ -252,7 +252,7 @@ def watch_update(lines: Iterator[dict[str, Any]]) -> dict[str, Any]:
     last: dict[str, Any] = {}
     with progress() as tell:
         for line in lines:
-            if line["state"] != last.get("state") or line["component"] != last.get("component"):
+            if any(line[name] != last.get(name) for name in ("state", "component", "detail")):
                 say(f"  {line['release']} {line['component']}  ", paint(line["state"]), f"  {line['detail']}")
             if line["state"] == "DOWNLOADING":
                 tell(f"{line['component']}", line["percent"], 100)

@@ -103,6 +103,9 @@ def _status(arguments: argparse.Namespace) -> int:
 def _apply(arguments: argparse.Namespace) -> int:
     if (arguments.file is None) == (not arguments.tuf):
         raise UsageError("agent ota apply: what?", remedy="name a release on this machine, or --tuf")
+    if arguments.file is not None and not arguments.file.exists():  # the agent would wait for it to come
+        remedy = "name the signed release that `agent ota sign` has written"
+        raise UsageError("agent ota apply: there is no such file", place=str(arguments.file), remedy=remedy)
     body = (
         {"op": "apply", "tuf": arguments.tuf}
         if arguments.tuf

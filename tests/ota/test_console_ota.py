@@ -11,10 +11,11 @@ from conftest import until
 from ota_machine import Machine, update
 from slots_rig import tree
 
+from agent import cli, console
 from agent.client import Client
 from agent.console_ota import ConsoleOta, OtaBody
 from agent.control import ApiError, Call, ControlServer
-from agent.errors import HubError, UsageError
+from agent.errors import Exit, HubError, UsageError
 from agent.ota.engine import Engine
 from agent.ota.plan import State
 from agent.ota.steps import Policy
@@ -99,3 +100,15 @@ async def test_a_hub_without_a_root_says_how_to_get_updates() -> None:
     with pytest.raises(ApiError, match="no root is pinned") as caught:
         told.ask(OtaBody(op="apply", path="/x"))
     assert "ota.root" in caught.value.remedy
+
+
+def test_a_release_that_is_not_there_is_not_waited_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["ota", "apply", str(tmp_path / "release.json"), "-c", str(tmp_path / "none.toml")]) == Exit.USAGE
+    assert "there is no such file" in capsys.readouterr().err
+
+
+def test_why_an_update_does_not_go_on_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    about = {"release": "2.0", "component": "bulb", "state": "ACTIVATING", "percent": 0}
+    details = ("", "0 of 3 devices run it", "0 of 3 devices run it", "1 of 3 devices run it")
+    console.watch_update(iter([{**about, "detail": detail} for detail in details]))
+    assert capsys.readouterr().out.count("of 3 devices run it") == 2
