@@ -17,6 +17,9 @@ class Place(Protocol):
 
     first: Component
     second: Component
+    written: (
+        Runs  # what an image is once it is written: old, but where the installer itself selects what it has installed
+    )
 
     @property
     def applier(self) -> Applier:
@@ -58,6 +61,7 @@ async def check_contract(place: Place) -> None:
     await _refuses_what_is_not_written(place)
     await _is_installed_for_good(place)
     await _is_taken_back(place)
+    await _is_given_up_before_it_has_run(place)
     await _falls_back(place)
     await place.applier.clean()
     await place.applier.clean()
@@ -74,7 +78,7 @@ async def _refuses_what_is_not_written(place: Place) -> None:
 async def _is_installed_for_good(place: Place) -> None:
     await _write(place, place.first)
     await _write(place, place.first)
-    assert await _runs(place, place.first) == Runs.OLD
+    assert await _runs(place, place.first) == place.written
     for _ in range(2):
         assert await place.applier.activate(place.first) != Effect.DONE
         assert await _runs(place, place.first) == Runs.SELECTED
@@ -95,6 +99,16 @@ async def _is_taken_back(place: Place) -> None:
     assert await _runs(place, place.second) == Runs.FELL_BACK
     assert await place.applier.roll_back(place.second) == Effect.DONE
     assert await _runs(place, place.first) == Runs.CONFIRMED
+
+
+async def _is_given_up_before_it_has_run(place: Place) -> None:
+    await _write(place, place.second)
+    await place.applier.activate(place.second)
+    for _ in range(2):
+        assert await place.applier.roll_back(place.second) == Effect.DONE
+    await place.start()
+    assert await _runs(place, place.first) == Runs.CONFIRMED
+    assert await _runs(place, place.second) in (Runs.OLD, Runs.FELL_BACK)
 
 
 async def _falls_back(place: Place) -> None:

@@ -16,12 +16,15 @@ from agent.ota.appliers.contract import Applier, Image
 from agent.ota.appliers.rauc import Rauc
 from agent.ota.appliers.slots import STARTS
 from agent.ota.manifest import Component
+from agent.ota.plan import Runs
 from tests.conformance.rauc_rig import RaucBoard
 from tests.ota.applier_contract import check_contract
 
 
 class Files:
     """The files of components, in a folder."""
+
+    written = Runs.OLD
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

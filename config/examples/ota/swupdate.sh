@@ -7,43 +7,48 @@ notes=/var/lib/hub-agent/ota-swupdate
 mkdir -p "$notes"
 running=$(sed -n 's/.*rootslot=\([AB]\).*/\1/p' /proc/cmdline)
 [ "$running" = A ] && other=B || other=A
-identity() { printf %s "$HUB_AGENT_COMPONENT" | sha256sum | cut -d' ' -f1; }
-written() { cat "$notes/identity" 2>/dev/null || true; }
+identity=$(printf %s "$HUB_AGENT_COMPONENT" | sha256sum | cut -d' ' -f1)
+boot=$(cat /proc/sys/kernel/random/boot_id)
+holds() { [ "$(cat "$notes/identity-$1" 2>/dev/null)" = "$identity" ]; }
+# All variables in one call: a power cut between two could brick the board.
+select_slot() { printf 'rootslot=%s\nupgrade_available=%s\nbootcount=0\n' "$1" "$2" | fw_setenv -s -; }
 
 case "$1" in
 describe)
     runs=old
-    if [ "$(written)" = "$(identity)" ]; then
-        slot=$(cat "$notes/slot")
-        if [ "$running" = "$slot" ]; then
-            [ -e "$notes/confirmed" ] && runs=confirmed || runs="on trial"
-        elif [ -e "$notes/boot" ]; then
-            [ "$(cat "$notes/boot")" = "$(cat /proc/sys/kernel/random/boot_id)" ] && runs=selected || runs="fell back"
-        fi
+    if holds "$running"; then
+        [ -e "$notes/confirmed-$running" ] && runs=confirmed || runs="on trial"
+    elif holds "$other" && [ -e "$notes/boot" ]; then
+        [ "$(cat "$notes/boot")" = "$boot" ] && runs=selected || runs="fell back"
     fi
     printf '{"runs": "%s", "version": "%s"}\n' "$runs" "$(cat /etc/sw-version 2>/dev/null || true)"
     ;;
 write)
-    rm -f "$notes/identity" "$notes/boot" "$notes/confirmed"
+    rm -f "$notes/identity-$other" "$notes/confirmed-$other" "$notes/boot"
     image=$(mktemp "$notes/XXXXXX.swu") && trap 'rm -f "$image"' EXIT
     cat >"$image"
     swupdate -v -k /etc/swupdate.pem -e "stable,$other" -i "$image" >&2
-    echo "$other" >"$notes/slot" && identity >"$notes/identity" && sync "$notes"/*
+    echo "$identity" >"$notes/identity-$other" && sync "$notes"/*
     ;;
-check) [ "$(written)" = "$(identity)" ] ;;
+check) holds "$other" ;;
 activate)
-    cat /proc/sys/kernel/random/boot_id >"$notes/boot" && sync "$notes/boot"
-    # All variables in one call: a power cut between two could brick the board.
-    printf 'rootslot=%s\nupgrade_available=1\nbootcount=0\n' "$(cat "$notes/slot")" | fw_setenv -s -
+    holds "$other" || { echo "slot $other does not hold it" >&2; exit 1; }
+    echo "$boot" >"$notes/boot" && sync "$notes/boot"
+    select_slot "$other" 1
     echo reboot
     ;;
-confirm) fw_setenv upgrade_available 0 && touch "$notes/confirmed" && sync "$notes/confirmed" ;;
+confirm)
+    holds "$running" || { echo "another version runs" >&2; exit 1; }
+    fw_setenv upgrade_available 0
+    touch "$notes/confirmed-$running" && sync "$notes/confirmed-$running"
+    ;;
 roll-back)
-    if [ "$running" = "$(cat "$notes/slot")" ]; then
-        printf 'rootslot=%s\nupgrade_available=0\n' "$other" | fw_setenv -s -
+    echo never >"$notes/boot" && sync "$notes/boot"
+    if holds "$running"; then
+        select_slot "$other" 0
         echo reboot
     else
-        fw_setenv upgrade_available 0
+        select_slot "$running" 0 # it does not run: it only must not be selected
         echo done
     fi
     ;;
