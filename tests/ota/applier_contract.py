@@ -35,11 +35,33 @@ class Place(Protocol):
         """What was selected does not come up, again and again; what ran before does."""
 
 
-async def _runs(place: Place, component: Component) -> Runs:
+class PlaceOfDevices(Protocol):
+    """Radios with devices, or sticks, that take firmware: they keep what they run, and there is no trial."""
+
+    first: Component
+
+    @property
+    def applier(self) -> Applier:
+        """As the process that was started last has it."""
+
+    def images(self, component: Component) -> list[Image]:
+        """The files of a component, open."""
+
+    def spoil(self) -> None:
+        """What was written is damaged."""
+
+    def received(self) -> int:
+        """Images that went over the air, of all."""
+
+    def meant(self) -> int:
+        """Devices that the release is for."""
+
+
+async def _runs(place: Place | PlaceOfDevices, component: Component) -> Runs:
     return (await place.applier.describe(component)).runs
 
 
-async def _write(place: Place, component: Component) -> None:
+async def _write(place: Place | PlaceOfDevices, component: Component) -> None:
     seen: list[int] = []
     images = place.images(component)
     await place.applier.write(component, images, seen.append)
@@ -56,6 +78,34 @@ async def _try(place: Place, component: Component) -> None:
     assert await _runs(place, component) == Runs.ON_TRIAL
 
 
+async def check_contract_of_devices(place: PlaceOfDevices) -> None:
+    """The same where what is activated is proved at once."""
+    await _refuses_what_is_not_written(place)
+    assert place.received() == 0
+    for _ in range(2):
+        await _write(place, place.first)
+    place.spoil()
+    assert not await place.applier.check(place.first)
+    with pytest.raises(ApplierError):
+        await place.applier.activate(place.first)
+    assert place.received() == 0
+    await _write(place, place.first)
+    assert await _runs(place, place.first) == Runs.OLD
+    for _ in range(2):
+        assert await place.applier.activate(place.first) == Effect.PROVED
+        assert await _runs(place, place.first) == Runs.UNDER_WAY
+    assert place.received() == place.meant()
+    for _ in range(2):
+        await place.applier.confirm(place.first)
+        assert await _runs(place, place.first) == Runs.CONFIRMED
+        assert await place.applier.roll_back(place.first) == Effect.STAYS
+        await place.applier.clean()
+    assert await _runs(place, place.first) == Runs.CONFIRMED
+    two = place.first.model_copy(update={"files": (*place.first.files, *place.first.files)})
+    with pytest.raises(ApplierError):
+        await place.applier.judge(two)
+
+
 async def check_contract(place: Place) -> None:
     """One board's life: installed, confirmed, taken back, fallen back, each twice where it may be."""
     await _refuses_what_is_not_written(place)
@@ -68,7 +118,7 @@ async def check_contract(place: Place) -> None:
     assert await _runs(place, place.first) == Runs.CONFIRMED
 
 
-async def _refuses_what_is_not_written(place: Place) -> None:
+async def _refuses_what_is_not_written(place: Place | PlaceOfDevices) -> None:
     assert await _runs(place, place.first) == Runs.OLD
     assert not await place.applier.check(place.first)
     with pytest.raises(ApplierError):

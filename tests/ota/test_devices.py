@@ -1,8 +1,6 @@
 """Campaigns by the engine, over drivers without a radio: canary, shares, the stop rule, sleepers, batteries, restarts, radios that go."""
 
 import asyncio
-import hashlib
-import io
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -11,21 +9,16 @@ from typing import Any
 import pytest
 from conftest import until
 from device_rig import IMAGE, NEW, OLD, QUICK, FakeHome, FakeRadio, Fleet, Gadget, radio
-from ota_machine import KEY, Still
+from ota_machine import KEY
 from ota_rig import bulb, file, permission
 from power_cut import PowerCut, cutting
 
 from agent.driver import DriverLost
-from agent.ota.appliers.contract import ApplierError, Effect, Image
-from agent.ota.appliers.devices import Devices
 from agent.ota.appliers.rollout import Terms
 from agent.ota.campaign import Counts, may_begin
-from agent.ota.campaign_book import CampaignBook
 from agent.ota.engine import Engine
-from agent.ota.manifest import Component
-from agent.ota.plan import Runs, State, Task
+from agent.ota.plan import State, Task
 from agent.ota.verifier import LOCAL
-from agent.store import Limits, Store
 
 
 def fleet(folder: Path, *radios: FakeRadio, terms: Terms = QUICK, **home: Any) -> Fleet:
@@ -270,44 +263,3 @@ async def test_a_power_cut_at_any_point_of_a_campaign_ends_with_every_device_upd
         assert [gadget.sent for gadget in air.gadgets.values()] == [1] * 3
     print(f"power cuts in a campaign: every {every} of {points} points")
     assert points
-
-
-async def test_all_of_it_may_be_called_again(tmp_path: Path) -> None:
-    """What agent/ota/appliers/contract.py promises, without a trial and without a way back."""
-    air = radio(2)
-    component = Component.model_validate(bulb(files=[file("bulb.ota", IMAGE)], file_version=NEW))
-    store = Store.open(tmp_path, Limits(ballast=4096))
-    book = CampaignBook(store, Still(), "zigbee")
-    applier = Devices("zigbee", tmp_path / "devices", book, FakeHome(air), QUICK)
-    try:
-        assert (await applier.describe(component)).runs == Runs.OLD
-        assert not await applier.check(component)
-        with pytest.raises(ApplierError, match="not on the disk"):
-            await applier.activate(component)
-        two = bulb(files=[file("bulb.ota", IMAGE), file("more.ota", IMAGE)], file_version=NEW)
-        with pytest.raises(ApplierError, match="one is taken"):
-            await applier.judge(Component.model_validate(two))
-        for _ in range(2):
-            seen: list[int] = []
-            await applier.write(component, [opened(IMAGE)], seen.append)
-            assert seen[-1] == len(IMAGE)
-            assert await applier.check(component)
-        (written,) = (tmp_path / "devices" / "zigbee").glob("*/image")
-        written.write_bytes(IMAGE[:-1])
-        assert not await applier.check(component)
-        await applier.write(component, [opened(IMAGE)], lambda _: None)
-        for _ in range(2):
-            assert await applier.activate(component) == Effect.PROVED
-            assert (await applier.describe(component)).runs == Runs.UNDER_WAY
-        for _ in range(2):
-            await applier.confirm(component)
-            assert (await applier.describe(component)).runs == Runs.CONFIRMED
-            assert await applier.roll_back(component) == Effect.STAYS
-            await applier.clean()
-        assert air.order == ["d00", "d01"]
-    finally:
-        await store.close()
-
-
-def opened(content: bytes) -> Image:
-    return Image("bulb.ota", io.BytesIO(content), len(content), hashlib.sha256(content).hexdigest())

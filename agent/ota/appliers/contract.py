@@ -1,6 +1,7 @@
 """What every applier can do. All of it may be repeated: after a power cut the engine calls the same again.
 
-`tests/ota/applier_contract.py` is the meaning of this contract; tests/ota/test_applier_contract.py calls it for each applier.
+`tests/ota/applier_contract.py` is the meaning of this contract; tests/ota/test_applier_contract.py and test_device_contract.py call it for each
+applier, test_recipes.py for the recipes of `command`.
 """
 
 import asyncio
