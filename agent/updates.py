@@ -232,7 +232,7 @@ def _uplink(runtime: Runtime, name: str) -> Callable[[], Awaitable[str]]:
     async def check() -> str:
         link = runtime.links.get(name)
         if link is not None and link.connected:
-            return "" if link.proved else "it is connected, and what it sends is not acknowledged"
+            return "" if link.proved else "it is connected, and nothing that it sends is taken"
         return (link.last_error if link is not None else "") or "it is not connected"
 
     return check

@@ -397,7 +397,8 @@ class Link:
 
     def _acknowledged(self, mid: int) -> None:
         identifier, lane = self._in_flight.pop(mid, (0, 0))
-        self._moved, self.proved = self._clock.now().mono, True
+        self._moved = self._clock.now().mono
+        self.proved = self._connection is not None and self._connection.taken
         self._acked.set()
         self.channel.acknowledged(mid)
         if self._last_word is not None:

@@ -140,7 +140,7 @@ class _Complaints(logging.Handler):
 
 
 class MqttConnection:
-    """One connection. `closed` is done when it has ended, with the reason."""
+    """One connection. `closed` is done when it has ended, with the reason; `taken`: the broker has taken something on it."""
 
     def __init__(
         self,
@@ -158,6 +158,7 @@ class MqttConnection:
         self._version = paho.MQTTv5 if version == V5 else paho.MQTTv311
         self._connected: asyncio.Future[None] = self._loop.create_future()
         self.closed: asyncio.Future[str] = self._loop.create_future()
+        self.taken = False
         self._granted: dict[int, asyncio.Future[list[Any]]] = {}
         self._housekeeping: asyncio.TimerHandle | None = None
         self._thread = threading.get_ident()
@@ -385,7 +386,8 @@ class MqttConnection:
 
         self._on_message(Inbound(message.topic, bytes(message.payload), message.retain, acknowledge))
 
-    def _acknowledged(self, _c: paho.Client, _u: Any, mid: int, _reason: ReasonCode, _p: Any) -> None:
+    def _acknowledged(self, _c: paho.Client, _u: Any, mid: int, reason: ReasonCode, _p: Any) -> None:
+        self.taken = self.taken or not reason.is_failure  # MQTT 5 acknowledges what it refuses, too
         self._on_acknowledged(mid)
 
     def _subscribed(self, _c: paho.Client, _u: Any, mid: int, reasons: list[ReasonCode], _p: Any) -> None:

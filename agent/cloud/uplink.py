@@ -11,7 +11,7 @@ from agent.requests import Message
 class Uplink(Protocol):
     """agent.cloud.link.Link over MQTT, agent.cloud.nrf_calls_link.NrfCallsLink by calls.
 
-    `connected`: the cloud takes what is offered. `proved`: it has acknowledged something since, of which there is always the hub's status.
+    `connected`: the cloud takes what is offered. `proved`: it has taken something since, of which there is always the hub's status.
     """
 
     name: str

@@ -53,6 +53,7 @@ async def run(
         with suppress(TimeoutError):
             async with asyncio.timeout(GOES):
                 await process.wait()
+        process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001  asyncio has no other way to leave its pipes
         raise
     return Ended(code, output, errors)
 

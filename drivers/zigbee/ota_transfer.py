@@ -30,6 +30,7 @@ MILLISECONDS = 1000
 # Seconds between the blocks of a page, whatever the device wishes: it holds the radio's one transfer.
 MOST_SPACING = 2.0
 MOST_SENT = 5  # times its size, until a device that asks without end is given up
+MOST_VAIN = 100  # requests with no block between them, until it is given up as well
 
 # Octets of a block. More than 50 makes some routers drop the frame when a source route is added; the makers' own limits are those that
 # zigpy has collected.
@@ -56,6 +57,7 @@ class Transfer:
     ) -> None:
         self.node, self.image = node, image
         self.sent = self.again = 0  # octets, those that were sent twice
+        self._vain = 0  # requests since the last block
         self._cluster, self._requests, self._clock, self._terms = cluster, requests, clock, terms
         self._queue: asyncio.Queue[tuple[Any, Any]] = asyncio.Queue()
         self._told: Callable[[int, int], None] = lambda *_: None
@@ -84,7 +86,9 @@ class Transfer:
         try:
             await self._notify()
             while not await self._turn(*await self._next()):
-                pass
+                self._vain += 1
+                if self._vain > MOST_VAIN:
+                    raise self._endless(f"{self._vain} requests, and {self.sent} bytes were sent")
         finally:
             if self.sent:
                 text = "%s was sent %d bytes of version 0x%08X, %d of them twice"
@@ -208,12 +212,9 @@ class Transfer:
 
     async def _send(self, header: Any, offset: int, size: int) -> None:
         if self.sent >= MOST_SENT * len(self.image.data):
-            text = f"it asks for the same again and again: {self.sent} bytes were sent of {len(self.image.data)}"
-            raise DeviceRefused(
-                text, place=str(self.node.id), remedy="bring it nearer to a router, or take its power away"
-            )
+            raise self._endless(f"{self.sent} bytes were sent of {len(self.image.data)}")
         data = self.image.data[offset : offset + size]
-        self.sent += size
+        self.sent, self._vain = self.sent + size, 0
         self.again += max(0, min(self._reached, offset + size) - offset)
         fields = {
             "file_offset": offset,
@@ -224,6 +225,12 @@ class Transfer:
         if await self._answer("image_block_response", header, status=Status.SUCCESS, **fields):
             self._reached = max(self._reached, offset + size)
             self._told(offset + size, len(self.image.data))
+
+    def _endless(self, how: str) -> DeviceRefused:
+        text = f"it asks for the same again and again: {how}"
+        return DeviceRefused(
+            text, place=str(self.node.id), remedy="bring it nearer to a router, or take its power away"
+        )
 
     # ---- after -------------------------------------------------------------------------------------------------------
 

@@ -34,6 +34,7 @@ REQUEST_TIMEOUT = 60.0  # seconds: a node may have to erase its flash first
 GET_TIMEOUT = 120.0  # seconds without a word of the node until the transfer is given up
 LAST_TIMEOUT = 60.0  # the same once it has got all of it: it writes its flash, or its last word was lost
 UNDELIVERED = 6  # transmissions of fragments in a row
+MOST_SENT = 5  # times its size, until a node that asks without end is given up
 ACTIVATION_TIMEOUT = 60.0
 RESTART = 1.0  # seconds that a node needs at least, where it says nothing
 LOOKS = (0.0, 5.0, 15.0, 30.0)  # seconds before each look for a node that restarts
@@ -88,6 +89,7 @@ class FirmwareUpdate:
         self._size = 0
         self._first: Command | None = None
         self._undelivered = 0  # in a row
+        self._sent = 0  # bytes
         self.complete = False  # the node has been sent all of it
 
     async def run(self) -> float:
@@ -186,6 +188,12 @@ class FirmwareUpdate:
         for number in range(first, min(first + count, last + 1)):
             begin = (number - 1) * self._size
             data = self._image[begin : begin + self._size]
+            if self._sent >= MOST_SENT * len(self._image):
+                raise DeviceRefused(
+                    f"the device asks for the same again and again: {self._sent} bytes were sent of {len(self._image)}",
+                    remedy="bring it nearer, or take its power away",
+                )
+            self._sent += len(data)
             report = encode(Fragment(number, number == last, data), self._version)
             if not await self._delivered(report):
                 return  # it asks for it again

@@ -12,10 +12,11 @@ from agent.updates import _uplink
 
 pytestmark = pytest.mark.conformance
 PUBACK = 4
+REFUSED, NOT_AUTHORIZED = b"\x40\x04", b"\x87\x00"
 
 
 async def test_an_uplink_that_is_connected_and_not_acknowledged_is_not_well(make_rig: MakeRig, broker: Broker) -> None:
-    deaf, published = True, asyncio.Event()
+    manner, published = "deaf", asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far, behind = await asyncio.open_connection("127.0.0.1", broker.port)
@@ -28,9 +29,9 @@ async def test_an_uplink_that_is_connected_and_not_acknowledged_is_not_well(make
     async def _answers(far: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while head := await far.readexactly(2):  # packets of less than 128 bytes
             packet = head + await far.readexactly(head[1])
-            if head[0] >> 4 == PUBACK and deaf:
+            if head[0] >> 4 == PUBACK:
                 published.set()
-                continue
+                packet = {"deaf": b"", "refuses": REFUSED + packet[2:4] + NOT_AUTHORIZED}.get(manner, packet)
             writer.write(packet)
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
@@ -39,12 +40,15 @@ async def test_an_uplink_that_is_connected_and_not_acknowledged_is_not_well(make
     check = _uplink(runtime, "main")
     assert await check() == "it is not connected"
     rig.start()
-    await asyncio.wait_for(published.wait(), 10.0)
-    await until(lambda: rig.link.connected)
-    assert await check() == "it is connected, and what it sends is not acknowledged"
-    deaf = False
+    await until(lambda: published.is_set() and rig.link.connected)
+    assert await check() == "it is connected, and nothing that it sends is taken"
+    manner = "refuses"
     rig.link.reconnect()
-    await until(lambda: rig.link.counters["connects"] == 2 and rig.link.proved)
+    await until(rig.link._acked.is_set)
+    assert await check() == "it is connected, and nothing that it sends is taken"
+    manner = "takes"
+    rig.link.reconnect()
+    await until(lambda: rig.link.proved)
     assert await check() == ""
     await rig.stop()
     assert await check() == "it is not connected"

@@ -13,7 +13,7 @@ from ota_rig import agent, file
 
 from agent.errors import TryAgainError
 from agent.ota.appliers.contract import ApplierError, Effect, Image
-from agent.ota.appliers.rauc import Rauc
+from agent.ota.appliers.rauc import Rauc, _Installer
 from agent.ota.manifest import Component
 from agent.ota.plan import Runs
 from tests.conformance.rauc_rig import RaucBoard
@@ -202,3 +202,21 @@ async def test_a_component_of_two_bundles_is_refused_before_anything_of_it_is_he
     files = [file(name, b"x" * 4096) for name in ("it.raucb", "more.raucb")]
     with pytest.raises(ApplierError, match="2 files, and one is taken"):
         await Update(board, b"x").rauc.judge(Component.model_validate(agent("2.0", kind="rauc", files=files)))
+
+
+async def test_a_rauc_without_the_newer_method_installs_by_the_older_one(
+    board: RaucBoard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = _Installer.open
+
+    async def older(self: _Installer) -> None:
+        await opened(self)
+        assert {"Install", "InstallBundle"} <= self._methods
+        self._methods -= {"InstallBundle"}
+        monkeypatch.setattr(self._api, "call_install_bundle", None, raising=False)
+
+    monkeypatch.setattr(_Installer, "open", older)
+    update = Update(board, board.bundle("2.0", b"x" * 4096))
+    await update.write()
+    assert await update.rauc.check(update.component)
+    assert board.primary == "A"

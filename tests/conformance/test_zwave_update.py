@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import until
@@ -211,3 +212,21 @@ async def test_an_answer_that_is_lost_is_done_without(rig: SimRig, monkeypatch: 
         driver._running._network.nodes[2].record.firmware = "1.4"
         await give(driver, PLAIN, IMAGE[:200])
         assert await runs(driver, PLAIN) == NEW
+
+
+async def test_a_node_that_asks_for_the_same_without_end_is_given_up(
+    rig: SimRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pull = behave_firmware._pull
+
+    def forgets(place: Any, transfer: behave_firmware.Transfer, now: float) -> None:
+        transfer.fragments.clear()
+        pull(place, transfer, now)
+
+    monkeypatch.setattr(behave_firmware, "_pull", forgets)
+    driver = driver_of(rig)
+    async with running(driver):
+        with pytest.raises(DeviceRefused, match="again and again") as refused:
+            await give(driver, PLAIN)
+        assert refused.value.remedy
+        assert node(rig, "plain").firmware == (1, 4)

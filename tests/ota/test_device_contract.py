@@ -18,6 +18,7 @@ from agent.ota.appliers.devices import KINDS, Devices
 from agent.ota.appliers.radio import Sticks, Terms
 from agent.ota.campaign_book import CampaignBook
 from agent.ota.manifest import Component
+from agent.ota.plan import Runs
 from agent.store import Limits, Store
 from tests.ota.applier_contract import check_contract_of_devices
 
@@ -119,3 +120,12 @@ async def test_devices(tmp_path: Path, kind: str) -> None:
 
 async def test_sticks(tmp_path: Path) -> None:
     await check_contract_of_devices(StickPlace(tmp_path))
+
+
+async def test_a_damaged_note_is_no_end_of_the_engine(tmp_path: Path) -> None:
+    place = StickPlace(tmp_path)
+    for text in ("", "{", "[]", '{"digest": "x"}', '{"digest": "x", "networks": 1, "orders": {}}'):
+        place.folder.mkdir(exist_ok=True)
+        (place.folder / "note.json").write_text(text)
+        assert (await place.applier.describe(place.first)).runs == Runs.OLD
+    await check_contract_of_devices(place)

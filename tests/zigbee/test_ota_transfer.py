@@ -163,6 +163,29 @@ async def _talk_nonsense(rig: OtaRig) -> None:
     rig.simulation.pump()
 
 
+async def test_who_only_asks_and_takes_nothing_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ota_transfer, "MOST_VAIN", 10)
+    for offered in (_asks_anew, _wants_another):
+        monkeypatch.setattr(client.Client, "_offered", offered)
+        folder = tmp_path / offered.__name__
+        folder.mkdir()
+        async with house(folder, bulb(hardware=3), stick="ezsp") as (rig, _, driver):
+            with pytest.raises(DeviceRefused, match="again and again: 11 requests, and 0 bytes"):
+                await driver.update_firmware(key(), rig.file(image()), progress=nobody)
+            assert rig.version() == OLD
+
+
+def _asks_anew(loading: client.Client, _body: bytes) -> None:
+    loading._settle(client.Doing.NOTHING)
+    loading.query()
+
+
+def _wants_another(loading: client.Client, _body: bytes) -> None:
+    """What it had begun to load once."""
+    loading._settle(client.Doing.NOTHING)
+    loading._send(client.BLOCK, b"\0" + loading._identity(NEW + 1) + bytes(4) + b"\x32")
+
+
 def octets_sent(rig: OtaRig) -> Counter[int]:
     """Octets of images that the hub sends from now on, by short address; those that get lost count."""
     sent: Counter[int] = Counter()

@@ -247,9 +247,12 @@ class Sticks:
         with disk_trouble():
             try:
                 told = json.loads((self._folder / "note.json").read_bytes())
+                note = Note(told["digest"], dict(told["networks"]), dict(told["orders"]))
             except FileNotFoundError:
                 return None
-        note = Note(told["digest"], told["networks"], told["orders"])
+            except (ValueError, KeyError, TypeError):
+                log.exception("the note on the stick's update is damaged, and is dropped")
+                return None
         return note if note.digest == _digest(component) else None
 
     def _keep(self, note: Note) -> None:

@@ -20,12 +20,8 @@ from agent.ota.appliers.contract import ApplierError, Progress
 BLOCK = 1 << 16
 MOST_FILES, MOST_MEMBERS, MOST_BYTES = 50_000, 60_000, 1 << 30  # members: with folders, all of which tarfile keeps
 _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError)
-_SENSELESS = (
-    RuntimeError,
-    ValueError,
-    OverflowError,
-    IndexError,
-)  # for headers that make no sense, and encrypted entries
+# For headers that make no sense, and encrypted entries.
+_SENSELESS = (RuntimeError, ValueError, OverflowError, IndexError)
 # Of an OSError that is the archive's fault and not the disk's. None: gzip's and bz2's own.
 _NOT_THE_DISK = (None, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
 Entry = tuple[str, int, bool, IO[bytes]]  # path, size, executable, content
