@@ -17,7 +17,7 @@ from agent.ota.desk import CanceledError, Desk, WaitError
 from agent.ota.lanes import Lanes
 from agent.ota.pauses import after_trouble
 from agent.ota.plan import HARMLESS, Runs, State, Task, moved
-from agent.ota.refusals import TimeUnknownError
+from agent.ota.refusals import RollbackError, TimeUnknownError
 from agent.ota.steps import Steps
 from agent.ota.trouble import DeadlineError
 
@@ -226,6 +226,7 @@ class Engine:
         if not code or task.state in (State.ROLLING_BACK, State.CONFIRMED):
             keeps = task.state == State.ROLLING_BACK and task.detail  # why it is taken back is what people want to know
             return plan.tried(replace(task, detail=keeps or error.advice))
-        if task.state in (State.RECEIVED, State.CHECKED, State.WAITING):
+        overtaken = task.state == State.WAITING and isinstance(error, RollbackError)  # while it waited, and for good
+        if task.state in (State.RECEIVED, State.CHECKED) or overtaken:
             return plan.refused(task, code, error.advice)
         return plan.failed(task, code, error.advice)

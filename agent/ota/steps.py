@@ -21,7 +21,7 @@ from agent.ota.desk import CanceledError, Desk, Source, WaitError
 from agent.ota.health import Health
 from agent.ota.manifest import Component
 from agent.ota.offer import Offer
-from agent.ota.plan import MANIFEST, PERMISSION, Runs, State, Task, moved
+from agent.ota.plan import FILES, MANIFEST, PERMISSION, Runs, State, Task, moved
 from agent.ota.refusals import NotYetError
 from agent.ota.windows import Window
 
@@ -150,10 +150,12 @@ class Steps:
         self._judged.pop(task.key, None)
 
     async def clean(self, task: Task) -> None:
-        """It has ended without an activation: nothing of it may be selected. Raises HubError."""
+        """It has ended without an activation: nothing of it may be selected, nor fill the disk where nobody tries it again. Raises HubError."""
         applier = self._applier(await self._component(task)) if task.component else None
         if applier is not None and not isinstance(applier, FleetApplier):  # devices get nothing before it
             await applier.clean()
+        if task.state in (State.CANCELED, State.REJECTED):
+            await self._clean(task)
 
     async def _received(self, task: Task) -> Task:
         try:
@@ -163,6 +165,7 @@ class Steps:
                 raise
             raise WaitError(min(UNAPPROVED, max(1.0, error.until - self._clock.now().wall))) from error
         facts = {"digest": offer.verified.digest, MANIFEST: offer.envelope.decode(), "floor": offer.floor}
+        facts[FILES] = " ".join(file.sha256 for component in offer.components for file in component.files)
         if offer.verified.permission is not None and offer.permission is not None:
             facts[PERMISSION] = offer.permission.decode()
         await self._judge(task, offer)
@@ -322,7 +325,11 @@ class Steps:
         if last:
             after = plan.ended(replace(task, done=done), State.SUCCEEDED, "", f"{task.release} is installed")
         else:
-            kept = {name: task.facts[name] for name in ("digest", MANIFEST, PERMISSION, "floor") if name in task.facts}
+            kept = {
+                name: task.facts[name]
+                for name in ("digest", MANIFEST, PERMISSION, FILES, "floor")
+                if name in task.facts
+            }
             after = moved(task, State.CHECKED, done=done, trial_spent=0.0, facts=kept, detail="")
         async with self._desk.moving:
             return await self._desk.keep(after, floor=floor)
@@ -348,8 +355,8 @@ class Steps:
 
     async def _clean(self, task: Task) -> None:
         """Give back the room of what this task has fetched, and of what nobody wants any more."""
-        begun = [offer for key, offer in self._offers.items() if key != task.key and not self._desk.tasks[key].over]
-        await self._fetcher.clean({file.sha256 for offer in begun for one in offer.components for file in one.files})
+        others = [other for other in self._desk.tasks.values() if other.key != task.key and not other.over]
+        await self._fetcher.clean({sha256 for other in others for sha256 in other.facts.get(FILES, "").split()})
 
     async def _offer(self, task: Task) -> Offer:
         if task.key not in self._offers:

@@ -240,6 +240,24 @@ async def test_a_job_that_is_no_longer_pending_is_given_up_before_its_activation
     assert machine.board.start() == "1.0 A"
 
 
+@pytest.mark.parametrize(("status", "state"), [("TIMED_OUT", State.TIMED_OUT), ("REMOVED", State.CANCELED)])
+async def test_a_job_that_is_no_longer_pending_ends_as_the_cloud_has_ended_it(
+    machine: Machine, status: str, state: State
+) -> None:
+    machine.policy = Policy(automatic=False, hub="hub-1")
+    job = CloudJob(inline(machine))
+
+    async def work(engine: Engine, source: AwsJobs) -> None:
+        await source.take(job)  # type: ignore[arg-type]
+        await until(lambda: "WAITING" in job.states, 10.0)
+        job.answers = [JobOverError("over", status)]
+        source.pending([])
+        await until(lambda: engine.tasks[KEY].over, 10.0)
+        assert (engine.tasks[KEY].state, engine.tasks[KEY].detail) == (state, "the cloud has ended the job")
+
+    assert not await live(machine, work)
+
+
 async def test_an_end_that_nobody_waits_for_is_not_told_for_ever(machine: Machine) -> None:
     job = CloudJob({"operation": "firmware-update"})
     job.answers = [MqttLost("gone")]

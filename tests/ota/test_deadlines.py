@@ -33,8 +33,8 @@ async def test_a_download_ends_with_its_time_whatever_it_spends_it_on(
     broken_off: bool,  # noqa: FBT001
 ) -> None:
     machine = Machine(tmp_path)
-    machine.fetch = FetchPolicy(total=0.5, resumes=0, first=0.01, longest=0.01)
-    machine.again = 0.05  # twenty tries take longer than the whole
+    machine.fetch = FetchPolicy(total=0.2, resumes=0, first=0.01, longest=0.01)
+    machine.again = 0.02  # twenty tries take longer than the whole
     machine.board.start()
     with Server(IMAGE, manner) as server:
         path = Path(machine.offer_files(**update(("agent.tar.gz", IMAGE)))["path"])

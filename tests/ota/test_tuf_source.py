@@ -199,7 +199,7 @@ async def test_a_release_that_was_replaced_while_it_waited_is_not_installed_in_i
     await machine.life(work)
     assert machine.journal is not None
     found = machine.journal.tasks["main/1/1"]
-    assert (found.state, found.code) == (State.REJECTED, "mix-and-match")
+    assert (found.state, found.code) == (State.FAILED, "mix-and-match")
     assert "the repository has release 2.1 now" in found.detail
 
 

@@ -86,7 +86,8 @@ class AwsJobs:
             await self._listed.wait()
         try:
             await self._progress(job, task)
-        except JobOverError:
+        except JobOverError as error:
+            await self._gone(task, error)
             return False
         except (MqttLost, TryAgainError) as error:
             log.info("job %s cannot be asked about just now: %s", task.job, error)
@@ -136,7 +137,21 @@ class AwsJobs:
                 log.info("job %s is over in the cloud, and takes no status any more", task.job)
                 await self._engine.change(task.key, told=True)
             else:
-                await self._engine.cancel(task.key, "canceled", "the cloud has withdrawn the job")
+                await self._given_up(task)
+
+    async def _given_up(self, task: Task) -> None:
+        """As what the cloud has ended it, which it says to who reports on it."""
+        job = self._known.get(task.key)
+        try:
+            if job is not None:
+                await self._progress(job, task)
+        except JobOverError as error:
+            self._known.pop(task.key, None)  # it is asked once
+            await self._gone(task, error)
+            return
+        except (MqttLost, TryAgainError) as error:
+            log.info("job %s cannot be asked about just now: %s", task.job, error)
+        await self._engine.cancel(task.key, "canceled", "the cloud has withdrawn the job")
 
     async def _report(self, task: Task) -> float:
         """Seconds until it is to be told of again."""
