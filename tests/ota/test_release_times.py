@@ -109,7 +109,7 @@ async def test_a_release_is_judged_again_after_a_long_wait(machine: Machine, exp
 
     task = await begun(machine, machine.offer_files(**update(NEW)), then=months_later)
     if expired:
-        assert (task.state, task.code) == (State.REJECTED, "expired")
+        assert (task.state, task.code) == (State.FAILED, "expired")
         assert machine.board.start() == "1.0 A"
     else:
         assert task.state == State.SUCCEEDED
