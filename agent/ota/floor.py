@@ -54,9 +54,10 @@ def recovered(floor: Floor, root: Root) -> Floor:
     if told is None or floor.root >= told.root:
         return floor
     epochs = {name: min(epoch, told.security_epochs.get(name, epoch)) for name, epoch in floor.epochs.items()}
+    time = min(floor.time, BUILD_TIME)  # dates were signed by the same hands
     if floor.number <= told.number:
-        return replace(floor, epochs=epochs, root=told.root)
-    return replace(floor, number=told.number, digest="", epochs=epochs, root=told.root)
+        return replace(floor, epochs=epochs, root=told.root, time=time)
+    return replace(floor, number=told.number, digest="", epochs=epochs, root=told.root, time=time)
 
 
 def taken(floor: Floor, told: Floor, component: str, *, last: bool) -> Floor:

@@ -4,7 +4,7 @@ The first root is pinned on the hub. Each later one is signed by a threshold of 
 keys than the threshold cannot bring in new ones. A key is revoked by a root that no longer names it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -41,7 +41,10 @@ class Roles(Part):
 
 
 class Recovery(Part):
-    """After a compromise whose holder has signed absurdly high numbers (fast-forward): floors from then count as these at most."""
+    """After a compromise whose holder has signed absurdly high numbers (fast-forward): floors from then count as these at most.
+
+    What they say of the time counts for nothing: it was learned from dates of the same hands.
+    """
 
     root: int = Field(
         ge=2, le=2**53 - 1, description="floors that were raised under a root before this version are meant"
@@ -117,24 +120,6 @@ def rotated(root: Root, data: bytes, place: str = "") -> Root:
         raise RootChainError(text, place=place, remedy=f"give root {root.version + 1}, and the later ones after it")
     following.verifiers[ROOT].check(signed, ROOT, place)
     return following
-
-
-def chained(root: Root, following: Iterable[bytes], *, place: str = "", least: int = 0) -> Root:
-    """The last of a chain of roots, each checked by the one before it; at most 256 are followed.
-
-    `least`: the version that was in force before (Floor.root): an older one was replaced, perhaps since its keys are in wrong hands.
-    Raises RefusedError.
-    """
-    for count, data in enumerate(following, 1):
-        if count > LONGEST_CHAIN:
-            raise RootChainError(
-                f"more than {LONGEST_CHAIN} roots at once", place=place, remedy="ask who offers so many roots"
-            )
-        root = rotated(root, data, place)
-    if root.version < least:
-        text = f"root {root.version} was replaced: root {least} was in force before"
-        raise RootChainError(text, place=place, remedy=f"give the hub the roots up to {least}")
-    return root
 
 
 def _read(signed: Signed, place: str) -> RootDocument:

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from agent.clock import Moment
 from agent.cloud.rest_answer import RestError, UnusableError
-from agent.errors import ConfigError, HubError, StorageError, TryAgainError, install_extra
+from agent.errors import HubError, StorageError, TryAgainError, install_extra
 from agent.ota.floor import Floor
 from agent.ota.manifest import LARGEST, File
 from agent.ota.manifest_get import get
@@ -27,6 +27,7 @@ from agent.ota.refusals import (
     ExpiredError,
     MalformedError,
     MixAndMatchError,
+    RefusedError,
     RollbackError,
     ThresholdError,
     TooLargeError,
@@ -73,8 +74,8 @@ class TufSource:
     def release(self, hub: Hub, floor: Floor, now: Moment, target: str = MANIFEST) -> Offered:
         """The release that the repository offers now as `target`, if this hub may install it; its `signers` are known to TUF only.
 
-        Its files are the targets in the same folder. Raises RefusedError; TryAgainError where the repository does not answer, StorageError
-        for the folder, ConfigError without python-tuf.
+        Its files are the targets in the same folder. Raises RefusedError, also without python-tuf; TryAgainError where the repository does
+        not answer, StorageError for the folder.
         """
         with self._repository() as repository:
             told = repository.get_targetinfo(target)
@@ -116,7 +117,7 @@ class TufSource:
             from tuf.api import exceptions  # noqa: PLC0415  it is large, and installed for whoever wants it
             from tuf.ngclient import Updater  # noqa: PLC0415
         except ImportError:
-            raise ConfigError("python-tuf is not installed", remedy=install_extra("tuf")) from None
+            raise RefusedError("python-tuf is not installed", remedy=install_extra("tuf")) from None
         folder = str(self._folder)
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -35,8 +35,8 @@ from agent.ota.manifest import LARGEST, Release
 from agent.ota.manifest_get import TooMuchError, get
 from agent.ota.offer import Offer
 from agent.ota.plan import HARMLESS, MANIFEST, PERMISSION, Task, device_of
-from agent.ota.refusals import MalformedError, RefusedError, TooLargeError, UnsignedError
-from agent.ota.roots import LARGEST_ROOT, LONGEST_CHAIN, Root, chained, pinned, rotated
+from agent.ota.refusals import MalformedError, RefusedError, RootChainError, TooLargeError, UnsignedError
+from agent.ota.roots import LARGEST_ROOT, LONGEST_CHAIN, Root, pinned, rotated
 from agent.ota.signatures import ROOM, open_envelope
 from agent.ota.trust import REFUSE, Hub, Policy, Verified, beside, next_root, raised, reread, unsigned, verify
 from agent.ota.tuf_offer import TUF, TufOffers, no_repository
@@ -61,28 +61,41 @@ class Trust:
         self._pinned, self._folder = pinned_root, folder
 
     def root(self) -> Root:
-        """Raises UnsignedError without a pinned one, RefusedError, StorageError."""
+        """The last one that is whole. Raises UnsignedError without a pinned one, RefusedError, StorageError."""
         if self._pinned is None:
             remedy = "make one with `agent ota sign`, put it on the hub, and name it as ota.root in agent.toml"
             raise UnsignedError("this hub trusts nobody's updates: no root is pinned", remedy=remedy)
         try:
-            first = pinned(self._pinned.read_bytes(), str(self._pinned))
-            return chained(first, self._following(first.version + 1), place=str(self._folder))
+            return self._followed(pinned(self._pinned.read_bytes(), str(self._pinned)))
         except OSError as error:
             raise StorageError(f"a root cannot be read: {error.strerror}", place=str(error.filename)) from error
+
+    def _followed(self, root: Root) -> Root:
+        while (path := self._path(root.version + 1)).exists():
+            try:
+                root = rotated(root, path.read_bytes(), str(path))
+            except RefusedError as error:
+                log.warning("root %d is damaged on this hub: %s", root.version + 1, error.advice)
+                break
+        return root
 
     def follow(self, root: Root, data: bytes, place: str) -> Root:
         """Take the next root on, for good. Raises RefusedError, StorageError."""
         following = rotated(root, data, place)
         with disk_trouble():
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_atomic(self._folder / f"{following.version}.root.json", data, mode=0o644)
+            write_atomic(self._path(following.version), data, mode=0o644)
         return following
 
-    def _following(self, version: int) -> Iterable[bytes]:
-        while (path := self._folder / f"{version}.root.json").exists():
-            yield path.read_bytes()
+    def reached(self, root: Root) -> int:
+        """Version of the last root that was taken on, whole or not, by the one that is."""
+        version = root.version
+        while self._path(version + 1).exists():
             version += 1
+        return version
+
+    def _path(self, version: int) -> Path:
+        return self._folder / f"{version}.root.json"
 
 
 class Verifier:
@@ -152,6 +165,9 @@ class Verifier:
                 log.warning("no newer root is taken: %s", error.advice)
                 break
             log.info("root %d is in force, from %s", root.version, place)
+        if root.version < self._trust.reached(root):
+            text = f"root {root.version + 1} is damaged on this hub, and no good one lies beside the release"
+            raise RootChainError(text, place=location, remedy=f"put {root.version + 1}.root.json beside the release")
         return root
 
     def _look(self, place: str) -> bytes | None:

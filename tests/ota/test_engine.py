@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from conftest import until
 from ota_machine import KEY, Machine, update
-from ota_rig import agent, file, permission, root
+from ota_rig import agent, file, permission
 from power_cut import PowerCut, cutting
 from slots_rig import CRASHES, tree
 
@@ -331,24 +331,6 @@ async def test_a_power_cut_at_any_point_of_a_whole_update_ends_in_the_new_versio
         assert machine.board.start() == ("2.0 B" if machine.task.state == State.SUCCEEDED else "1.0 A")
     print(f"power cuts in an update: every {every} of {points} points, ends {states}")
     assert set(states) == {State.SUCCEEDED}
-
-
-async def test_a_newer_root_beside_the_release_is_taken_on_for_good(machine: Machine) -> None:
-    document = machine.offer_files(labels=("new-r", "ed-s"), **update(NEW))
-    folder = Path(document["path"]).parent
-    releases = ("new-r", "ed-s")
-    (folder / "2.root.json").write_bytes(root(2, labels=("ed-a", "ed-b"), releases=releases))
-    (folder / "3.root.json").write_bytes(root(3, labels=("p-t",), releases=releases))  # signed by nobody that counts
-    assert (await machine.to_the_end(document)).state == State.SUCCEEDED
-    assert [path.name for path in (machine.state / "roots").iterdir()] == ["2.root.json"]
-
-    async def old_keys(engine: Engine) -> None:
-        later = update(("agent.tar.gz", tree("2.1")), "2.1")
-        await engine.offer(LOCAL, "2", 1, machine.offer_files(8, **later))
-        await until(lambda: engine.tasks[f"{LOCAL}/2/1"].over, 10.0)
-        assert engine.tasks[f"{LOCAL}/2/1"].state == State.REJECTED
-
-    assert not await machine.life(old_keys)
 
 
 async def test_a_planned_step_back_goes_on_after_its_restart(machine: Machine) -> None:

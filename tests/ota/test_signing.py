@@ -28,7 +28,7 @@ from agent.cli import main
 from agent.ota.floor import Floor
 from agent.ota.manifest import LARGEST, Downgrade, Part, Release, schema
 from agent.ota.refusals import RefusedError, ThresholdError, TooLargeError
-from agent.ota.roots import Root, RootDocument, chained, pinned
+from agent.ota.roots import Root, RootDocument, pinned, rotated
 from agent.ota.signatures import Envelope, Key, open_envelope, unurl64, url64
 from agent.ota.signing import make_key, sign
 from agent.ota.trust import Policy, verify
@@ -140,10 +140,10 @@ def test_a_root_hands_over(desk: Desk) -> None:
     assert (half.file.name, half.wanted) == ("2.root.json", {"root of root 1": 1})
     whole = sign(half.file, desk.keys("old"), None, desk.folder / "1.root.json")
     assert not whole.wanted
-    second = chained(first, [whole.file.read_bytes()])
+    second = rotated(first, whole.file.read_bytes())
     assert second.version == 2
     third = desk.write("third.toml", ROOT_TOML.format(root="new", more='previous = "2.root.json"'))
-    found = chained(second, [sign(third, desk.keys("new"), None).file.read_bytes()])
+    found = rotated(second, sign(third, desk.keys("new"), None).file.read_bytes())
     assert found.document.recovery == second.document.recovery, "a hub may come late"
 
 
@@ -269,7 +269,7 @@ def test_the_examples_can_be_signed(tmp_path: Path) -> None:
     (tmp_path / "next.toml").write_text(re.sub(r"\n#(root|number|security_epochs) =", r"\n\1 =", text))
     made = sign(tmp_path / "next.toml", [tmp_path / f"root-{n}.pem" for n in (1, 3)], None)
     assert (made.file.name, made.wanted) == ("2.root.json", {})
-    found = chained(pinned(pin.read_bytes()), [made.file.read_bytes()])
+    found = rotated(pinned(pin.read_bytes()), made.file.read_bytes())
     assert found.document.recovery is not None
     assert found.document.recovery.number == 41
 
@@ -293,7 +293,7 @@ def vectors() -> list[tuple[str, dict[str, Any]]]:
 
 
 def test_the_vectors_of_releases_are_judged_as_they_say() -> None:
-    root = chained(pinned((VECTORS / "1.root.json").read_bytes()), [(VECTORS / "2.root.json").read_bytes()])
+    root = rotated(pinned((VECTORS / "1.root.json").read_bytes()), (VECTORS / "2.root.json").read_bytes())
     for name, one in vectors():
         data = (VECTORS / name).read_bytes()
         floor = Floor(**one["floor"])

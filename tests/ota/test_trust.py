@@ -48,7 +48,7 @@ from agent.ota.refusals import (
     WrongProductError,
     WrongTypeError,
 )
-from agent.ota.roots import chained, pinned
+from agent.ota.roots import pinned, rotated
 from agent.ota.signatures import open_envelope, seal
 from agent.ota.trust import ACCEPT, REFUSE, Device, Hub, beside, check_device, next_root, raised, reread, unsigned
 
@@ -328,7 +328,7 @@ def test_what_was_begun_is_gone_on_with_even_if_it_has_expired() -> None:
 def test_a_root_follows_a_root() -> None:
     second = root(2, ("ed-a", "ed-b", "p-e"), roots=("ed-b", "p-c", "p-e"))
     third = root(3, ("p-c", "p-e"), roots=("p-c", "p-e"))
-    assert chained(trusted(), [second, third]).version == 3
+    assert rotated(rotated(trusted(), second), third).version == 3
 
 
 def test_a_signature_can_be_added_later() -> None:

@@ -16,7 +16,7 @@ from tuf_rig import Repository, served
 
 from agent.cli import main
 from agent.console_ota import ConsoleOta, OtaBody
-from agent.errors import ConfigError, Exit, StorageError, TryAgainError
+from agent.errors import Exit, StorageError, TryAgainError
 from agent.ota.engine import Engine
 from agent.ota.fetch import FetchPolicy
 from agent.ota.floors import Floors
@@ -24,6 +24,7 @@ from agent.ota.plan import State
 from agent.ota.refusals import (
     ExpiredError,
     MalformedError,
+    RefusedError,
     RollbackError,
     ThresholdError,
     UnsignedError,
@@ -119,7 +120,7 @@ def test_a_folder_that_is_none(source: TufSource, tmp_path: Path) -> None:
 
 def test_without_python_tuf_it_says_what_to_install(source: TufSource, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tuf.ngclient", None)
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(RefusedError) as caught:
         take(source)
     assert "tuf" in caught.value.remedy
 
