@@ -165,14 +165,12 @@ async def _talk_nonsense(rig: OtaRig) -> None:
 
 async def test_who_only_asks_and_takes_nothing_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ota_transfer, "MOST_VAIN", 10)
-    for offered in (_asks_anew, _wants_another):
-        monkeypatch.setattr(client.Client, "_offered", offered)
-        folder = tmp_path / offered.__name__
-        folder.mkdir()
-        async with house(folder, bulb(hardware=3), stick="ezsp") as (rig, _, driver):
+    async with house(tmp_path, bulb(hardware=3), stick="ezsp") as (rig, _, driver):
+        for offered in (_asks_anew, _wants_another):
+            monkeypatch.setattr(client.Client, "_offered", offered)
             with pytest.raises(DeviceRefused, match="again and again: 11 requests, and 0 bytes"):
                 await driver.update_firmware(key(), rig.file(image()), progress=nobody)
-            assert rig.version() == OLD
+        assert rig.version() == OLD
 
 
 def _asks_anew(loading: client.Client, _body: bytes) -> None:
