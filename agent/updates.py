@@ -88,7 +88,8 @@ class Updates:
         from agent.ota.appliers.slots import Slots  # noqa: PLC0415
         from agent.ota.downloads import Downloads  # noqa: PLC0415
         from agent.ota.fetch import FetchPolicy  # noqa: PLC0415
-        from agent.ota.steps import Policy, Steps  # noqa: PLC0415
+        from agent.ota.parts import Policy  # noqa: PLC0415
+        from agent.ota.steps import Steps  # noqa: PLC0415
         from agent.ota.trust import Hub  # noqa: PLC0415
         from agent.ota.verifier import Trust, Verifier  # noqa: PLC0415
         from agent.ota.windows import Window  # noqa: PLC0415

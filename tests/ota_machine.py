@@ -18,8 +18,9 @@ from agent.ota.fetch import FetchPolicy
 from agent.ota.floors import Floors
 from agent.ota.health import Health, Terms
 from agent.ota.journal import Journal
+from agent.ota.parts import Policy
 from agent.ota.plan import Task, key_of
-from agent.ota.steps import Policy, Steps
+from agent.ota.steps import Steps
 from agent.ota.trust import REFUSE
 from agent.ota.trust import Policy as Unsigned
 from agent.ota.tuf_offer import TufOffers

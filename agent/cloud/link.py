@@ -171,7 +171,9 @@ class Link:
                 await self._left(connection)
                 await self._refill()
             self._protocol.lost()
-            raise MqttLost(f"connection lost: {connection.closed.result()}", place=self._place)
+            ended = connection.closed.result()
+            remedy = "let this client publish in the broker's policy" if "Not authorized" in ended else ""
+            raise MqttLost(f"connection lost: {ended}", place=self._place, remedy=remedy)
         except MqttLost as error:
             self._protocol.failed(error)
             if self._last_word is not None:

@@ -387,7 +387,11 @@ class MqttConnection:
         self._on_message(Inbound(message.topic, bytes(message.payload), message.retain, acknowledge))
 
     def _acknowledged(self, _c: paho.Client, _u: Any, mid: int, reason: ReasonCode, _p: Any) -> None:
-        self.taken = self.taken or not reason.is_failure  # MQTT 5 acknowledges what it refuses, too
+        """MQTT 5 acknowledges what it refuses, too: that stays where it is, and goes out again on a later connection, as with 3.1.1."""
+        if reason.is_failure:
+            self._loop.call_soon(self.close, f"the broker does not take what is sent: {reason}")
+            return
+        self.taken = True
         self._on_acknowledged(mid)
 
     def _subscribed(self, _c: paho.Client, _u: Any, mid: int, reasons: list[ReasonCode], _p: Any) -> None:

@@ -72,6 +72,7 @@ MOVES: Mapping[State, frozenset[State]] = {
 
 MANIFEST, PERMISSION = "manifest", "permission"  # the facts of a task that hold what was verified
 FILES = "files"  # the hashes of what it fetches
+BOOT = "boot"  # of the machine, in which its trial is
 
 # How often a state may be begun without progress before the task ends. With the pauses between them a release may be away for some 18 hours.
 TRIES: Mapping[State, int] = {

@@ -8,22 +8,22 @@ import asyncio
 import functools
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
-from typing import NoReturn, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import NoReturn, TypeVar
 
 from agent.clock import Clock
 from agent.cloud.rest_answer import RestError
 from agent.errors import HubError, TryAgainError
 from agent.ota import plan, turns
-from agent.ota.appliers.contract import Applier, ApplierError, Effect, Errand, FleetApplier, Image
+from agent.ota.appliers.contract import Applier, ApplierError, Effect, Errand, FleetApplier
 from agent.ota.desk import CanceledError, Desk, Source, WaitError
 from agent.ota.health import Health
 from agent.ota.manifest import Component
 from agent.ota.offer import Offer
-from agent.ota.plan import FILES, MANIFEST, PERMISSION, Runs, State, Task, moved
+from agent.ota.parts import Fetcher, Policy, Verifier
+from agent.ota.plan import BOOT, FILES, MANIFEST, PERMISSION, Runs, State, Task, moved
 from agent.ota.refusals import NotYetError
-from agent.ota.windows import Window
 
 log = logging.getLogger(__name__)
 
@@ -41,47 +41,6 @@ FRESH = 3600.0  # seconds after which a release is judged anew before it goes on
 
 def _untold(_done: int) -> None:
     """A write is quick beside its download, and appliers say how far it is from threads of theirs."""
-
-
-class Verifier(Protocol):
-    """Turns what was asked for into a release that may be trusted, and keeps what may not be gone below."""
-
-    async def offer(self, task: Task) -> Offer:
-        """Raises a HubError with a `code` for what is refused, TryAgainError for what cannot be asked just now.
-
-        A task that has been activated is only read again: that its release expires in its trial is no reason to go back.
-        """
-
-    async def confirmed(self, floor: str, component: str, *, last: bool) -> str:
-        """A component is confirmed, and with the `last` one the release, whose floor is `floor`; that of the hub now. Raises StorageError."""
-
-
-class Fetcher(Protocol):
-    """Brings the files of a component."""
-
-    async def fetch(self, offer: Offer, component: Component, progress: Callable[[int], None], since: float) -> None:
-        """Until all are there and right. Raises HubError, with a `code` where trying again is no use, DeadlineError.
-
-        `since`: when their time began to run, on the monotonic clock.
-        """
-
-    async def images(self, component: Component) -> list[Image] | None:
-        """The files, verified again and held open; None when one is not as it was."""
-
-    def stop(self) -> None:
-        """End what is being fetched: `fetch` raises."""
-
-    async def clean(self, keep: Collection[str] = ()) -> None:
-        """Give back the room, but for the files with these hashes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """When, and whether without a person."""
-
-    window: Window = field(default_factory=Window)
-    automatic: bool = True
-    hub: str = ""
 
 
 class Steps:
@@ -104,6 +63,7 @@ class Steps:
         self._offers: dict[str, Offer] = {}
         self._since: dict[str, float] = {}  # key -> when the download of the component that is under way was begun
         self._judged: dict[str, float] = {}  # when, monotonic seconds
+        self._tried: set[tuple[str, str]] = set()  # key and component of the trials that this process has seen
         self._steps: Mapping[State, Callable[[Task], Awaitable[Task]]] = {
             State.RECEIVED: self._received,
             State.CHECKED: self._checked,
@@ -293,7 +253,7 @@ class Steps:
         return moved(task, State.TRIAL, tries=1)
 
     async def _trial(self, task: Task) -> Task:
-        component = await self._component(task)
+        component, task = await self._component(task), await self._stable(task)
         names = [name for name in task.facts.get("well", "").split("\n") if name]
 
         async def progress(spent: float) -> None:
@@ -312,6 +272,22 @@ class Steps:
             return moved(task, State.ROLLING_BACK, code="unhealthy", detail=wrong)
         await (await self._entrusted(task, component)).confirm(component)
         return moved(task, State.CONFIRMED)
+
+    async def _stable(self, task: Task) -> Task:
+        """The task, its trial begun anew where the process before this one has ended in it while the machine ran on: it was not stable.
+
+        After a power cut or a reboot the trial goes on with the time that is left.
+        """
+        if (task.key, task.component) in self._tried:
+            return task
+        self._tried.add((task.key, task.component))
+        boot = self._clock.now().boot
+        async with self._desk.moving:
+            now = self._desk.tasks[task.key]
+            if now.state != State.TRIAL:
+                return now
+            spent = 0.0 if now.facts.get(BOOT) == boot else now.trial_spent
+            return await self._desk.keep(replace(now, trial_spent=spent, facts={**now.facts, BOOT: boot}))
 
     async def _confirmed(self, task: Task) -> Task:
         """The next component, or the end: the floor rises with that move, and not before it."""

@@ -118,7 +118,7 @@ class Verifier:
         self._asks = replace(fetch, total=min(fetch.total, PART_TIME))  # of what is small, while others wait
 
     async def offer(self, task: Task) -> Offer:
-        """See agent.ota.steps.Verifier. Raises RefusedError, RestError, StorageError."""
+        """See agent.ota.parts.Verifier. Raises RefusedError, RestError, StorageError."""
         if task.state in HARMLESS:
             _judge(task, self._fetch)
         if TUF in task.document and task.state in HARMLESS:
@@ -182,7 +182,7 @@ class Verifier:
             raise
 
     async def confirmed(self, floor: str, component: str, *, last: bool) -> str:
-        """See agent.ota.steps.Verifier."""
+        """See agent.ota.parts.Verifier."""
         try:
             root = self._trust.root()
         except RefusedError:  # no longer pinned, or no longer whole: what was confirmed is so all the same

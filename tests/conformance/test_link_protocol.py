@@ -170,7 +170,7 @@ def test_a_named_refusal_is_for_good_and_a_hang_up_is_not() -> None:
 
 
 class StrictBroker(Broker):
-    """mosquitto with its dynamic security plugin, which answers SUBSCRIBE as `subscribe` says."""
+    """mosquitto with its dynamic security plugin, which answers SUBSCRIBE and PUBLISH as it is told."""
 
     def __init__(self, folder: Path, plugin: Path) -> None:
         self._security = folder / "dynamic-security.json"
@@ -178,8 +178,13 @@ class StrictBroker(Broker):
         options = f"{user}\nplugin {plugin}\nplugin_opt_config_file {self._security}"
         super().__init__(folder, options)
 
-    def allow(self, *, subscribe: bool) -> None:
-        access = {"publishClientSend": True, "publishClientReceive": True, "subscribe": subscribe, "unsubscribe": True}
+    def allow(self, *, subscribe: bool, publish: bool = True) -> None:
+        access = {
+            "publishClientSend": publish,
+            "publishClientReceive": True,
+            "subscribe": subscribe,
+            "unsubscribe": True,
+        }
         self._security.write_text(json.dumps({"defaultACLAccess": access, "clients": [], "groups": [], "roles": []}))
         self.stop()
         self.start()
@@ -208,6 +213,23 @@ async def test_a_broker_that_refuses_the_topics_is_named_and_tried_again(
     assert rows(rig) == 1, "a hub that cannot be reached does not pretend to be there"
     strict.allow(subscribe=True)
     await until(lambda: rows(rig) == 0, what="the event delivered once the topics are allowed")
+
+
+async def test_what_a_broker_refuses_to_take_is_not_lost(make_rig: MakeRig, strict: StrictBroker) -> None:
+    """MQTT 5 has an acknowledgement that refuses: it is none."""
+    strict.allow(subscribe=True, publish=False)
+    rig = make_rig(strict.port)
+    await rig.durable(*[rig.event(number) for number in range(20)])
+    rig.start()
+    await until(lambda: "Not authorized" in rig.link.last_error, what="the refusal")
+    assert "let this client publish" in rig.link.last_error
+    assert (rows(rig), rig.link.counters["acknowledged"], rig.link.proved) == (20, 0, False)
+    watcher = Watcher(strict.port)
+    await until(lambda: watcher.ready, what="the watcher's subscription")
+    strict.allow(subscribe=True)
+    await until(lambda: rows(rig) == 0, what="the events delivered once the topics are allowed")
+    await until(lambda: sorted(set(pressed(watcher))) == list(range(20)), what="all of them at the broker")
+    watcher.close()
 
 
 # ---- a second client --------------------------------------------------------------------------------------------------

@@ -44,8 +44,8 @@ async def test_an_uplink_that_is_connected_and_not_acknowledged_is_not_well(make
     assert await check() == "it is connected, and nothing that it sends is taken"
     manner = "refuses"
     rig.link.reconnect()
-    await until(rig.link._acked.is_set)
-    assert await check() == "it is connected, and nothing that it sends is taken"
+    await until(lambda: "does not take what is sent: Not authorized" in rig.link.last_error)
+    assert await check() != ""
     manner = "takes"
     rig.link.reconnect()
     await until(lambda: rig.link.proved)

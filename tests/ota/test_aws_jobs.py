@@ -19,9 +19,9 @@ from agent.ota.appliers.slots import Slots
 from agent.ota.engine import Engine
 from agent.ota.journal import Journal
 from agent.ota.manifest import Component
+from agent.ota.parts import Policy
 from agent.ota.plan import State, Task, key_of
 from agent.ota.sources.aws_jobs import AwsJobs
-from agent.ota.steps import Policy
 
 KEY = key_of("main", "job-1", 1)
 

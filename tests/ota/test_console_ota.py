@@ -20,8 +20,8 @@ from agent.console_ota import ConsoleOta, OtaBody
 from agent.control import ApiError, Call, ControlServer
 from agent.errors import Exit, HubError, UsageError
 from agent.ota.engine import Engine
+from agent.ota.parts import Policy
 from agent.ota.plan import State
-from agent.ota.steps import Policy
 
 NEW = ("agent.tar.gz", tree("2.0"))
 

@@ -20,8 +20,8 @@ from agent.errors import TryAgainError
 from agent.ota.appliers.slots import Slots
 from agent.ota.engine import Engine
 from agent.ota.health import Terms
+from agent.ota.parts import Policy
 from agent.ota.plan import FINAL, HARMLESS, SETBACKS, TRIES, State
-from agent.ota.steps import Policy
 from agent.ota.verifier import LOCAL
 from agent.ota.windows import Window
 

@@ -18,8 +18,9 @@ from agent.ota.documents import instant
 from agent.ota.engine import Engine
 from agent.ota.floor import Floor, decoded, encoded, judged
 from agent.ota.floors import NAME, SLOW, Floors, grow
+from agent.ota.parts import Policy
 from agent.ota.plan import State, Task
-from agent.ota.steps import FRESH, Policy
+from agent.ota.steps import FRESH
 from agent.ota.verifier import LOCAL
 
 NEW = ("agent.tar.gz", tree("2.0"))

@@ -5,6 +5,7 @@ Of the rows that are decided by the plan alone the rest is in test_plan.py; cuts
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,19 @@ import pytest
 from conftest import until
 from hostile_files import Server, Talk, content, cut, good
 from ota_machine import KEY, Machine, update
+from ota_rig import at
 from power_cut import PowerCut
 from slots_rig import tree
 
+from agent.clock import Moment
 from agent.errors import TryAgainError
 from agent.ota.appliers.slots import Slots
 from agent.ota.engine import Engine
 from agent.ota.fetch import FetchPolicy
 from agent.ota.health import Terms
 from agent.ota.journal import Journal
-from agent.ota.plan import TRIES, State, Task
-from agent.ota.steps import Policy
+from agent.ota.parts import Policy
+from agent.ota.plan import BOOT, TRIES, State, Task
 from agent.ota.verifier import LOCAL
 from agent.ota.windows import Window
 
@@ -166,15 +169,32 @@ async def test_an_activation_that_had_not_reached_the_slots_is_made(machine: Mac
     assert (await machine.to_the_end({}, start=True)).state == State.SUCCEEDED
 
 
-async def test_a_trial_goes_on_with_the_time_that_is_left(machine: Machine) -> None:
+class Boots:
+    """A clock that stands, of a machine that may be started anew."""
+
+    boot = "first"
+
+    def now(self) -> Moment:
+        return replace(at(), boot=self.boot)
+
+
+@pytest.mark.parametrize("cut", [True, False], ids=["power", "process"])
+async def test_a_trial_goes_on_with_the_time_that_is_left_unless_the_process_was_not_stable(
+    machine: Machine,
+    cut: bool,  # noqa: FBT001
+) -> None:
+    clock = machine.clock = Boots()
     machine.terms = Terms(trial=1000.0, patience=1.0, limit=2000.0, look=0.01)
     await killed_as(machine, State.TRIAL, machine.offer_files(**update(NEW)))
 
-    async def work(engine: Engine) -> None:
+    async def nearly_over(engine: Engine) -> None:
+        await until(lambda: BOOT in engine.tasks[KEY].facts)
         await engine.change(KEY, trial_spent=999.95)
 
-    await machine.life(work)
-    assert (await found(machine, good=lambda task: task.over)).state == State.SUCCEEDED
+    await machine.life(nearly_over)
+    clock.boot = "second" if cut else "first"
+    task = await found(machine, good=lambda task: task.over if cut else task.trial_spent == 0.0)
+    assert task.state == (State.SUCCEEDED if cut else State.TRIAL)
 
 
 @pytest.mark.parametrize(

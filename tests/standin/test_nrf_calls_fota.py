@@ -21,9 +21,9 @@ from agent.cloud.nrf_calls_wire import CallsWire
 from agent.cloud.nrf_coap import NrfCoap
 from agent.cloud.nrf_rest import NrfRest
 from agent.ota.engine import Engine
+from agent.ota.parts import Policy
 from agent.ota.plan import State, Task, key_of
 from agent.ota.sources.nrf_fota import NrfFota
-from agent.ota.steps import Policy
 
 pytestmark = pytest.mark.conformance
 _numbers = count(1)
