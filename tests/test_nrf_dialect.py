@@ -263,6 +263,7 @@ def test_a_job_is_a_row() -> None:
     assert job_request() == b'[""]'
     assert job_update("j-1", FotaStatus.DOWNLOADING, 40) == b'["j-1",7,40]'
     assert job_update("j-1", FotaStatus.SUCCEEDED, "") == b'["j-1",3,""]'
+    assert job_update("j-1", FotaStatus.FAILED, "half a pair \ud800") == b'["j-1",2,"half a pair ?"]'
 
 
 @pytest.mark.parametrize(

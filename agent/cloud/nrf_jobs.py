@@ -83,7 +83,7 @@ def job_update(job: str, status: FotaStatus, details: str | int) -> bytes:
 
 def _row(*members: str | int) -> bytes:
     told = [one if isinstance(one, int) else one[:DETAILS] for one in members]
-    return json.dumps(told, separators=(",", ":"), ensure_ascii=False).encode()
+    return json.dumps(told, separators=(",", ":"), ensure_ascii=False).encode(errors="replace")
 
 
 def ble_request(device: str) -> bytes:

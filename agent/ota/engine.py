@@ -33,7 +33,8 @@ class Engine:
     def __init__(self, desk: Desk, steps: Steps, clock: Clock, again: float = AGAIN) -> None:
         self.desk = desk
         self._steps, self._clock, self._again = steps, clock, again
-        self._started, self._random = False, SystemRandom()
+        self._random = SystemRandom()
+        self._cut_off: list[str] | None = None  # keys of tasks that this process has not looked at yet
         self._lanes = Lanes(desk, self._advance)
 
     @property
@@ -98,10 +99,11 @@ class Engine:
 
     async def live(self) -> None:
         """Carry out tasks for as long as the hub runs. What was cut off goes on first."""
-        if not self._started:
-            for task in [task for task in self.tasks.values() if not task.over]:
-                await self._found(task)
-            self._started = True
+        if self._cut_off is None:
+            self._cut_off = [task.key for task in self.tasks.values() if not task.over]
+        while self._cut_off:  # each counts its start once, also where the disk has ended this at the next one
+            await self._found(self.tasks[self._cut_off[0]])
+            del self._cut_off[0]
         await self._lanes.beside(self._queue)
 
     async def _queue(self) -> None:

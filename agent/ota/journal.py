@@ -59,6 +59,9 @@ class Journal:
         finally:
             self._moving.discard(task.key)
         self.tasks[task.key] = task
+        if task.over:
+            known = await self._store.read(_keys)
+            self.tasks = {key: one for key, one in self.tasks.items() if key in known or not one.over}
         return task
 
     def note(self, task: Task, *, durable: bool) -> None:
@@ -82,6 +85,10 @@ def _row(task: Task, wall: float) -> Statement:
     record = json.dumps(told, separators=(",", ":"))
     waits = not task.told and task.source != LOCAL  # a person has looked, or will: nobody is told
     return Statement(_PUT, [(task.key, int(task.over), int(not waits), record, wall)])
+
+
+def _keys(db: sqlite3.Connection) -> set[str]:
+    return {row[0] for row in db.execute("SELECT key FROM ota_tasks")}
 
 
 def _tasks(db: sqlite3.Connection) -> list[Task]:

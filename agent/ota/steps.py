@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import NoReturn, TypeVar
 
-from agent.clock import Clock
+from agent.clock import TRUSTED, Clock
 from agent.cloud.rest_answer import RestError
 from agent.errors import HubError, TryAgainError
 from agent.ota import plan, turns
@@ -35,6 +35,7 @@ STILL_WANTED = 10.0  # seconds for the one who asked to say so, before the point
 PERCENT = 100
 TRIAL_NOTES = 20  # times that a trial writes down how far it is
 LOOK = 60.0  # seconds at most between two looks at the clock while a window is waited for
+SETTLED = 600.0  # seconds after a boot in which a clock that nobody has set yet is not asked whether a window is open
 UNAPPROVED = 3600.0  # seconds between two looks at what a person has to approve, who is heard at once
 FRESH = 3600.0  # seconds after which a release is judged anew before it goes on: it may have expired while it waited
 
@@ -374,7 +375,10 @@ class Steps:
         if (await self._offer(task)).release.emergency:
             return
         self._desk.check(task)
-        task, wall = self._desk.tasks[task.key], self._clock.now().wall
+        task, now = self._desk.tasks[task.key], self._clock.now()
+        wall = now.wall
+        if self._policy.window.cron and not task.approved and now.quality != TRUSTED and now.mono < SETTLED:
+            raise WaitError(LOOK)  # without a battery it may be any time of the day
         opens = max(self._policy.window.opens(wall, self._policy.hub), task.not_before)
         approved = self._policy.automatic or task.approved
         if not approved or (opens > wall and not task.approved):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import unicodedata
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -18,7 +19,6 @@ ANSWERS = "$aws/things/{thing}/jobs/{call}/{end}"
 Status = Literal["IN_PROGRESS", "SUCCEEDED", "FAILED", "REJECTED"]
 PAIRS, KEY_LENGTH, VALUE_LENGTH = 10, 128, 1024  # of statusDetails
 _NO_KEY = re.compile(r"[^a-zA-Z0-9:_-]")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def _document(given: Any) -> Any:
@@ -91,8 +91,13 @@ class Refused(_Body):
 def details(told: Mapping[str, str]) -> dict[str, str]:
     """Status details within the service's limits: what is too long is cut, what is not allowed becomes a space."""
     cut = {
-        _NO_KEY.sub("_", name)[:KEY_LENGTH]: _CONTROL.sub(" ", value)[:VALUE_LENGTH]
+        _NO_KEY.sub("_", name)[:KEY_LENGTH]: _visible(value[:VALUE_LENGTH])
         for name, value in told.items()
         if name and value
     }
     return dict(list(cut.items())[:PAIRS])
+
+
+def _visible(text: str) -> str:
+    r"""The service's pattern is `[^\p{C}]`: no control or format character, nothing private or unassigned, no half of a surrogate pair."""
+    return "".join(" " if unicodedata.category(one).startswith("C") else one for one in text)

@@ -70,6 +70,7 @@ async def test_what_is_over_is_forgotten_in_time_also_where_a_person_asked_for_i
     try:
         unheard = Task("main/job-1/1", "main", "job-1", 1, {}, 0.0, State.FAILED)
         await asyncio.gather(journal.put(unheard), *(journal.put(ended(number)) for number in range(KEPT + 20)))
+        assert len(journal.tasks) == KEPT + 1, "nor held in memory"
     finally:
         await store.close()
     kept = [str(record["source"]) for record in records(tmp_path)]

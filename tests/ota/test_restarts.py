@@ -17,9 +17,10 @@ from ota_rig import at
 from power_cut import PowerCut
 from slots_rig import tree
 
-from agent.clock import Moment
+from agent.clock import ESTIMATED, TRUSTED, Moment
 from agent.errors import TryAgainError
 from agent.ota.appliers.slots import Slots
+from agent.ota.desk import Rests
 from agent.ota.engine import Engine
 from agent.ota.fetch import FetchPolicy
 from agent.ota.health import Terms
@@ -161,6 +162,43 @@ async def test_what_is_staged_waits_for_its_window(machine: Machine) -> None:
     machine.checks = {"look": look}
     await found(machine, good=lambda task: task.state == State.STAGED, then="no longer wanted")
     assert (machine.task.state, looked) == (State.CANCELED, [])
+
+
+class _Boot:
+    """A clock after a boot, whose time of the day lies in a window as long as nobody has set it."""
+
+    def __init__(self) -> None:
+        self.mono, self.quality = 10.0, ESTIMATED
+
+    def now(self) -> Moment:
+        return Moment(at().wall, self.mono, "boot", self.quality)
+
+
+@pytest.mark.parametrize("then", ["set", "never set"])
+async def test_a_window_is_not_believed_to_be_open_before_the_clock_is_set(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, then: str
+) -> None:
+    clock = machine.clock = _Boot()
+    machine.policy = Policy(window=Window("* * * * *", 3600.0), hub="hub-1")
+    monkeypatch.setattr("agent.ota.steps.LOOK", 0.01)
+    waits: list[float] = []
+    put = Rests.put
+
+    def rest(rests: Rests, key: str, seconds: float) -> None:
+        waits.append(seconds)
+        put(rests, key, seconds)
+
+    monkeypatch.setattr(Rests, "put", rest)
+
+    async def work(engine: Engine) -> None:
+        await engine.offer(LOCAL, "1", 1, machine.offer_files(**update(NEW)))
+        await until(lambda: len(waits) > 3, 5.0)
+        assert engine.tasks[KEY].state == State.WAITING
+        clock.mono, clock.quality = (20.0, TRUSTED) if then == "set" else (601.0, ESTIMATED)
+        await until(lambda: engine.tasks[KEY].over, 5.0)
+
+    machine.board.start()
+    assert await machine.life(work)  # it restarts for the activation
 
 
 async def test_an_activation_that_had_not_reached_the_slots_is_made(machine: Machine) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from conftest import until
 from ota_machine import KEY, Machine, update
 from slots_rig import tree
 
+from agent.cloud.nrf_wires import FirmwareJob
 from agent.errors import TryAgainError
 from agent.ota.engine import Engine
 from agent.ota.journal import Journal
@@ -111,6 +113,47 @@ async def test_a_cloud_that_cannot_be_reached_at_once_is_asked_again_before_an_a
             living.cancel()
 
     machine.board.start()
+    assert not await machine.life(work)
+
+
+class _Forgetful(_Called):
+    """It hands out the same job again and again, as if it had not heard the end of it."""
+
+    def __init__(self, every: float) -> None:
+        super().__init__()
+        self.every, self.asked = every, 0
+        self.ends: list[FotaStatus] = []
+
+    def bind(self, offered: Callable[[FirmwareJob], None], _up: object) -> None:
+        self._offered = offered
+
+    async def ask(self) -> None:
+        self.asked += 1
+        self._offered(FirmwareJob("job-1", "APP", 1, "127.0.0.1:1", "x"))
+
+    async def say(self, _job: str, status: FotaStatus, _details: str | int, _timeout: float = 0.0) -> bool:
+        if status == FotaStatus.CANCELLED:
+            self.ends.append(status)
+        return True
+
+
+@pytest.mark.parametrize(("every", "ends"), [(0.01, 2), (inf, 1)], ids=["by calls", "over MQTT"])
+async def test_a_job_that_is_handed_out_after_its_end_is_told_it_once_more_by_calls(
+    machine: Machine, every: float, ends: int
+) -> None:
+    wire, key = _Forgetful(every), key_of("main", "job-1", 1)
+
+    async def work(engine: Engine) -> None:
+        source = NrfFota("main", wire, engine, asyncio.get_running_loop().time)
+        living = asyncio.create_task(source.live())
+        try:
+            await until(lambda: key in engine.tasks)
+            await engine.cancel(key, "operator", "withdrawn by a person")
+            await until(lambda: len(wire.ends) >= ends and engine.tasks[key].told and (every == inf or wire.asked > 5))
+            assert len(wire.ends) == ends
+        finally:
+            living.cancel()
+
     assert not await machine.life(work)
 
 

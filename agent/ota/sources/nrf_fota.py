@@ -50,6 +50,7 @@ class NrfFota:
         self._wire, self._engine, self._now = wire, engine, now
         self._offered: deque[FirmwareJob | RejectedJob] = deque(maxlen=REMEMBERED)
         self._rejected: deque[str] = deque(maxlen=REMEMBERED)
+        self._retold: deque[str] = deque(maxlen=REMEMBERED)
         self._told: dict[str, tuple[float, State, int]] = {}  # key -> when, and what
         self._ask_at = -inf
         self._attention, self._heard_again = asyncio.Event(), asyncio.Event()
@@ -156,6 +157,11 @@ class NrfFota:
             await self._engine.change(key, document=document)  # the same, at an address that has not expired
         if known is not None:
             self._heard_again.set()
+            if known.over and known.told and self._wire.every < inf and key not in self._retold:
+                self._retold.append(key)  # once: what is asked for has not ended, as it seems, and others come after it
+                await self._engine.change(key, told=False)
+                self._attention.set()
+                return
         if known is not None or busy:
             log.info("job %s is passed over: %s", job.id, "it is known" if known else f"{busy[0].job} comes first")
             return
