@@ -26,6 +26,7 @@ class Standing(StrEnum):
     FAILED = "failed"
     MISSED = "missed"
     GONE = "gone"  # from the network, or no longer one that the image is for
+    SILENT = "silent"  # it did not say what it runs, so that nobody knows whether the image is for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +50,13 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many devices stand where; `total` without those that are gone."""
+    """How many devices stand where; `total` without those that are gone, and without those that did not say what they run."""
 
     total: int
     done: int
     failed: int
     missed: int
+    silent: int = 0
 
     @property
     def settled(self) -> int:
@@ -63,15 +65,22 @@ class Counts:
     def __str__(self) -> str:
         parts = [f"{self.done} of {self.total} devices run it"]
         parts += [
-            f"{number} {name}" for number, name in ((self.failed, "failed"), (self.missed, "not reached")) if number
+            f"{number} {name}"
+            for number, name in (
+                (self.failed, "failed"),
+                (self.missed, "not reached"),
+                (self.silent, "did not say what they run"),
+            )
+            if number
         ]
         return ", ".join(parts)
 
 
 def counts(members: Iterable[Member]) -> Counts:
     standing = [member.standing for member in members]
-    there = [one for one in standing if one is not Standing.GONE]
-    return Counts(len(there), *(there.count(one) for one in (Standing.DONE, Standing.FAILED, Standing.MISSED)))
+    there = [one for one in standing if one not in (Standing.GONE, Standing.SILENT)]
+    told = (Standing.DONE, Standing.FAILED, Standing.MISSED, Standing.SILENT)
+    return Counts(len(there), *(standing.count(one) for one in told))
 
 
 def may_begin(now: Counts, under_way: int) -> bool:

@@ -16,7 +16,7 @@ from agent.ota.appliers.contract import SuspendedError
 from agent.ota.desk import CanceledError, Desk, WaitError
 from agent.ota.lanes import Lanes
 from agent.ota.pauses import after_trouble
-from agent.ota.plan import HARMLESS, Runs, State, Task, moved
+from agent.ota.plan import HARMLESS, WITHDRAWN, Runs, State, Task, moved
 from agent.ota.refusals import RollbackError, TimeUnknownError
 from agent.ota.steps import Steps
 from agent.ota.trouble import DeadlineError
@@ -67,9 +67,10 @@ class Engine:
             if task is None or after is None:
                 return False
             if task.state in HARMLESS:
+                after = replace(task, facts={**task.facts, WITHDRAWN: f"{to}\n{code}\n{detail}"})
+            await self.desk.keep(after)
+            if task.state in HARMLESS:
                 self.desk.withdraw(task, to, code, detail)
-            else:
-                await self.desk.keep(after)
         return True
 
     async def change(self, key: str, **changes: Any) -> Task:
@@ -119,7 +120,11 @@ class Engine:
             await self._advance(task)
 
     async def _found(self, task: Task) -> None:
-        """Apply the table of what a restart means."""
+        """Apply the table of what a restart means. What was withdrawn ends at its turn."""
+        if WITHDRAWN in task.facts and task.state in HARMLESS:
+            to, code, detail = task.facts[WITHDRAWN].split("\n", 2)
+            self.desk.withdraw(task, State(to), code, detail)
+            return
         asked = task.state in (State.ACTIVATING, State.TRIAL)
         runs = await self._steps.runs(task) if asked else Runs.OLD
         after = plan.at_start(task, runs)

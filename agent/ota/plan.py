@@ -73,6 +73,8 @@ MOVES: Mapping[State, frozenset[State]] = {
 MANIFEST, PERMISSION = "manifest", "permission"  # the facts of a task that hold what was verified
 FILES = "files"  # the hashes of what it fetches
 BOOT = "boot"  # of the machine, in which its trial is
+TOLD = "told"  # how many devices got what was for them, for people
+WITHDRAWN = "withdrawn"  # the end to which somebody has it come: state, word and sentence, in lines
 
 # How often a state may be begun without progress before the task ends. With the pauses between them a release may be away for some 18 hours.
 TRIES: Mapping[State, int] = {

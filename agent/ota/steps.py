@@ -22,7 +22,7 @@ from agent.ota.health import Health
 from agent.ota.manifest import Component
 from agent.ota.offer import Offer
 from agent.ota.parts import Fetcher, Policy, Verifier
-from agent.ota.plan import BOOT, FILES, MANIFEST, PERMISSION, Runs, State, Task, moved
+from agent.ota.plan import BOOT, FILES, MANIFEST, PERMISSION, TOLD, Runs, State, Task, moved
 from agent.ota.refusals import NotYetError
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ EXPIRED = (401, 403)  # what a server says to a presigned address that has expir
 RENEWALS = 3  # in a row that bring nothing
 STILL_WANTED = 10.0  # seconds for the one who asked to say so, before the point of no return
 PERCENT = 100
+KEPT = ("digest", MANIFEST, PERMISSION, FILES, "floor")  # of what is known of a task, for its next component
 TRIAL_NOTES = 20  # times that a trial writes down how far it is
 LOOK = 60.0  # seconds at most between two looks at the clock while a window is waited for
 SETTLED = 600.0  # seconds after a boot in which a clock that nobody has set yet is not asked whether a window is open
@@ -293,20 +294,20 @@ class Steps:
     async def _confirmed(self, task: Task) -> Task:
         """The next component, or the end: the floor rises with that move, and not before it."""
         offer, component = await self._offer(task), await self._component(task)
-        await (await self._entrusted(task, component)).confirm(component)
+        applier = await self._entrusted(task, component)
+        told = task.facts.get(TOLD, "")
+        if isinstance(applier, FleetApplier) and (stands := await applier.standing(component)):
+            told += f"; {component.name}: {stands}"
+        await applier.confirm(component)
         await self._clean(task)
         done = (*task.done, component.name)
         last = all(one.name in done for one in offer.components)
         floor = await self._verifier.confirmed(task.facts["floor"], component.name, last=last)
         self._offers.clear()  # of other tasks too: what was newer than the floor may be so no more
         if last:
-            after = plan.ended(replace(task, done=done), State.SUCCEEDED, "", f"{task.release} is installed")
+            after = plan.ended(replace(task, done=done), State.SUCCEEDED, "", f"{task.release} is installed{told}")
         else:
-            kept = {
-                name: task.facts[name]
-                for name in ("digest", MANIFEST, PERMISSION, FILES, "floor")
-                if name in task.facts
-            }
+            kept = {name: task.facts[name] for name in KEPT if name in task.facts} | {TOLD: told}
             after = moved(task, State.CHECKED, done=done, trial_spent=0.0, facts=kept, detail="")
         async with self._desk.moving:
             return await self._desk.keep(after, floor=floor)

@@ -13,14 +13,14 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from agent.driver import DriverError, DriverLost, Firmware, UpdatesFirmware
+from agent.driver import DriverError, DriverLost, Firmware, NotSupported, UnknownDevice, UpdatesFirmware
 from agent.errors import TryAgainError
 from agent.files import disk_trouble
 from agent.ota import campaign
 from agent.ota.appliers.contract import ApplierError, Effect, Errand, Found, Image, Progress, SuspendedError
 from agent.ota.appliers.kept import keep, one_file, whole
 from agent.ota.appliers.rollout import Home, Peer, Rollout, Terms
-from agent.ota.campaign import Member
+from agent.ota.campaign import Member, Standing
 from agent.ota.campaign_book import CampaignBook
 from agent.ota.manifest import Component
 from agent.ota.plan import Runs
@@ -68,7 +68,7 @@ class Devices:
         if away:
             remedy = "plug it in, or take it out of the configuration"
             raise TryAgainError("the radio is away, so its devices cannot be asked", place=away[0], remedy=remedy)
-        members = await self._survey(component)
+        members = [member for member in await self._survey(component) if member.standing is Standing.WAITING]
         if self._errand.only and not members:
             return Found(Runs.CONFIRMED, await self._runs_it(component))
         versions = sorted({member.before for member in members})
@@ -107,7 +107,7 @@ class Devices:
             raise ApplierError("no-applier", f"the {self.kind} driver updates no devices", remedy=remedy)
 
     async def _survey(self, component: Component) -> list[Member]:
-        """The devices that the image is for and that have another version. Raises TryAgainError."""
+        """The devices that the image is for and that have another version, and those that may be. Raises TryAgainError."""
         found: list[Member | None] = []
         for radio in self._home.radios(self.kind):
             driver, peers = self._home.driver(radio), self._meant(self._home.devices(radio))
@@ -122,14 +122,15 @@ class Devices:
         return [peer for peer in peers if not self._errand.only or self._errand.only in (peer.id.key, *peer.names)]
 
     async def _member(self, component: Component, driver: UpdatesFirmware, peer: Peer) -> Member | None:
-        """None for a device that does not tell what it runs: nothing says that the image is for it."""
+        """None for a device that the image is not for, or that runs it."""
         try:
             images = await driver.firmware(peer.id.key)
         except DriverLost as error:
             raise TryAgainError(error.message, place=peer.id.radio, remedy=error.remedy) from error
         except DriverError as error:
             log.info("firmware of %s is not known: %s", peer.id, error)
-            return None
+            silent = Member(peer.id, 0, Standing.SILENT, detail=error.message)
+            return None if isinstance(error, NotSupported | UnknownDevice) else silent
         wanted = next((image for image in images if self._wanted(component, peer, image)), None)
         return None if wanted is None else Member(peer.id, wanted.version)
 
@@ -172,7 +173,8 @@ class Devices:
         if todo is None:
             await self._radios()
             todo = await self._book.begin(key, await self._survey(component))
-            log.info("%s %s goes to %d devices", component.name, component.version, len(todo.members))
+            total = campaign.counts(todo.members.values()).total
+            log.info("%s %s goes to %d devices", component.name, component.version, total)
         rollout = Rollout(todo, component, image, self._book, self._home, self._terms, self._errand)
         await rollout.run()
         counts, members = rollout.counts, todo.members.values()
