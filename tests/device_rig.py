@@ -24,7 +24,7 @@ IMAGE = b"an image that only its maker understands " * 100
 
 @dataclass
 class Gadget:
-    """`manner` is what becomes of an update: well, refuses, breaks off, sleeps, lies."""
+    """`manner` is what becomes of an update: well, refuses, breaks off, sleeps, lies; or silent, which does not say what it runs."""
 
     version: int = OLD
     manner: str = "well"
@@ -53,6 +53,8 @@ class FakeRadio:
         if not self.up:
             raise DriverLost("the stick is gone")
         gadget = self._gadget(key)
+        if gadget.manner == "silent":
+            raise NotNow("the device sleeps, and has never said what it runs")
         return (Firmware(4476, gadget.product, gadget.version, hardware=gadget.hardware),)
 
     async def update_firmware(

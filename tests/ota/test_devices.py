@@ -48,6 +48,17 @@ async def test_every_device_that_it_is_for_gets_the_image_once(tmp_path: Path) -
     assert not (tmp_path / "state" / "ota" / "devices" / "zigbee").exists()
 
 
+async def test_how_many_run_it_is_told_and_how_many_did_not_say_what_they_run(tmp_path: Path) -> None:
+    air = radio(2, dumb=Gadget(manner="silent"))
+    hub = fleet(tmp_path, air)
+    task = await outcome(hub)
+    assert (task.state, task.detail) == (
+        State.SUCCEEDED,
+        "7.0 is installed; bulb: 2 of 2 devices run it, 1 did not say what they run",
+    )
+    assert air.order == ["d00", "d01"]
+
+
 async def test_a_bad_image_stops_at_the_first_of_fifty_devices(tmp_path: Path) -> None:
     air = radio(50)
     air.gadgets["d00"].manner = "refuses"

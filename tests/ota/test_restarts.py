@@ -3,6 +3,7 @@
 Of the rows that are decided by the plan alone the rest is in test_plan.py; cuts between any two writes are in test_engine.py.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -205,6 +206,32 @@ async def test_an_activation_that_had_not_reached_the_slots_is_made(machine: Mac
     await killed_as(machine, State.ACTIVATING, machine.offer_files(**update(NEW)))
     assert machine.board.start() == "1.0 A"
     assert (await machine.to_the_end({}, start=True)).state == State.SUCCEEDED
+
+
+async def test_a_withdrawal_that_was_answered_survives_a_kill(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.policy, really = SHUT, Journal.put
+
+    async def put(journal: Journal, task: Task, *, floor: str = "") -> Task:
+        if task.over:
+            raise PowerCut
+        return await really(journal, task, floor=floor)
+
+    async def work(engine: Engine) -> None:
+        await engine.offer(LOCAL, "1", 1, machine.offer_files(**update(NEW)))
+        await until(lambda: engine.tasks[KEY].state == State.WAITING)
+        assert await engine.cancel(KEY, "canceled", "a person has\ncanceled it")
+        await asyncio.Event().wait()
+
+    machine.board.start()
+    with monkeypatch.context() as patched, suppress(PowerCut, BaseExceptionGroup):
+        patched.setattr(Journal, "put", put)
+        await machine.life(work)
+    assert machine.task.state == State.WAITING
+    machine.policy = Policy(hub="hub-1")
+    task = await found(machine, good=lambda task: task.over)
+    assert (task.state, task.detail) == (State.CANCELED, "a person has\ncanceled it")
 
 
 class Boots:
