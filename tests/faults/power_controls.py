@@ -35,7 +35,7 @@ SITES = {
     "launcher folder": ("agent.ota.launcher", "write", True),
     "launcher select": ("agent.ota.launcher", "select", True),
     "launcher fall back": ("agent.ota.launcher", "selected", True),
-    "floor": ("agent.ota.floors", "raise_to", True),
+    "floor": ("agent.ota.floors", "_write", True),
 }
 _HELPERS = {("agent.files", "sync_folder"), ("agent.files", "write_atomic"), ("agent.ota.launcher", "sync")}
 
