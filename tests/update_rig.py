@@ -4,11 +4,12 @@ import asyncio
 import io
 import json
 import zipfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
+from agent_wheel import ROOT as ROOT_FOLDER
 from agent_wheel import Service, wheel
 from conftest import until, until_async
 from daemon import ask
@@ -61,6 +62,23 @@ version = "{version}"
 files = ["{name}"]
 hub = {{ boards = ["*"] }}
 """
+RUN, LINK = "agent/run.py", "agent/cloud/link.py"
+CONNECTS = "connection = self._connect(self._endpoint())"
+CRASHES = {RUN: "raise ImportError('this build is broken')\n"}
+
+
+def patched(path: str, *changes: tuple[str, str]) -> Mapping[str, str]:
+    """A module of this checkout with other lines."""
+    text = (ROOT_FOLDER / path).read_text()
+    for old, new in changes:
+        assert text.count(old) == 1, f"{path} has changed: {old!r}"
+        text = text.replace(old, new)
+    return {path: text}
+
+
+def no_uplink() -> Mapping[str, str]:
+    """A build that never connects."""
+    return patched(LINK, (CONNECTS, "raise MqttLost('this build cannot connect')"))
 
 
 def run(*arguments: str | Path) -> None:
@@ -106,7 +124,7 @@ class Hub:
         (self.folder / "root.toml").write_text(ROOT)
         run("ota", "sign", self.folder / "root.toml", "--key", self.folder / "root.pem")
 
-    def publish(self, version: str, replaced: dict[str, str] | None = None) -> str:
+    def publish(self, version: str, replaced: Mapping[str, str] | None = None) -> str:
         """The address of a signed release."""
         self.number += 1
         folder = self.bucket / version

@@ -4,16 +4,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from agent_wheel import ROOT
 from conftest import until_async
-from update_rig import Hub, running
+from update_rig import CRASHES, Hub, no_uplink, running
 
 pytestmark = pytest.mark.conformance
-
-CRASHES = {"agent/run.py": "raise ImportError('this build is broken')\n"}
-LINK = (ROOT / "agent" / "cloud" / "link.py").read_text()
-CONNECTS = "connection = self._connect(self._endpoint())"
-NO_UPLINK = {"agent/cloud/link.py": LINK.replace(CONNECTS, "raise MqttLost('this build cannot connect')")}
 
 
 @pytest.fixture
@@ -23,13 +17,12 @@ async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
 
 
 async def test_a_hub_updates_itself_and_comes_back_from_what_is_broken(hub: Hub) -> None:
-    assert CONNECTS in LINK
     assert (await hub.status())["version"] == "1.0.0"
     good = hub.task({"manifestUrl": hub.publish("2.0.0")})
     assert await hub.ends(good) == "SUCCEEDED"
     assert (await hub.status())["version"] == "2.0.0"
 
-    for version, replaced, code in (("3.0.0", CRASHES, "fell-back"), ("3.1.0", NO_UPLINK, "unhealthy")):
+    for version, replaced, code in (("3.0.0", CRASHES, "fell-back"), ("3.1.0", no_uplink(), "unhealthy")):
         bad = hub.task({"manifestUrl": hub.publish(version, replaced)})
         assert await hub.ends(bad) == "FAILED"
         assert (await hub.status())["version"] == "2.0.0"
