@@ -181,10 +181,8 @@ class Updates:
         return health.Health(checks, health.Terms(told.trial, told.patience, told.trial_limit))
 
     async def _written(self) -> str:
-        if self._store.stats.full:
-            return "the disk is full"  # what is handed in waits for room
         try:
-            async with asyncio.timeout(STORE_TIME):
+            async with asyncio.timeout(STORE_TIME):  # on a full disk it waits for room, for ever
                 await self._store.submit([records.put_meta("ota_health", self._runtime.clock.now().iso)])
         except HubError as error:
             return error.message

@@ -1,12 +1,14 @@
 """What a version on trial is asked by the daemon: every item of the list, each well and each wrong."""
 
+import asyncio
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from ota_machine import Still
 
-from agent import settings
+from agent import settings, updates
 from agent.errors import StorageError
 from agent.store import Limits, Store
 from agent.updates import Updates
@@ -60,6 +62,16 @@ async def looked(folder: Path, *, well: bool) -> dict[str, str]:
 
 async def _full(_statements: object) -> None:
     raise StorageError("the disk is full")
+
+
+async def test_a_store_that_takes_nothing_holds_no_look_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(updates, "STORE_TIME", 0.01)
+    waits: Any = SimpleNamespace(submit=lambda _rows: asyncio.Event().wait())
+    runtime: Any = SimpleNamespace(links={}, hub=SimpleNamespace(radios={}, hub_id="hub-1"), clock=Still())
+    loaded = settings.Settings.model_validate({"hub": {"id": "hub-1", "state_dir": str(tmp_path)}}, strict=False)
+    nobody: Any = None
+    told = await Updates(loaded, runtime, waits, nobody)._health(loaded.ota).look(["store"])
+    assert told["store"].startswith("nothing was written")
 
 
 async def test_each_item_is_asked_and_can_be_wrong(tmp_path: Path) -> None:
