@@ -23,7 +23,7 @@ from agent.errors import HubError, TryAgainError
 from agent.ota.place import FETCHED, slots_folder
 from agent.runtime import Runtime
 from agent.settings import OtaSettings, Settings, TufSettings
-from agent.store import Store
+from agent.store import BALLAST, Store
 from agent.supervise import Supervisor, Unit
 
 if TYPE_CHECKING:
@@ -176,9 +176,17 @@ class Updates:
         checks |= {f"radio {name}": _radio(runtime, name) for name in settings.radios}
         checks["store"] = self._written
         checks["memory"] = health.memory(told.memory)
-        checks["disk"] = health.room(settings.hub.state_dir, told.room)
+        checks["disk"] = self._room
         checks |= {f"program {path}": health.script(Path(path), SCRIPT_TIME) for path in told.health}
         return health.Health(checks, health.Terms(told.trial, told.patience, told.trial_limit))
+
+    async def _room(self) -> str:
+        """A version that has filled the disk must not take for room what the store has given back for it."""
+        from agent.ota import health  # noqa: PLC0415
+
+        folder, told = self._settings.hub.state_dir, self._settings
+        given = 0 if (folder / BALLAST).exists() else told.store.ballast
+        return await health.room(folder, told.ota.room + given)()
 
     async def _written(self) -> str:
         try:
