@@ -105,7 +105,7 @@ def builds(state: Path) -> Mapping[str, Build]:
         "leaks memory": Build(beside(LEAKS), "unhealthy", "memory: "),
         "loses its uplink": Build(patched(LINK, (CONNECTS, ELSEWHERE), (IS_UP, LOSES)), "unhealthy", "uplink main: "),
         "kills a radio": Build(driver, "unhealthy", "radio zigbee: the stick does not answer"),
-        "fills the disk": Build(beside(FILLS.format(junk=junk, full="return")), "unhealthy", "disk: 0 MiB"),
+        "fills the disk": Build(beside(FILLS.format(junk=junk, full="return")), "unhealthy", "MiB of disk are free"),
         "goes on filling the disk": Build(beside(FILLS.format(junk=junk, full="time.sleep(0.05)")), "fell-back", stays),
         "dies in its trial": Build(patched(HEALTH, (LOOKED, DIES)), "fell-back", stays),
     }
