@@ -22,12 +22,13 @@ from agent.console_ota import ConsoleOta
 from agent.control import ControlServer
 from agent.discovery_book import META_KEY
 from agent.driver import Driver, DriverContext, DriverInfo, load_driver
-from agent.errors import Exit, HubError, PermissionDeniedError
+from agent.errors import Exit, HubError, PermissionDeniedError, StorageError
 from agent.files import make_folder
 from agent.home import STARTING, RadioRecord
 from agent.hub import Hub
 from agent.identity.stores import open_secrets
 from agent.notify import Notifier
+from agent.ota.place import give_room
 from agent.requests import ApplyLogs, Effect, Kind, Offboard, Publish, SaveCommand, StopDiscovery, StopExclusion
 from agent.runtime import ACQUAINTED, RADIO_STALLED, Runtime
 from agent.runtime_logs import UploadedLogs
@@ -54,7 +55,7 @@ async def run(settings: Settings, env: dict[str, str], attach: Attach) -> int:
     offboard.finish(settings)
     restore.finish(settings)
     in_step(settings)
-    store = Store.open(settings.hub.state_dir, _limits(settings))
+    store = _store(settings)
     code = Exit.OK
     failures: list[BaseException] = []
     try:
@@ -270,6 +271,18 @@ class Daemon:
             else:
                 self._notifier.watchdog()
             await asyncio.sleep(interval)
+
+
+def _store(settings: Settings) -> Store:
+    """Raises StorageError. A full disk keeps the hub down no longer than there is something on it that can be had again."""
+    while True:
+        try:
+            return Store.open(settings.hub.state_dir, _limits(settings))
+        except StorageError as error:
+            given = give_room(settings.hub.state_dir)
+            if not given:
+                raise
+            log.warning("the disk is full, %s is given back: %s", given, error.message)
 
 
 def _limits(settings: Settings) -> Limits:

@@ -20,10 +20,10 @@ from agent import records
 from agent.clock import iso
 from agent.cloud.jobs import Ended, Handler, Job, Jobs
 from agent.errors import HubError, TryAgainError
-from agent.ota.place import slots_folder
+from agent.ota.place import FETCHED, slots_folder
 from agent.runtime import Runtime
 from agent.settings import OtaSettings, Settings, TufSettings
-from agent.store import Store
+from agent.store import BALLAST, Store
 from agent.supervise import Supervisor, Unit
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ DMI = Path("/sys/class/dmi/id/product_name")
 SLOT = "HUB_AGENT_SLOT"  # set by the launcher
 REBOOT_AGAIN = 300.0  # seconds
 SCRIPT_TIME = 30.0  # seconds for one program of the operator's
+STORE_TIME = 15.0  # seconds for one write: a worn card may take some
 
 
 class RestartError(HubError):
@@ -100,7 +101,9 @@ class Updates:
         about = Hub(hub, told.boards or boards())
         clock, mine = self._runtime.clock, version("hub-agent")
         tuf = self._tuf(told.tuf, about, floors, fetch) if told.tuf.root else None
-        verifier = Verifier(trust, about, mine, floors, clock, told.unsigned, fetch, tuf, folder / "files")
+        verifier = Verifier(
+            trust, about, mine, floors, clock, told.unsigned, fetch, tuf, self._settings.hub.state_dir / FETCHED
+        )
         window = Window(told.window, told.window_length, told.time_zone, told.jitter)
         appliers: dict[str, Applier] = {"agent": Slots(slots_folder(self._settings), self._slot)}
         if told.rauc:
@@ -116,7 +119,7 @@ class Updates:
             desk,
             self._runtime.clock,
             verifier,
-            Downloads(folder / "files", fetch),
+            Downloads(self._settings.hub.state_dir / FETCHED, fetch),
             appliers,
             self._health(told),
             Policy(window, told.automatic, hub),
@@ -173,15 +176,26 @@ class Updates:
         checks |= {f"radio {name}": _radio(runtime, name) for name in settings.radios}
         checks["store"] = self._written
         checks["memory"] = health.memory(told.memory)
-        checks["disk"] = health.room(settings.hub.state_dir, told.room)
+        checks["disk"] = self._room
         checks |= {f"program {path}": health.script(Path(path), SCRIPT_TIME) for path in told.health}
         return health.Health(checks, health.Terms(told.trial, told.patience, told.trial_limit))
 
+    async def _room(self) -> str:
+        """A version that has filled the disk must not take for room what the store has given back for it."""
+        from agent.ota import health  # noqa: PLC0415
+
+        folder, told = self._settings.hub.state_dir, self._settings
+        given = 0 if (folder / BALLAST).exists() else told.store.ballast
+        return await health.room(folder, told.ota.room + given)()
+
     async def _written(self) -> str:
         try:
-            await self._store.submit([records.put_meta("ota_health", self._runtime.clock.now().iso)])
+            async with asyncio.timeout(STORE_TIME):  # on a full disk it waits for room, for ever
+                await self._store.submit([records.put_meta("ota_health", self._runtime.clock.now().iso)])
         except HubError as error:
             return error.message
+        except TimeoutError:
+            return f"nothing was written within {STORE_TIME:.0f} s"
         return ""
 
     # ---- jobs -------------------------------------------------------------------------------------------------------

@@ -20,6 +20,8 @@ UPC = "829576019524"
 class Cloud:
     """`agent cloud` over `folder`, started and ready. `api` is boto3's client."""
 
+    program: tuple[str, str] = ("-m", "agent.cli")
+
     def __init__(self, folder: Path, *arguments: str) -> None:
         self.folder = folder
         self._arguments = arguments
@@ -28,8 +30,7 @@ class Cloud:
     def start(self) -> None:
         command = [
             sys.executable,
-            "-m",
-            "agent.cli",
+            *self.program,
             "cloud",
             "--port",
             "0",

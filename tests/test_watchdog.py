@@ -3,12 +3,10 @@
 import asyncio
 import os
 import signal
-import socket
 import statistics
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from itertools import pairwise
@@ -16,6 +14,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from agent_wheel import Manager
 from conftest import until
 
 from agent import run, store
@@ -37,30 +36,6 @@ id = "hub-1"
 state_dir = "{folder}/state"
 runtime_dir = "{folder}/run"
 """
-
-
-class Manager:
-    """The service manager's end of $NOTIFY_SOCKET."""
-
-    def __init__(self, folder: Path) -> None:
-        self.address = str(folder / "notify")
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        self._socket.bind(self.address)
-        self.heard: list[str] = []
-        self.meals: list[float] = []
-
-    def fed(self) -> int:
-        """How often the watchdog has been fed so far."""
-        try:
-            while True:
-                self.heard.append(self._socket.recv(4096).decode())
-                if "WATCHDOG=1" in self.heard[-1]:
-                    self.meals.append(time.monotonic())
-        except BlockingIOError:
-            return len(self.meals)
-
-    def close(self) -> None:
-        self._socket.close()
 
 
 @asynccontextmanager

@@ -237,4 +237,6 @@ def _trial(task: Task, runs: Runs) -> Task:
             return moved(task, S.CONFIRMED)
         case _:
             text = task.detail or "the new version did not stay up, and the old one runs again"
-            return moved(task, S.ROLLED_BACK, code=task.code or "fell-back", detail=text)
+            # Selected: the launcher could not write down that it fell back, and would start the new version again.
+            after = S.ROLLING_BACK if runs == Runs.SELECTED else S.ROLLED_BACK
+            return moved(task, after, code=task.code or "fell-back", detail=text)

@@ -9,6 +9,7 @@ import functools
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import NoReturn, TypeVar
 
@@ -35,6 +36,7 @@ STILL_WANTED = 10.0  # seconds for the one who asked to say so, before the point
 PERCENT = 100
 KEPT = ("digest", MANIFEST, PERMISSION, FILES, "floor")  # of what is known of a task, for its next component
 TRIAL_NOTES = 20  # times that a trial writes down how far it is
+WRITTEN = 10.0  # seconds for what a trial writes down: a version that has filled the disk must not keep itself by that
 LOOK = 60.0  # seconds at most between two looks at the clock while a window is waited for
 SETTLED = 600.0  # seconds after a boot in which a clock that nobody has set yet is not asked whether a window is open
 UNAPPROVED = 3600.0  # seconds between two looks at what a person has to approve, who is heard at once
@@ -259,19 +261,20 @@ class Steps:
         names = [name for name in task.facts.get("well", "").split("\n") if name]
 
         async def progress(spent: float) -> None:
-            async with self._desk.moving:
-                now = self._desk.tasks[task.key]
-                if now.state != State.TRIAL:
-                    raise CanceledError
-                if spent - now.trial_spent >= self._health.terms.trial / TRIAL_NOTES:
-                    await self._desk.keep(replace(now, trial_spent=spent))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(WRITTEN), self._desk.moving:
+                    now = self._desk.tasks[task.key]
+                    if now.state != State.TRIAL:
+                        raise CanceledError
+                    if spent - now.trial_spent >= self._health.terms.trial / TRIAL_NOTES:
+                        await self._desk.keep(replace(now, trial_spent=spent))
 
         try:
             wrong = await self._health.trial(names, task.trial_spent, progress)
         except CanceledError:
             return task
         if wrong:
-            return moved(task, State.ROLLING_BACK, code="unhealthy", detail=wrong)
+            return await self._unwell(task, component, wrong)
         await (await self._entrusted(task, component)).confirm(component)
         return moved(task, State.CONFIRMED)
 
@@ -284,12 +287,28 @@ class Steps:
             return task
         self._tried.add((task.key, task.component))
         boot = self._clock.now().boot
-        async with self._desk.moving:
-            now = self._desk.tasks[task.key]
-            if now.state != State.TRIAL:
-                return now
-            spent = 0.0 if now.facts.get(BOOT) == boot else now.trial_spent
-            return await self._desk.keep(replace(now, trial_spent=spent, facts={**now.facts, BOOT: boot}))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(WRITTEN), self._desk.moving:
+                now = self._desk.tasks[task.key]
+                if now.state != State.TRIAL:
+                    return now
+                spent = 0.0 if now.facts.get(BOOT) == boot else now.trial_spent
+                return await self._desk.keep(replace(now, trial_spent=spent, facts={**now.facts, BOOT: boot}))
+        return task
+
+    async def _unwell(self, task: Task, component: Component, wrong: str) -> Task:
+        """To be rolled back; at once where the journal takes nothing, and what is found at the next start is told then."""
+        after = moved(task, State.ROLLING_BACK, code="unhealthy", detail=wrong)
+        try:
+            async with asyncio.timeout(WRITTEN), self._desk.moving:
+                now = self._desk.tasks[task.key]
+                return await self._desk.keep(after) if now.state == State.TRIAL else now
+        except TimeoutError:
+            log.error("update %s: rolled back, and nothing can be written down of it: %s", task.key, wrong)  # noqa: TRY400
+        effect = await (await self._entrusted(task, component)).roll_back(component)
+        if effect not in (Effect.DONE, Effect.STAYS):
+            await self._await_restart(effect, f"update {task.key} is rolled back")
+        return after
 
     async def _confirmed(self, task: Task) -> Task:
         """The next component, or the end: the floor rises with that move, and not before it."""

@@ -87,7 +87,7 @@ def memory(folder: Path) -> None:
 
 
 async def reaction(folder: Path) -> None:
-    from tests.scenarios.test_update_story import running  # noqa: PLC0415  it starts a cloud
+    from update_rig import running  # noqa: PLC0415  it starts a cloud
 
     times = []
     async with running(folder) as hub:

@@ -1,14 +1,17 @@
 """What a version on trial is asked by the daemon: every item of the list, each well and each wrong."""
 
+import asyncio
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from ota_machine import Still
 
-from agent import settings
+from agent import settings, updates
 from agent.errors import StorageError
-from agent.store import Limits, Store
+from agent.store import BALLAST, Limits, Store
 from agent.updates import Updates
 
 CONFIG = """
@@ -60,6 +63,32 @@ async def looked(folder: Path, *, well: bool) -> dict[str, str]:
 
 async def _full(_statements: object) -> None:
     raise StorageError("the disk is full")
+
+
+async def test_the_ballast_that_was_given_back_is_no_room(tmp_path: Path) -> None:
+    free = os.statvfs(tmp_path)
+    told = {"hub": {"id": "hub-1", "state_dir": str(tmp_path)}, "ota": {"room": 0}}
+    runtime: Any = SimpleNamespace(links={}, hub=SimpleNamespace(radios={}, hub_id="hub-1"), clock=Still())
+    nobody: Any = None
+
+    async def disk() -> str:
+        loaded = settings.Settings.model_validate(told | {"store": {"ballast": 1 << 50}}, strict=False)
+        return (await Updates(loaded, runtime, nobody, nobody)._health(loaded.ota).look(["disk"]))["disk"]
+
+    assert free.f_bavail * free.f_frsize < 1 << 50
+    assert "of disk are free" in await disk()
+    (tmp_path / BALLAST).touch()
+    assert await disk() == ""
+
+
+async def test_a_store_that_takes_nothing_holds_no_look_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(updates, "STORE_TIME", 0.01)
+    waits: Any = SimpleNamespace(submit=lambda _rows: asyncio.Event().wait())
+    runtime: Any = SimpleNamespace(links={}, hub=SimpleNamespace(radios={}, hub_id="hub-1"), clock=Still())
+    loaded = settings.Settings.model_validate({"hub": {"id": "hub-1", "state_dir": str(tmp_path)}}, strict=False)
+    nobody: Any = None
+    told = await Updates(loaded, runtime, waits, nobody)._health(loaded.ota).look(["store"])
+    assert told["store"].startswith("nothing was written")
 
 
 async def test_each_item_is_asked_and_can_be_wrong(tmp_path: Path) -> None:

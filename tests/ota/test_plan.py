@@ -80,7 +80,12 @@ def test_an_activation_that_never_takes_effect_is_rolled_back() -> None:
     assert at_start(now, Runs.SELECTED).state == S.ROLLING_BACK
 
 
-@pytest.mark.parametrize("runs", [Runs.OLD, Runs.SELECTED, Runs.FELL_BACK])
+def test_a_trial_of_what_would_be_started_again_is_rolled_back() -> None:
+    found = at_start(task(S.TRIAL), Runs.SELECTED)  # the launcher could not write down that it fell back
+    assert (found.state, found.code) == (S.ROLLING_BACK, "fell-back")
+
+
+@pytest.mark.parametrize("runs", [Runs.OLD, Runs.FELL_BACK])
 def test_a_trial_after_which_the_old_version_runs_is_over(runs: Runs) -> None:
     found = at_start(task(S.TRIAL), runs)
     assert (found.state, found.code) == (S.ROLLED_BACK, "fell-back")

@@ -15,9 +15,9 @@ import pytest
 from agent_wheel import ROOT, wheel
 from conftest import until_async
 from key_rig import PIN, soft_token
+from update_rig import Hub, running
 
 from agent.settings import OtaSettings
-from tests.scenarios.test_update_story import Hub, running
 
 pytestmark = pytest.mark.conformance
 ONE_MACHINE = "### All of it on one machine"

@@ -115,9 +115,13 @@ class Slots:
         elif not (self._folder / back / "site").is_dir():
             raise ApplierError("no-way-back", f"slot {back} is empty", place=str(self._folder / back))
         with disk_trouble():
-            write_atomic(self._folder / FELL_BACK, json.dumps({"slot": launcher.other(back)}).encode())
             launcher.select(self._folder, back)
-            self._drop(TRIAL)
+            if self._read(TRIAL).get("slot") == launcher.other(back):
+                (self._folder / TRIAL).replace(self._folder / FELL_BACK)  # a full disk has room for no new file
+                sync_folder(self._folder)
+            else:
+                write_atomic(self._folder / FELL_BACK, json.dumps({"slot": launcher.other(back)}).encode())
+                self._drop(TRIAL)
         return Effect.DONE if back == self._running else Effect.RESTART
 
     async def clean(self) -> None:
