@@ -3,6 +3,7 @@
 A step may be cut off at any point and is then done again; which point it was is asked from the applier, not from memory.
 """
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import Any
 
 from agent.clock import Clock
 from agent.errors import HubError
-from agent.ota import plan, turns
+from agent.ota import plan, steps, turns
 from agent.ota.appliers.contract import SuspendedError
 from agent.ota.desk import CanceledError, Desk, WaitError
 from agent.ota.lanes import Lanes
@@ -134,7 +135,11 @@ class Engine:
             if after.state in HARMLESS:
                 self._steps.renew(after)  # read as one that is activated: it is verified again before it goes on
             await self._leave(task, after)
-            await self._keep(task, after)
+            try:
+                async with asyncio.timeout(steps.WRITTEN if runs == Runs.ON_TRIAL else None):
+                    await self._keep(task, after)
+            except TimeoutError:  # a version that fills the disk at once keeps itself no other way
+                await self._steps.take_back(task, "the journal takes nothing")
 
     async def _advance(self, task: Task) -> None:
         """One step; a bug in it ends the process, and the update with it where that can be."""

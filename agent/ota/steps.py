@@ -274,7 +274,7 @@ class Steps:
         except CanceledError:
             return task
         if wrong:
-            return await self._unwell(task, component, wrong)
+            return await self._unwell(task, wrong)
         await (await self._entrusted(task, component)).confirm(component)
         return moved(task, State.CONFIRMED)
 
@@ -296,7 +296,7 @@ class Steps:
                 return await self._desk.keep(replace(now, trial_spent=spent, facts={**now.facts, BOOT: boot}))
         return task
 
-    async def _unwell(self, task: Task, component: Component, wrong: str) -> Task:
+    async def _unwell(self, task: Task, wrong: str) -> Task:
         """To be rolled back; at once where the journal takes nothing, and what is found at the next start is told then."""
         after = moved(task, State.ROLLING_BACK, code="unhealthy", detail=wrong)
         try:
@@ -304,11 +304,16 @@ class Steps:
                 now = self._desk.tasks[task.key]
                 return await self._desk.keep(after) if now.state == State.TRIAL else now
         except TimeoutError:
-            log.error("update %s: rolled back, and nothing can be written down of it: %s", task.key, wrong)  # noqa: TRY400
+            await self.take_back(task, wrong)
+        return after
+
+    async def take_back(self, task: Task, wrong: str) -> None:
+        """Have what ran before run again, though nothing can be written down of it."""
+        log.error("update %s: rolled back, and nothing can be written down of it: %s", task.key, wrong)
+        component = await self._component(task)
         effect = await (await self._entrusted(task, component)).roll_back(component)
         if effect not in (Effect.DONE, Effect.STAYS):
             await self._await_restart(effect, f"update {task.key} is rolled back")
-        return after
 
     async def _confirmed(self, task: Task) -> Task:
         """The next component, or the end: the floor rises with that move, and not before it."""

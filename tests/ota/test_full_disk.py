@@ -40,12 +40,12 @@ async def unwell() -> str:
     return "0 MiB of disk are free"
 
 
-def full_from_the_trial_on(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No file is made, and no row kept, while the new version runs and is found unwell."""
+def full_from_the_trial_on(machine: Machine, monkeypatch: pytest.MonkeyPatch, *, at_once: bool) -> None:
+    """No file is made, and no row kept, while the new version runs: at once, or when it is found unwell."""
     really_put, really_write = Journal.put, slots.write_atomic
 
     async def put(journal: Journal, task: Task, *, floor: str = "") -> Task:
-        if machine.board.running == "B" and task.state == State.ROLLING_BACK:
+        if machine.board.running == "B" and (at_once or task.state == State.ROLLING_BACK):
             await asyncio.Event().wait()
         return await really_put(journal, task, floor=floor)
 
@@ -57,14 +57,17 @@ def full_from_the_trial_on(machine: Machine, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(steps, "WRITTEN", 0.05)
 
 
+@pytest.mark.parametrize("at_once", [True, False], ids=["at once", "unwell"])
 async def test_it_is_rolled_back_without_a_row_and_without_a_file(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
+    machine: Machine,
+    monkeypatch: pytest.MonkeyPatch,
+    at_once: bool,  # noqa: FBT001
 ) -> None:
     async def check() -> str:
         return await unwell() if machine.board.running == "B" else ""
 
     machine.checks = {"disk": check}
-    full_from_the_trial_on(machine, monkeypatch)
+    full_from_the_trial_on(machine, monkeypatch, at_once=at_once)
     task = await machine.to_the_end(machine.offer_files(**update(("agent.tar.gz", tree("2.0")))))
     assert machine.starts == ["1.0 A", "2.0 B", "1.0 A"]
     assert (task.state, task.code) == (State.FAILED, "fell-back")
