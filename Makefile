@@ -6,7 +6,7 @@ PYTEST_ARGS ?=
 # Hundreds of processes of the tests read the same sources: they compile them once, also where the shell says to keep nothing.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo test check check-only bench faults clean
+.PHONY: help demo test pytest-only check check-only bench faults clean
 
 help: ## Show the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -17,7 +17,9 @@ demo: ## The main job on one machine: cloud, simulated radios, hub, a power cut 
 
 test: ## All tests, with the foreign counterparties
 	@scripts/setup.sh test $(VENV)
-	@$(MAKE) --no-print-directory check-only
+	@$(MAKE) --no-print-directory -j 2 check-only pytest-only
+
+pytest-only:
 	@$(PYTHON) -m pytest -n 4 --dist loadgroup $(PYTEST_ARGS)
 
 check: ## Lint and types

@@ -67,6 +67,24 @@ fi
 
 stamp() { sha256sum "$@" 2>/dev/null | sha256sum | cut -d' ' -f1; }
 
+install_node_modules() {
+    for lock in tests/conformance/*/package-lock.json; do
+        [ -e "$lock" ] || continue
+        folder=$(dirname "$lock")
+        if [ "$(cat "$folder/node_modules/.hub-agent" 2>/dev/null)" != "$(stamp "$lock")" ]; then
+            echo "installing Node modules of $folder ..." >&2
+            npm ci --prefix "$folder" --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
+            stamp "$lock" >"$folder/node_modules/.hub-agent"
+        fi
+    done
+}
+
+node=
+if [ "$purpose" = test ]; then # beside the virtual environment: either one waits for the network
+    install_node_modules &
+    node=$!
+fi
+
 extra=demo
 [ "$purpose" = test ] && extra=dev
 alone=tests/standin/requirements.txt # installed without what they depend on
@@ -78,15 +96,4 @@ if [ "$(cat "$venv/.hub-agent" 2>/dev/null)" != "$wanted" ] && [ "$(cat "$venv/.
     [ "$purpose" != test ] || "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps -r $alone
     echo "$wanted" >"$venv/.hub-agent"
 fi
-
-if [ "$purpose" = test ]; then
-    for lock in tests/conformance/*/package-lock.json; do
-        [ -e "$lock" ] || continue
-        folder=$(dirname "$lock")
-        if [ "$(cat "$folder/node_modules/.hub-agent" 2>/dev/null)" != "$(stamp "$lock")" ]; then
-            echo "installing Node modules of $folder ..." >&2
-            npm ci --prefix "$folder" --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
-            stamp "$lock" >"$folder/node_modules/.hub-agent"
-        fi
-    done
-fi
+[ -z "$node" ] || wait "$node"
