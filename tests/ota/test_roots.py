@@ -12,9 +12,11 @@ from slots_rig import tree
 
 from agent.ota import verifier
 from agent.ota.engine import Engine
+from agent.ota.parts import Policy
 from agent.ota.plan import State, Task
 from agent.ota.roots import LONGEST_CHAIN
 from agent.ota.verifier import LOCAL
+from agent.ota.windows import Window
 
 NEW = ("agent.tar.gz", tree("2.0"))
 SECOND = root(2, releases=("new-r", "ed-s"))
@@ -44,7 +46,8 @@ async def test_a_newer_root_beside_the_release_is_taken_on_for_good(machine: Mac
 
 
 async def judged(machine: Machine, document: dict[str, Any]) -> Task:
-    """What becomes of it before a restart."""
+    """What becomes of it before its window, which is far away."""
+    machine.policy = Policy(window=Window("0 3 1 1 *", 3600.0), hub="hub-1")
 
     def offered(document: dict[str, Any]) -> Callable[[Engine], Awaitable[None]]:
         async def work(engine: Engine) -> None:
