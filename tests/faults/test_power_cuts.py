@@ -49,7 +49,7 @@ def test_nothing_that_was_promised_is_lost_in_a_power_cut(scenario: str) -> None
     told = cut(scenario, CYCLES * PER_CYCLE.get(scenario, 100) or SHORT[scenario])
     assert not told["lost"], f"HUB_AGENT_FAULT_SEED={told['seed']}: {told['lost']}"
     kinds = {f"{way} {what}" for way in ("dropped", "kept", "torn", "reordered") for what in ("writes", "names")}
-    assert not CYCLES or set(told["unsynced"]) == kinds, "not every kind of loss was tried"
+    assert not CYCLES or kinds <= set(told["unsynced"]), "not every kind of loss was tried"
     if scenario == "rot" and CYCLES:
         assert {"rotten sectors", "unreadable sectors"} <= set(told["unsynced"])
     if scenario in {"updates", "rot"} and told["cuts"] >= SHORT["updates"]:
